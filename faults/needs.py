@@ -1,0 +1,111 @@
+"""What a fault needs of the world: small protocols that substrates and systems implement.
+
+``faults`` knows no substrate, no system and no Raft: it is handed objects that fulfil these protocols, with targets already resolved to
+node names. Beside each protocol's real implementations (in ``harness``) there is a fake in :mod:`faults.fakes` for tests.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completed:
+    """A command that ended: its exit status and what it printed."""
+
+    status: int
+    stdout: str = ""
+    stderr: str = ""
+
+
+class ProcessState(enum.StrEnum):
+    """What the operating system says about a node's server process."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"  # SIGSTOP
+    DEAD = "dead"
+
+
+class Node(Protocol):
+    """One node: a host with a network namespace, and the server process on it."""
+
+    name: str
+    address: str
+    """The IPv4 address by which other nodes and clients reach it."""
+
+    async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
+        """Runs a privileged command inside the node's *network namespace* (tools come from the outside, never from an image)."""
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """The same as an argument vector that the watchdog can run on this machine after the controller is dead."""
+
+    async def signal(self, number: int) -> None:
+        """Signals every process of the server's tree. No error if it is dead."""
+
+    async def start(self) -> None:
+        """Starts the server again, with the same data, after it died."""
+
+    async def state(self) -> ProcessState:
+        """The observed state of the server process."""
+
+    def pids(self) -> Sequence[int]:
+        """Process ids of the server's tree, as this machine sees them; empty when dead."""
+
+
+class Links(Protocol):
+    """The harness's own view of the network between nodes."""
+
+    async def probe(self, pairs: Sequence[tuple[str, str]], *, timeout_s: float) -> Mapping[tuple[str, str], bool]:
+        """For each (source, target): did a datagram sent from source's namespace reach target's? One way; all pairs at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Undo:
+    """One thing to undo, in words that a bare process can carry out after the controller is dead.
+
+    ``kind`` is ``run`` (``argv``: a command), ``continue`` or ``kill`` (``pid`` and ``pid_start``: a process told by its start time in clock
+    ticks, so that a recycled pid is never hit), ``remove`` (``path``: a file or folder) or ``container`` / ``docker_network`` (``id``).
+    """
+
+    id: str
+    kind: str
+    arguments: Mapping[str, Any]
+
+
+class UndoList(Protocol):
+    """Held by the watchdog: an entry is registered *before* the deed, and discharged after healing was verified."""
+
+    async def register(self, undo: Undo) -> None:
+        """Returns when the watchdog has confirmed that it holds the entry."""
+
+    async def discharge(self, undo_id: str) -> None:
+        """Forgets an entry. No error if it is unknown."""
+
+
+class Cluster(Protocol):
+    """All that a fault may touch."""
+
+    nodes: Mapping[str, Node]
+    links: Links
+    undo: UndoList
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proof:
+    """What the harness's own probe saw: did the fault bite, or did the healing hold? ``evidence`` is plain JSON."""
+
+    holds: bool
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Fault(Protocol):
+    """One fault with resolved targets, ready to be injected once and healed once."""
+
+    async def inject(self) -> Proof:
+        """Registers the undo, does the deed, verifies that it bit."""
+
+    async def heal(self) -> Proof:
+        """Undoes the deed (safe to call twice, and after a failed inject), verifies it, discharges the undo."""

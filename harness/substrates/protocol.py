@@ -1,0 +1,83 @@
+"""What a substrate gives: places to run nodes in, and a cluster of running nodes.
+
+A *system* says how its node is started (:class:`Launch`); a *substrate* makes the places (:class:`Place`), starts the launches there, and is a
+:class:`faults.needs.Cluster` while they run. Neither knows the other's kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from faults.needs import Cluster as FaultCluster
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where one node lives, in paths and addresses *as the node sees them*."""
+
+    name: str
+    address: str
+    data_dir: str
+    """Durable data: what faults on disks damage."""
+    log_dir: str
+    """Logs and ``trace.jsonl``; never damaged. Its files end up in ``nodes/<name>/`` of the run folder."""
+    python: str
+    """A Python interpreter that can import our packages there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Launch:
+    """How one node's server is started. Standard output and error go to ``<log_dir>/node.log`` (the substrate's doing)."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """What a container substrate runs a system's node in: a target of ``compose/Dockerfile``."""
+
+    target: str
+    tag: str
+
+
+LaunchOf = Callable[[Place, Mapping[str, Place]], Launch]
+"""The system's part: the launch of one node, given all places (its own among them)."""
+
+
+class Cluster(FaultCluster, Protocol):
+    """Running nodes. Everything it creates is registered with the watchdog first."""
+
+    places: Mapping[str, Place]
+
+    async def start(self) -> None:
+        """Creates the places and starts every node; returns when all processes exist (readiness is the system's question)."""
+
+    async def exits(self) -> Mapping[str, int]:
+        """Nodes that died by themselves (not by a fault), with their exit status (negative: signal)."""
+
+    async def collect(self) -> None:
+        """Brings every node's log folder into the run folder."""
+
+    async def stop(self) -> None:
+        """Ends and removes all that it created; verified. Safe to call twice and after a failed start."""
+
+
+class Substrate(Protocol):
+    """A kind of place. ``abilities`` are named as fault families need them."""
+
+    name: str
+
+    def missing(self) -> Sequence[str]:
+        """What this machine lacks for it, each with the exact line that mends it; empty when it can run."""
+
+    def abilities(self) -> frozenset[str]:
+        """Fault families that can be injected here."""
+
+    async def cluster(
+        self, *, run_id: str, nodes: Sequence[str], launch: LaunchOf, image: Image | None, folder: Path, undo: object
+    ) -> Cluster:
+        """A cluster that is not started yet. ``folder`` is the run folder's ``nodes/``."""

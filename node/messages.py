@@ -1,0 +1,168 @@
+"""The words of the Raft core: what goes in, what comes out. Plain frozen facts, no I/O.
+
+The core (:mod:`node.core`) is a state machine in the style of etcd-io/raft: messages, proposals and the time go in; a :class:`Ready` comes
+out and says what must be durable *before* which messages may be sent. Sources: Ongaro & Ousterhout, "In Search of an Understandable
+Consensus Algorithm" (2014), figures 2 and 13; Ongaro's thesis (2014), 3.6, 6.3, 6.4, 9.6 (PreVote); etcd-io/raft ``node.go`` (``Ready``).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Role(enum.StrEnum):
+    """The state of a server; pre-candidates ask whether an election could be won before they disturb anyone."""
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+class EntryKind(enum.IntEnum):
+    """What an entry carries."""
+
+    NOOP = 0
+    COMMAND = 1
+    CONFIG = 2  # membership: reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One log entry. ``data`` is opaque to the core."""
+
+    index: int
+    term: int
+    kind: EntryKind
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardState:
+    """What a server must never forget (figure 2, persistent state), apart from the log."""
+
+    term: int = 0
+    vote: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A snapshot's metadata: it stands for every entry up to ``index``. The bytes are the shell's business, in chunks."""
+
+    index: int = 0
+    term: int = 0
+    voters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What the shell read from disk at start: the input from which a core is built."""
+
+    hard_state: HardState = HardState()
+    snapshot: Snapshot = Snapshot()
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Common to all messages: who to whom, in which term. ``term`` is the sender's (for PreVote requests: the term it would have)."""
+
+    source: str
+    target: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestVote(Message):
+    """Figure 2; with ``pre`` it is thesis 9.6's question that changes nobody's state."""
+
+    last_index: int
+    last_term: int
+    pre: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoteReply(Message):
+    """The answer. ``term`` is the voter's term, or for a granted PreVote the term asked for."""
+
+    granted: bool
+    pre: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendEntries(Message):
+    """Replication and heartbeat. ``read_round`` confirms leadership for ReadIndex (thesis 6.4): it is echoed in the reply."""
+
+    prev_index: int
+    prev_term: int
+    entries: tuple[Entry, ...] = ()
+    commit: int = 0
+    read_round: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendReply(Message):
+    """``match`` is the last index known to agree when ``success``; else the hints of conflict-term back-tracking."""
+
+    success: bool
+    match: int = 0
+    conflict_index: int = 0
+    conflict_term: int = 0
+    read_round: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallSnapshot(Message):
+    """One chunk of a snapshot (figure 13)."""
+
+    snapshot: Snapshot
+    offset: int
+    data: bytes
+    done: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotReply(Message):
+    """``next_offset`` is the first byte still wanted; ``done`` when the snapshot is installed and durable."""
+
+    index: int
+    next_offset: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadState:
+    """The fate of one linearizable read: serve it once ``index`` is applied; ``index`` None means "not the leader (any more)"."""
+
+    token: int
+    index: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What the shell must do now, in this order:
+
+    1. send ``messages_now`` (a leader's AppendEntries: replication may overlap the leader's own disk write, thesis 10.2.1);
+    2. persist: cut the log from ``truncate_from`` on, append ``entries``, write ``hard_state`` -- then one sync if ``must_sync``;
+    3. tell the core ``persisted(last durable index, its term)`` -- a leader counts itself only then;
+    4. send ``messages_after_persist`` (votes, append replies: promises that the disk must be able to keep);
+    5. apply ``committed``, answer their proposers, then serve ``reads`` whose index is applied;
+    6. act on ``snapshots_wanted``: for each named follower, send the current snapshot in chunks.
+
+    ``role`` / ``leader`` are set when they changed, for traces and for refusing clients that ask the wrong node.
+    """
+
+    messages_now: tuple[Message, ...] = ()
+    hard_state: HardState | None = None
+    truncate_from: int | None = None
+    entries: tuple[Entry, ...] = ()
+    must_sync: bool = False
+    messages_after_persist: tuple[Message, ...] = ()
+    committed: tuple[Entry, ...] = ()
+    commit: int | None = None
+    reads: tuple[ReadState, ...] = ()
+    snapshots_wanted: tuple[str, ...] = ()
+    install: Snapshot | None = None
+    role: Role | None = None
+    leader: str | None = None
