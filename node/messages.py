@@ -103,10 +103,16 @@ class AppendEntries(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppendReply(Message):
-    """``match`` is the last index known to agree when ``success``; else the hints of conflict-term back-tracking."""
+    """``match`` is the last index known to agree when ``success``; else the hints of conflict-term back-tracking.
+
+    A refusal names the ``prev_index`` that it refuses (``refused_index``), so that a late one is told from a fresh one. ``conflict_term`` is
+    the term of the follower's entry there and ``conflict_index`` the first index of that term; without such an entry ``conflict_term`` is 0 and
+    ``conflict_index`` the end of the follower's log plus one.
+    """
 
     success: bool
     match: int = 0
+    refused_index: int = 0
     conflict_index: int = 0
     conflict_term: int = 0
     read_round: int = 0
@@ -144,13 +150,24 @@ class Ready:
     """What the shell must do now, in this order:
 
     1. send ``messages_now`` (a leader's AppendEntries: replication may overlap the leader's own disk write, thesis 10.2.1);
-    2. persist: cut the log from ``truncate_from`` on, append ``entries``, write ``hard_state`` -- then one sync if ``must_sync``;
+    2. persist: if ``install`` is set, reset the durable log to begin after ``install.index`` (see below); cut the log from ``truncate_from`` on,
+       append ``entries``, write ``hard_state`` -- then one sync if ``must_sync``;
     3. tell the core ``persisted(last durable index, its term)`` -- a leader counts itself only then;
     4. send ``messages_after_persist`` (votes, append replies: promises that the disk must be able to keep);
-    5. apply ``committed``, answer their proposers, then serve ``reads`` whose index is applied;
-    6. act on ``snapshots_wanted``: for each named follower, send the current snapshot in chunks.
+    5. if ``install`` is set, load the state machine from that snapshot; apply ``committed``, answer their proposers, then serve ``reads`` whose
+       index is applied;
+    6. act on ``snapshots_wanted``: for each named follower, send the current snapshot in chunks (:meth:`node.core.Raft.snapshot_chunk`);
+       act on ``chunks``: store each, see :meth:`node.core.Raft.installed`.
 
-    ``role`` / ``leader`` are set when they changed, for traces and for refusing clients that ask the wrong node.
+    Several Readies may be under way (an asynchronous sync), as long as each one's steps 2-5 are done after those of the one before.
+
+    ``install`` means: the durable log must from now on say "begins after ``install.index``, ``install.term``", *before* anything else of this
+    Ready is written, so that a replay forgets every older entry up to that index. With it, ``truncate_from`` says whether the entries behind
+    the snapshot go too (figure 13). It may also come in the first Ready after a start, when a crash fell between storing a snapshot and
+    resetting the log.
+
+    ``role`` and ``leader`` are both set when either changed (``role`` None: no news), for traces and for refusing clients that ask the wrong
+    node. ``commit`` is set when the commit index moved; ``committed`` may lag behind it by a batch limit and follows in the next Ready.
     """
 
     messages_now: tuple[Message, ...] = ()
@@ -163,6 +180,7 @@ class Ready:
     commit: int | None = None
     reads: tuple[ReadState, ...] = ()
     snapshots_wanted: tuple[str, ...] = ()
+    chunks: tuple[InstallSnapshot, ...] = ()
     install: Snapshot | None = None
     role: Role | None = None
     leader: str | None = None

@@ -1,0 +1,62 @@
+"""How patient a server is, and how much it sends at once: the core's only settings.
+
+Safety never depends on any of these numbers (section 5.4 of the paper: "safety must not depend on timing"); they decide availability and
+throughput alone. The defaults suit several Python nodes on two cores, where time-outs of 150-300 ms were measured to flap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MS = 1_000_000
+"""Nanoseconds in a millisecond."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Times in nanoseconds of the shell's monotonic clock, limits in entries, bytes and messages.
+
+    Raises :class:`ValueError` when an interval is empty or a heartbeat is not shorter than an election time-out.
+    """
+
+    election_ns_min: int = 500 * MS
+    """Shortest election time-out. A server that heard a leader within this time refuses its vote (thesis 4.2.3)."""
+
+    election_ns_max: int = 1000 * MS
+    """Longest election time-out; also the time after which a leader that hears no majority steps down (CheckQuorum)."""
+
+    first_election_ns_min: int = 100 * MS
+    """The same for a server that has an empty log and knows no leader: see :meth:`node.server.Server.election_interval`."""
+
+    first_election_ns_max: int = 300 * MS
+
+    heartbeat_ns: int = 100 * MS
+    """A leader speaks to each follower at least this often."""
+
+    snapshot_retry_ns: int = 5000 * MS
+    """A leader that hears nothing of a snapshot under way for this long asks its shell to send it again."""
+
+    entries_per_append_max: int = 1024
+    bytes_per_append_max: int = 1 << 20
+    """Bounds one AppendEntries; a single larger entry still travels, alone."""
+
+    inflight_appends_max: int = 64
+    """AppendEntries with entries that a follower may have unanswered; a full window is where batches grow."""
+
+    read_rounds_max: int = 16
+    """ReadIndex rounds under way at once; later reads join the next round."""
+
+    entries_per_ready_max: int = 4096
+    """Committed entries handed out by one Ready, so that catching up never holds the shell's loop for long."""
+
+    log_tail_entries: int = 1000
+    """Entries below a snapshot that stay in memory, so that a slightly slow follower needs no snapshot."""
+
+    def __post_init__(self) -> None:
+        for low, high in (("election_ns_min", "election_ns_max"), ("first_election_ns_min", "first_election_ns_max")):
+            if not 0 < getattr(self, low) < getattr(self, high):
+                raise ValueError(f"{low}={getattr(self, low)} must be positive and below {high}={getattr(self, high)}")
+        if not 0 < self.heartbeat_ns < self.election_ns_min:
+            raise ValueError(
+                f"heartbeat_ns={self.heartbeat_ns} must be positive and below election_ns_min={self.election_ns_min}"
+            )
