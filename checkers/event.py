@@ -1,0 +1,51 @@
+"""One line of a history, as every format's reader hands it to the builder, and the error that a bad line ends in.
+
+The struct is decoded straight from JSON by msgspec (types are checked in C). It is not tracked by the garbage
+collector: a file of two million events would otherwise spend a third of its reading time in collections that find
+nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+NEMESIS = "nemesis"
+"""The process of fault events, which are no operations."""
+
+
+class Event(msgspec.Struct, gc=False):
+    """An invocation, a completion or a fault event; fields as in ``docs/formats.md``. ``time`` is in nanoseconds."""
+
+    process: int | str
+    type: str
+    f: str
+    time: int
+    value: Any = None
+    key: Any = None
+    error: Any = None
+    node: str | None = None
+    final: bool = False
+    index: int | None = None
+    attempts: int | None = None
+
+
+class HistoryError(ValueError):
+    """A history that cannot be read. Says where (file, line from 1), what was found there and what to do about it."""
+
+    def __init__(self, source: str, line: int | None, problem: str, step: str) -> None:
+        place = source if line is None else f"{source}, line {line}"
+        super().__init__(f"{place}: {problem}. {step}")
+        self.source = source
+        self.line = line
+        self.problem = problem
+        self.step = step
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """A value for an error message: its repr, cut at ``limit`` characters, so that a value of a million is still a
+    message.
+    """
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

@@ -1,0 +1,402 @@
+"""A history: the operations of a run as columns, in the order of their invocations, and the fault events beside them.
+
+Real-time order is decided by *positions*: the places of events in one total order. Operation A precedes B if and only
+if A's return position is less than B's call position. The order in the file is the order, but intervals are closed:
+where events share a time, invocations come first. What ended ``info`` or never ended has no return (:data:`NEVER`): it
+may take effect at any later time.
+
+Columns are numpy arrays with one element an operation, so that a million operations are judged without a Python loop;
+rows (:class:`~checkers.operation.Operation`) are made on demand. A :class:`History` never changes;
+:class:`HistoryBuilder` grows one event at a time and hands out a history whenever it is asked, while the run still goes
+on.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from checkers import formats
+from checkers.event import NEMESIS, Event, HistoryError, shorten
+from checkers.operation import Operation, Outcome
+from checkers.values import ABSENT, ValueTable
+
+__all__ = ["ABSENT", "FAIL", "INFO", "NEVER", "OK", "History", "HistoryBuilder", "HistoryError"]
+
+Column = npt.NDArray[Any]
+
+OK, FAIL, INFO = 0, 1, 2
+"""Codes of the ``outcome`` column."""
+
+NEVER = int(np.iinfo(np.int64).max)
+"""The return position of an operation that may still take effect at the end of the history."""
+
+_OUTCOMES = (Outcome.OK, Outcome.FAIL, Outcome.INFO)
+_CODE_OF_TYPE = {"ok": OK, "fail": FAIL, "info": INFO}
+_CAS = "cas"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class History:
+    """Operations in the order of their call positions, and fault events.
+
+    ``f``, ``key``, ``node`` and ``error`` hold indices into ``functions``, ``keys``, ``nodes`` and ``errors`` (``node``
+    and ``error``: :data:`ABSENT` if none). ``value`` (argument), ``expected`` and ``result`` hold indices into
+    ``values``: a compare-and-set ``[a, b]`` has ``expected`` a and ``value`` b; ``result`` is what an ``ok`` completion
+    carried, :data:`ABSENT` for other outcomes and for compare-and-set. ``outcome`` is :data:`OK`, :data:`FAIL` or
+    :data:`INFO`; an operation nobody saw end counts as info and has ``return_ns`` -1. ``call`` and ``return_`` are
+    positions; ``return_`` is :data:`NEVER` for info. Times are nanoseconds.
+    """
+
+    process: Column
+    f: Column
+    key: Column
+    value: Column
+    expected: Column
+    result: Column
+    outcome: Column
+    call: Column
+    return_: Column
+    call_ns: Column
+    return_ns: Column
+    node: Column
+    error: Column
+    final: Column
+    functions: Sequence[str]
+    keys: ValueTable
+    values: ValueTable
+    nodes: Sequence[str]
+    errors: Sequence[str]
+    nemesis: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
+    source: str = "history"
+    format: str = "jsonl"
+    events: int = 0
+
+    @staticmethod
+    def read(path: str | os.PathLike[str], format: str | None = None) -> History:  # noqa: A002 (the word users say)
+        """Reads a history file; its format is found out from its content unless given (a key of ``formats.FORMATS``).
+
+        Raises:
+            HistoryError: the file is not a history, with the line, what is wrong with it and what to do.
+            OSError: the file cannot be read.
+        """
+        source = os.fspath(path)
+        name = format or formats.detect(source)
+        builder = HistoryBuilder(source=source, format=name)
+        builder.read(formats.reader(name, source)(source, builder.notes))
+        return builder.history()
+
+    @staticmethod
+    def of(events: Iterable[Mapping[str, Any]], source: str = "history") -> History:
+        """A history from event mappings (the fields of ``docs/formats.md``)."""
+        builder = HistoryBuilder(source=source)
+        for event in events:
+            builder.add_event(event)
+        return builder.history()
+
+    def __len__(self) -> int:
+        return len(self.process)
+
+    @property
+    def operations(self) -> Operations:
+        """The operations as rows."""
+        return Operations(self)
+
+    def function(self, name: str) -> int:
+        """The code of a function, or :data:`ABSENT` if no operation has it."""
+        return self.functions.index(name) if name in self.functions else ABSENT
+
+    def select(self, rows: Column) -> History:
+        """The history of some operations only (a mask or ascending indices); tables are shared, positions are kept."""
+        columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
+        tables = {name: getattr(self, name) for name in _TABLES}
+        return History(**columns, **tables)
+
+    def operation(self, row: int) -> Operation:
+        """One operation as a row."""
+        outcome = _OUTCOMES[int(self.outcome[row])]
+        ended, returned = int(self.return_ns[row]), int(self.return_[row])
+        return Operation(
+            index=row,
+            process=int(self.process[row]),
+            f=self.functions[int(self.f[row])],
+            key=self.keys.values[int(self.key[row])],
+            value=self._argument(row),
+            result=self._result(row),
+            outcome=outcome,
+            call_index=int(self.call[row]),
+            return_index=None if returned == NEVER else returned,
+            call_ns=int(self.call_ns[row]),
+            return_ns=None if ended < 0 else ended,
+            node=_entry(self.nodes, int(self.node[row])),
+            error=_entry(self.errors, int(self.error[row])),
+        )
+
+    def _argument(self, row: int) -> Any:
+        value = self.values.values[int(self.value[row])]
+        expected = int(self.expected[row])
+        return value if expected == ABSENT else (self.values.values[expected], value)
+
+    def _result(self, row: int) -> Any:
+        result = int(self.result[row])
+        if result != ABSENT:
+            return self.values.values[result]
+        return self._argument(row) if self.outcome[row] == OK else None
+
+
+_COLUMNS = (
+    *("process", "f", "key", "value", "expected", "result", "outcome"),
+    *("call", "return_", "call_ns", "return_ns", "node", "error", "final"),
+)
+_TABLES = ("functions", "keys", "values", "nodes", "errors", "nemesis", "notes", "source", "format", "events")
+
+
+def _entry(table: Sequence[str], code: int) -> str | None:
+    return None if code == ABSENT else table[code]
+
+
+class Operations(Sequence[Operation]):
+    """The rows of a history, each made when it is asked for."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def __len__(self) -> int:
+        return len(self._history)
+
+    @overload
+    def __getitem__(self, index: int) -> Operation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Operation]: ...
+    def __getitem__(self, index: int | slice) -> Operation | Sequence[Operation]:
+        if isinstance(index, slice):
+            return [self._history.operation(row) for row in range(*index.indices(len(self)))]
+        row = index + len(self) if index < 0 else index
+        if not 0 <= row < len(self):
+            raise IndexError(index)
+        return self._history.operation(row)
+
+    def __iter__(self) -> Iterator[Operation]:
+        return (self._history.operation(row) for row in range(len(self)))
+
+
+@dataclass(slots=True)
+class _Names:
+    """A small table of names (functions, nodes, errors)."""
+
+    codes: dict[str, int] = field(default_factory=dict)
+
+    def code(self, name: str | None) -> int:
+        return ABSENT if name is None else self.codes.setdefault(name, len(self.codes))
+
+    def snapshot(self) -> Sequence[str]:
+        return tuple(self.codes)
+
+
+class HistoryBuilder:
+    """Grows a history one event at a time, checking that it is one.
+
+    ``source`` is named in errors; ``notes`` collects what a reader had to say about the file.
+    """
+
+    def __init__(self, *, source: str = "history", format: str = "jsonl") -> None:  # noqa: A002
+        self.source = source
+        self.format = format
+        self.notes: list[str] = []
+        self._nemesis: list[Mapping[str, Any]] = []
+        self._functions, self._nodes, self._errors = _Names(), _Names(), _Names()
+        self._keys, self._values = ValueTable(), ValueTable()
+        self._values.code(None)  # null is in every table: it is the default initial value
+        self._open: dict[int, int] = {}
+        self._events = 0
+        self._last_ns = -(2**63)
+        self._completed_at_last_ns = False
+        self._ties = False
+        codes = {name: array("i") for name in ("key", "value", "expected", "result", "error")}
+        small = {"f": array("h"), "node": array("h"), "outcome": array("b"), "final": array("b")}
+        wide = {name: array("q") for name in ("process", "call", "return_", "call_ns", "return_ns")}
+        self._columns = {**codes, **small, **wide}
+        self._pending_columns()
+
+    def _pending_columns(self) -> None:
+        # Bound once: attribute and dictionary look-ups are a quarter of the cost of an event otherwise.
+        columns = self._columns
+        self._appends = tuple(columns[name].append for name in _COLUMNS)
+
+    def __len__(self) -> int:
+        return len(self._columns["process"])
+
+    def add_event(self, event: Mapping[str, Any]) -> None:
+        """Adds the next event.
+
+        Raises:
+            HistoryError: the event has a wrong type, comes before its predecessor, or does not fit what its process did
+            before.
+        """
+        line = self._events + 1
+        try:
+            parsed = msgspec.convert(event, Event)
+        except msgspec.ValidationError as error:
+            raise HistoryError(
+                self.source, line, str(error), "See docs/formats.md for the fields of an event."
+            ) from None
+        self._add(parsed, line)
+
+    def read(self, events: Iterable[tuple[int, Event]]) -> None:
+        """Adds many events, each with its line in the source."""
+        add = self._add
+        for line, event in events:
+            add(event, line)
+
+    def _add(self, event: Event, line: int) -> None:
+        time = event.time
+        if time < self._last_ns:
+            raise self._error(line, f"time goes back from {self._last_ns} to {time}", "Sort the events by time.")
+        if time != self._last_ns:
+            self._last_ns = time
+            self._completed_at_last_ns = False
+        process = event.process
+        if type(process) is not int:
+            self._add_fault(event, line)
+        elif event.type == "invoke":
+            self._invoke(event, process, line)
+        else:
+            self._complete(event, process, line)
+        self._events += 1
+
+    def _invoke(self, event: Event, process: int, line: int) -> None:
+        if process in self._open:
+            self._refuse_second_invocation(process, line)
+        if self._completed_at_last_ns:
+            self._ties = True
+        value, expected = event.value, ABSENT
+        try:
+            if event.f == _CAS:
+                expected, value = self._pair(value, line)
+            else:
+                value = self._values.code(value)
+            key = self._keys.code(event.key)
+        except TypeError:
+            raise self._error(
+                line, f"a value that JSON cannot say: {shorten(event.value)}", "Record JSON values."
+            ) from None
+        self._open[process] = len(self)
+        row = (process, self._functions.code(event.f), key, value, expected, ABSENT, INFO)
+        times = (self._events, NEVER, event.time, -1, self._nodes.code(event.node), ABSENT, event.final)
+        for append, item in zip(self._appends, row + times, strict=True):
+            append(item)
+
+    def _pair(self, value: Any, line: int) -> tuple[int, int]:
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            problem = f"a cas has the value {shorten(value)}"
+            raise self._error(line, problem, "Record [expected, new] as the value of a cas.")
+        return self._values.code(value[0]), self._values.code(value[1])
+
+    def _complete(self, event: Event, process: int, line: int) -> None:
+        outcome = _CODE_OF_TYPE.get(event.type)
+        if outcome is None:
+            problem = f"the type is {shorten(event.type)}"
+            raise self._error(line, problem, "An event's type is invoke, ok, fail or info.")
+        row = self._open.pop(process, None)
+        if row is None:
+            problem = f"process {process} has {event.type} without an invocation"
+            raise self._error(line, problem, "Record the invoke event before its completion.")
+        self._completed_at_last_ns = True
+        columns = self._columns
+        self._match(event, row, line)
+        columns["outcome"][row] = outcome
+        columns["return_ns"][row] = event.time
+        if outcome != INFO:
+            columns["return_"][row] = self._events
+        if outcome == OK and event.f != _CAS:
+            columns["result"][row] = self._values.code(event.value)
+        if event.error is not None:
+            columns["error"][row] = self._errors.code(_text(event.error))
+        if event.node is not None:
+            columns["node"][row] = self._nodes.code(event.node)
+        if event.final:
+            columns["final"][row] = True
+
+    def _match(self, event: Event, row: int, line: int) -> None:
+        f = self._functions.codes.get(event.f)
+        if f != self._columns["f"][row]:
+            invoked = self._functions.snapshot()[self._columns["f"][row]]
+            problem = f"process {event.process} invoked {invoked} but {shorten(event.f)} completed"
+            raise self._error(line, problem, "A completion repeats the f of its invocation.")
+        if event.key is not None and self._keys.code(event.key) != self._columns["key"][row]:
+            invoked_key = self._keys.values[self._columns["key"][row]]
+            problem = (
+                f"process {event.process} invoked on key {shorten(invoked_key)} but {shorten(event.key)} completed"
+            )
+            raise self._error(line, problem, "A completion repeats the key of its invocation.")
+
+    def _add_fault(self, event: Event, line: int) -> None:
+        if event.process != NEMESIS:
+            problem = f"the process is {shorten(event.process)}"
+            raise self._error(line, problem, f"A process is a number, or {NEMESIS!r} for fault events.")
+        fields = {name: getattr(event, name) for name in Event.__struct_fields__}
+        self._nemesis.append({name: value for name, value in fields.items() if value is not None and name != "final"})
+
+    def _refuse_second_invocation(self, process: int, line: int) -> None:
+        first = self._columns["call"][self._open[process]] + 1
+        problem = f"process {process} invokes while its operation of event {first} is still open"
+        raise self._error(
+            line, problem, "Complete it first (info if nobody knows), or invoke under a new process number."
+        )
+
+    def _error(self, line: int, problem: str, step: str) -> HistoryError:
+        return HistoryError(self.source, line, problem, step)
+
+    def history(self) -> History:
+        """The history so far: whatever is still open counts as ``info``.
+
+        Costs a copy of the columns (about 70 bytes an operation).
+        """
+        columns = {name: np.array(column) for name, column in self._columns.items()}
+        columns["final"] = columns["final"].astype(np.bool_)
+        if self._ties:
+            _order_ties(columns, self._events)
+        for column in columns.values():
+            column.setflags(write=False)
+        return History(
+            **columns,
+            functions=self._functions.snapshot(),
+            keys=self._keys,
+            values=self._values,
+            nodes=self._nodes.snapshot(),
+            errors=self._errors.snapshot(),
+            nemesis=tuple(self._nemesis),
+            notes=tuple(self.notes),
+            source=self.source,
+            format=self.format,
+            events=self._events,
+        )
+
+
+def _text(error: Any) -> str:
+    return error if isinstance(error, str) else msgspec.json.encode(error).decode()
+
+
+def _order_ties(columns: dict[str, Column], events: int) -> None:
+    """Moves invocations before completions where times are equal; all else keeps the order of the file."""
+    call, return_ = columns["call"], columns["return_"]
+    returned = return_ != NEVER
+    place = np.concatenate((call, return_[returned]))
+    time = np.concatenate((columns["call_ns"], columns["return_ns"][returned]))
+    completion = np.arange(len(place)) >= len(call)
+    order = np.lexsort((place, completion, time))
+    # The places that operations hold are dealt out anew among them; fault events and info lines keep theirs.
+    position = np.empty(len(place), dtype=np.int64)
+    position[order] = np.sort(place)
+    columns["call"] = position[: len(call)]
+    columns["return_"] = return_.copy()
+    columns["return_"][returned] = position[len(call) :]
+    assert events >= len(place)
