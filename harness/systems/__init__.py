@@ -1,0 +1,10 @@
+"""The systems under test, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.systems.protocol import System
+from harness.systems.raftkv import RAFTKV
+
+SYSTEMS: Mapping[str, System] = {RAFTKV.name: RAFTKV}

@@ -1,0 +1,188 @@
+"""The command line. Light to import: what a command needs is imported when it runs, because a run's first operation waits for it.
+
+Exit codes: 0 valid, 1 invalid, 2 unknown, 64 usage, 70 the harness or the machine failed, 130 second Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.errors import EXIT_USAGE, CapsizeError
+
+RUNS_ROOT = "runs"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="capsize", prog_name="capsize")
+def cli() -> None:
+    """Capsize: chaos testing for Raft and other replicated stores, on real processes.
+
+    `capsize run` starts a cluster, attacks it, and says whether it kept its word.
+    """
+
+
+def runs_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--runs DIR`` of every command that reads or writes runs."""
+    decorate = click.option("--runs", "runs_root", type=click.Path(path_type=Path), default=RUNS_ROOT, envvar="CAPSIZE_RUNS", show_default=True, help="Folder of runs.")
+    return decorate(command)
+
+
+@cli.command()
+@click.argument("scenario", default="default")
+@click.option("--system", help="System under test: see `capsize systems`.")
+@click.option("--workload", help="What clients do: see `capsize workloads`.")
+@click.option("--faults", help="Families to draw from at random, with commas; or `none`.")
+@click.option("--nodes", type=int, help="Number of nodes.")
+@click.option("--substrate", help="Where nodes run: process or docker.")
+@click.option("--time", "time_", help="How long the load lasts, like 30s.")
+@click.option("--rate", type=float, help="Operations a second, over all clients.")
+@click.option("--concurrency", help="Number of clients: a number, or 2n for two a node.")
+@click.option("--seed", type=int, help="Everything that is drawn at random follows from it.")
+@click.option("--on-violation", help="stop or continue when the streaming checker sees a violation.")
+@click.option("--bug", help="Plant a bug: see `capsize bugs`.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any other value of the scenario, as YAML; may be repeated.")
+@click.option("--folder", type=click.Path(path_type=Path), help="The run's own folder (default: below --runs).")
+@runs_option
+def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: Path, **options: Any) -> None:
+    """One run: a verdict, and a page that shows it. SCENARIO is a shipped name or a file (default: default)."""
+    from harness.commands.run import run_command
+
+    options["time"] = options.pop("time_")
+    overrides = {name: value for name, value in options.items() if value is not None}
+    sys.exit(run_command(scenario, overrides, settings, folder, runs_root))
+
+
+@cli.command()
+@click.argument("history", type=click.Path(path_type=Path))
+@click.option("--model", help="What the operations mean (default: guessed, and said).")
+@click.option("--initial", default="null", show_default=True, help="The initial value, as JSON.")
+@click.option("--null-read", type=click.Choice(["value", "unknown"]), default="value", show_default=True, help="What a read of null says.")
+def check(history: Path, model: str | None, initial: str, null_read: str) -> None:
+    """Judges a history file, or a run's folder again."""
+    from harness.commands.check import check_command
+
+    sys.exit(check_command(history, model=model, initial=initial, null_read=null_read))
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path), default=f"{RUNS_ROOT}/latest")
+def report(run: Path) -> None:
+    """Builds the page of a run again (default: the latest)."""
+    from harness.commands.browse import report_command
+
+    report_command(run)
+
+
+@cli.command()
+@click.argument("suite", default="default")
+@click.option("--budget", help="At most so long, like 2h (default: what the suite says).")
+@click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Write JUnit XML here too.")
+@runs_option
+def campaign(suite: str, budget: str | None, junit_file: Path | None, runs_root: Path) -> None:
+    """Many runs: a suite of scenarios and seeds within a time budget."""
+    from harness.commands.campaign import campaign_command
+
+    sys.exit(campaign_command(suite, budget, junit_file, runs_root))
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
+@runs_option
+def serve(port: int, host: str, runs_root: Path) -> None:
+    """Browse runs. Read-only, on loopback."""
+    from harness.commands.browse import serve_command
+
+    serve_command(runs_root, host, port)
+
+
+@cli.command("list")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=30, show_default=True, help="At most so many, newest first.")
+@runs_option
+def list_runs(limit: int, runs_root: Path) -> None:
+    """Runs, newest first."""
+    from harness.commands.browse import list_command
+
+    list_command(runs_root, limit)
+
+
+@cli.command()
+def scenarios() -> None:
+    """Scenarios that ship with Capsize."""
+    from harness.commands.tables import show_scenarios
+
+    show_scenarios()
+
+
+@cli.command()
+def systems() -> None:
+    """Systems that can be tested."""
+    from harness.commands.tables import show_systems
+
+    show_systems()
+
+
+@cli.command()
+def workloads() -> None:
+    """What clients can do."""
+    from harness.commands.tables import show_workloads
+
+    show_workloads()
+
+
+@cli.command()
+def faults() -> None:
+    """What can be broken, and who can be hit."""
+    from harness.commands.tables import show_faults
+
+    show_faults()
+
+
+@cli.command()
+def bugs() -> None:
+    """Bugs that can be planted."""
+    from harness.commands.tables import show_bugs
+
+    show_bugs()
+
+
+@cli.command()
+def doctor() -> None:
+    """What this machine can do, and the exact line that mends what it can't."""
+    from harness.commands.machine import doctor_command
+
+    sys.exit(doctor_command())
+
+
+@cli.command()
+@runs_option
+def clean(runs_root: Path) -> None:
+    """Removes whatever earlier runs left behind; nothing of runs that are alive."""
+    from harness.commands.machine import clean_command
+
+    clean_command(runs_root)
+
+
+def main() -> None:
+    """The console script: a person's mistake is one clear line, never a traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except CapsizeError as error:
+        click.echo(f"capsize: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

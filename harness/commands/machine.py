@@ -1,0 +1,25 @@
+"""`capsize doctor` and `capsize clean`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.clean import clean
+from harness.doctor import examine, render
+
+
+def doctor_command() -> int:
+    """Shows what this machine can do; exit code 0 when the default substrate can run, else 70."""
+    abilities = examine()
+    Console().print(render(abilities))
+    return 0 if all(ability.ok for ability in abilities if ability.required) else 70
+
+
+def clean_command(runs_root: Path) -> None:
+    """Removes leftovers of dead controllers and says what they were."""
+    removed = clean(runs_root)
+    for line in removed:
+        print(line)
+    print(f"{len(removed)} leftovers removed" if removed else "nothing was left behind")

@@ -1,0 +1,60 @@
+"""What can be run: `capsize scenarios`, `systems`, `workloads`, `faults`, `bugs`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from faults import FAMILIES
+from harness.durations import format_duration
+from harness.scenario import load_scenario, shipped_scenarios
+from harness.systems import SYSTEMS
+from harness.targets import SELECTORS
+from harness.workloads import WORKLOADS
+
+
+def _show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def show_scenarios() -> None:
+    """Shipped scenarios."""
+    every = [load_scenario(name) for name in shipped_scenarios()]
+    rows = [(scenario.name, format_duration(scenario.head.time), str(scenario.head.nodes), scenario.head.about.strip()) for scenario in every]
+    _show("Scenarios (capsize run NAME)", ("name", "time", "nodes", "about"), rows)
+
+
+def show_systems() -> None:
+    """Systems and what they promise."""
+    rows = [(system.name, system.title, ", ".join(sorted(system.promises))) for system in SYSTEMS.values()]
+    _show("Systems (--system NAME)", ("name", "what", "promises to survive"), rows)
+
+
+def show_workloads() -> None:
+    """Workloads and their parameters."""
+    rows = [(name, workload.title, ", ".join(workload.Parameters.model_fields)) for name, workload in WORKLOADS.items()]
+    _show("Workloads (--workload NAME)", ("name", "what", "parameters"), rows)
+
+
+def show_faults() -> None:
+    """Fault families, their parameters, and the selectors of targets."""
+    rows = [(name, family.about, ", ".join(family.Parameters.model_fields)) for name, family in FAMILIES.items()]
+    _show("Faults", ("family", "what", "parameters"), rows)
+    _show("\nTargets", ("target", "who"), [*SELECTORS.items(), ("n1, n2, ...", "by name; a list is allowed")])
+
+
+def show_bugs() -> None:
+    """Planted bugs of every system."""
+    rows = [
+        (bug.name, system.name, bug.what, bug.provoked_by, bug.observer, bug.source)
+        for system in SYSTEMS.values()
+        for bug in system.bugs.values()
+    ]
+    _show("Planted bugs (--bug NAME)", ("name", "system", "what is wrong", "provoked by", "seen by", "published as"), rows)

@@ -1,0 +1,227 @@
+"""The nemesis: plays a schedule against a cluster, and records what it did.
+
+Each planned fault is one task: wait for its time or trigger, resolve its targets, inject, wait, heal. What is broken is healed in ``finally``,
+also when the run is stopped in the middle; injecting and healing are recorded as nemesis events with the proof that the fault itself took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from faults import FAMILIES
+from faults.needs import Cluster, Fault, Proof
+from harness.recorder import Recorder
+from harness.schedule import PlannedFault
+from harness.targets import NEEDS_LEADER, Selector, resolve_targets
+from harness.triggers import TriggerWatch
+
+INJECT_TIMEOUT_S = 10.0
+HEAL_TIMEOUT_S = 20.0
+LEADER_TIMEOUT_S = 5.0
+LEADER_POLL_S = 0.05
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ExecutedFault:
+    """A fault as it really happened: a line of ``schedule.jsonl``."""
+
+    planned: PlannedFault
+    targets: tuple[str, ...] = ()
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    trigger: Mapping[str, Any] | None = None
+    planned_ns: int | None = None
+    injected_ns: list[int] | None = None
+    healed_ns: list[int] | None = None
+    bit: Proof | None = None
+    healed: Proof | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As docs/formats.md says."""
+        planned = self.planned
+        return {
+            "id": planned.id,
+            "family": planned.family,
+            "parameters": planned.parameters.model_dump(mode="json"),
+            "targets": self.targets,
+            "resolved": self.resolved,
+            "planned_ns": self.planned_ns,
+            "for_ns": planned.for_ns,
+            "trigger": self.trigger,
+            "injected_ns": self.injected_ns,
+            "healed_ns": self.healed_ns,
+            "bit": _proof_json(self.bit),
+            "healed": _proof_json(self.healed),
+            "summary": self.summary,
+        }
+
+
+def _proof_json(proof: Proof | None) -> dict[str, Any] | None:
+    return None if proof is None else {"holds": proof.holds, "evidence": proof.evidence}
+
+
+@dataclass(slots=True, kw_only=True)
+class Nemesis:
+    """Plays ``schedule`` against ``cluster`` until everything is healed."""
+
+    schedule: tuple[PlannedFault, ...]
+    cluster: Cluster
+    leader: Callable[[], Awaitable[str | None]]
+    """Asks the system who leads now."""
+    recorder: Recorder
+    clock: Callable[[], int]
+    seed: int
+    file: Path
+    """schedule.jsonl"""
+    folders: Mapping[str, Path]
+    """Log folders of the nodes, for triggers."""
+    executed: list[ExecutedFault] = field(default_factory=list)
+    active: dict[int, str] = field(default_factory=dict)
+    """Summaries of the faults in force, by id (for progress)."""
+    held: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Nodes whose process a fault in force has killed or paused, by id: no second such fault may take them."""
+    leader_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def play(self, stop: asyncio.Event) -> None:
+        """Runs every fault; returns when all are healed. ``stop`` ends waiting, and heals at once."""
+        self.file.touch()
+        await asyncio.gather(*(self._play_one(planned, stop) for planned in self.schedule))
+
+    async def _play_one(self, planned: PlannedFault, stop: asyncio.Event) -> None:
+        for firing in range(planned.when.times if planned.when is not None else 1):
+            executed = ExecutedFault(planned=planned)
+            if not await self._wait_begin(executed, stop):
+                return
+            self.executed.append(executed)
+            await self._inject_and_heal(executed, stop, firing)
+
+    async def _wait_begin(self, executed: ExecutedFault, stop: asyncio.Event) -> bool:
+        """Waits for the fault's time or trigger; False if the run was stopped before."""
+        planned = executed.planned
+        if planned.when is None:
+            executed.planned_ns = planned.at_ns
+            return not await wait_event(stop, ((planned.at_ns or 0) - self.clock()) / 1e9)
+        await wait_event(stop, (planned.when.after - self.clock()) / 1e9)
+        watch = asyncio.ensure_future(TriggerWatch(planned.when, self.folders).wait_fired())
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({watch, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            watch.cancel()
+            return False
+        stopped.cancel()
+        executed.planned_ns = self.clock()
+        executed.trigger = {**planned.when.model_dump(exclude_none=True, exclude={"times", "after"}), "node": watch.result(), "fired_ns": self.clock()}
+        return True
+
+    async def _inject_and_heal(self, executed: ExecutedFault, stop: asyncio.Event, firing: int) -> None:
+        fault: Fault | None = None
+        number = executed.planned.id * 1000 + firing if firing else executed.planned.id
+        try:
+            fault = await self._begin(executed, number)
+            if fault is not None:
+                await wait_event(stop, executed.planned.for_ns / 1e9)
+        finally:
+            if fault is not None:
+                await self._end(executed, fault, number)
+            self.held.pop(number, None)
+            self._write(executed)
+
+    async def _begin(self, executed: ExecutedFault, number: int) -> Fault | None:
+        family = FAMILIES[executed.planned.family]
+        stream = executed.planned.stream(self.seed)
+        selector: Selector | None = getattr(executed.planned.parameters, "target", None)
+        executed.targets = await self._resolve(selector, executed, number) if selector is not None else ()
+        begin = self.clock()
+        if selector is not None and not executed.targets:
+            executed.summary = f"{executed.planned.family}: nobody to hit (target {selector!r} resolved to no free node)"
+            executed.bit = Proof(holds=False, evidence={"reason": executed.summary})
+            return None
+        try:
+            executed.resolved = family.resolve(executed.planned.parameters, targets=executed.targets, nodes=tuple(self.cluster.nodes), random=stream)
+        except ValueError as error:
+            executed.bit = Proof(holds=False, evidence={"reason": str(error)})
+            return None
+        executed.summary = family.summary(executed.resolved)
+        self.active[number] = executed.summary
+        fault = family.build(executed.resolved, self.cluster)
+        self.recorder.nemesis("invoke", "inject", {"id": number, "family": family.name})
+        executed.bit = await _bounded(fault.inject(), INJECT_TIMEOUT_S)
+        executed.injected_ns = [begin, self.clock()]
+        self.recorder.nemesis("info", "inject", self._event(executed, number, executed.bit))
+        return fault
+
+    async def _resolve(self, selector: Selector, executed: ExecutedFault, number: int) -> tuple[str, ...]:
+        """Names to hit. One fault at a time is resolved, so that two never take the same process."""
+        async with self.leader_lock:
+            wanted = {selector} if isinstance(selector, str) else set(selector)
+            leader = await self._wait_leader() if wanted & NEEDS_LEADER else None
+            exclusive = FAMILIES[executed.planned.family].exclusive
+            taken = {node for nodes in self.held.values() for node in nodes} if exclusive else set()
+            candidates = tuple(node for node in self.cluster.nodes if node not in taken)
+            subject = str(executed.trigger["node"]) if executed.trigger else None
+            stream = executed.planned.stream(self.seed)
+            targets = resolve_targets(selector, nodes=tuple(self.cluster.nodes), leader=leader, random=stream, subject=subject)
+            free = tuple(node for node in targets if node in candidates)
+            if exclusive:
+                self.held[number] = free
+            return free
+
+    async def _wait_leader(self) -> str | None:
+        """The leader, waiting while there is none (an election may be under way)."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEADER_TIMEOUT_S):
+                while (leader := await self.leader()) is None:
+                    await asyncio.sleep(LEADER_POLL_S)
+                return leader
+        return None
+
+    async def _end(self, executed: ExecutedFault, fault: Fault, number: int) -> None:
+        begin = self.clock()
+        self.recorder.nemesis("invoke", "heal", {"id": number, "family": executed.planned.family})
+        executed.healed = await asyncio.shield(_bounded(fault.heal(), HEAL_TIMEOUT_S))
+        executed.healed_ns = [begin, self.clock()]
+        self.active.pop(number, None)
+        self.recorder.nemesis("info", "heal", self._event(executed, number, executed.healed))
+
+    def _event(self, executed: ExecutedFault, number: int, proof: Proof) -> dict[str, Any]:
+        return {
+            "id": number,
+            "family": executed.planned.family,
+            "summary": executed.summary,
+            "targets": list(executed.targets),
+            "proved": proof.holds,
+        }
+
+    def _write(self, executed: ExecutedFault) -> None:
+        with self.file.open("ab") as file:
+            file.write(orjson.dumps(executed.to_json(), option=orjson.OPT_APPEND_NEWLINE))
+
+
+async def wait_event(event: asyncio.Event, timeout_s: float) -> bool:
+    """Waits for an event at most so long; says whether it is set."""
+    if timeout_s > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), timeout_s)
+    return event.is_set()
+
+
+async def _bounded(deed: Awaitable[Proof], timeout_s: float) -> Proof:
+    """A deed's proof, or a proof that fails and says why: trouble with a fault is a finding, never a crash of the run."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await deed
+    except TimeoutError:
+        return Proof(holds=False, evidence={"reason": f"not done within {timeout_s:g} s"})
+    except Exception as error:
+        logger.exception("a fault failed")
+        return Proof(holds=False, evidence={"reason": f"{type(error).__name__}: {error}"})

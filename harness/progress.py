@@ -1,0 +1,117 @@
+"""Live progress: one line that changes on a terminal, plain lines elsewhere (a CI log must be readable afterwards)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+PLAIN_EVERY_NS = 5_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sight:
+    """What is to be seen of a run at one moment."""
+
+    phase: str
+    elapsed_ns: int
+    total_ns: int
+    ok: int
+    rate: float
+    """ok operations a second, of the last second."""
+    failed: int
+    unknown: int
+    leader: str | None
+    faults: Mapping[int, str]
+    verdict: str
+    """The streaming checker's word so far."""
+
+
+class Progress(Protocol):
+    """Where a run shows itself."""
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+
+    def show(self, sight: Sight) -> None:
+        """The moment's figures; may be dropped."""
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
+
+
+def sight_line(sight: Sight) -> str:
+    """One line of text for one moment."""
+    faults = "; ".join(sight.faults.values()) or "none"
+    clock = f"{sight.elapsed_ns / 1e9:5.1f}/{sight.total_ns / 1e9:g} s"
+    counts = f"{sight.ok} ok ({sight.rate:.0f}/s), {sight.failed} fail, {sight.unknown} info"
+    return f"{clock}  {counts}  leader {sight.leader or '-'}  faults: {faults}  so far: {sight.verdict}"
+
+
+@dataclass(slots=True)
+class PlainProgress:
+    """Lines for logs: at most one every five seconds, and one whenever the faults in force or the verdict change."""
+
+    console: Console
+    shown_ns: int = -PLAIN_EVERY_NS
+    last: tuple[object, ...] = ()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, sight: Sight) -> None:
+        """A line if it is time for one or something changed."""
+        state = (tuple(sight.faults.values()), sight.verdict)
+        if sight.elapsed_ns - self.shown_ns < PLAIN_EVERY_NS and state == self.last:
+            return
+        self.shown_ns, self.last = sight.elapsed_ns, state
+        self.say(sight_line(sight))
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+
+@dataclass(slots=True)
+class LiveProgress:
+    """A small table that is redrawn in place."""
+
+    console: Console
+    live: Live = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Takes the terminal's last lines; ``transient``, so that a finished run leaves only what was said."""
+        self.live = Live(console=self.console, transient=True, refresh_per_second=8)
+        self.live.start()
+
+    def say(self, text: str) -> None:
+        """A line above the table."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, sight: Sight) -> None:
+        """Redraws the table."""
+        self.live.update(_table(sight))
+
+    def close(self) -> None:
+        """Gives the terminal back."""
+        self.live.stop()
+
+
+def _table(sight: Sight) -> Table:
+    colour = {"valid": "green", "invalid": "bold red"}.get(sight.verdict.split()[0], "yellow")
+    table = Table.grid(padding=(0, 2))
+    table.add_row("[dim]phase[/]", f"{sight.phase}  {sight.elapsed_ns / 1e9:.1f} of {sight.total_ns / 1e9:g} s")
+    table.add_row("[dim]operations[/]", f"{sight.ok} ok ({sight.rate:.0f}/s), {sight.failed} fail, {sight.unknown} info")
+    table.add_row("[dim]leader[/]", sight.leader or "-")
+    table.add_row("[dim]faults[/]", "[red]" + "; ".join(sight.faults.values()) + "[/]" if sight.faults else "none in force")
+    table.add_row("[dim]so far[/]", f"[{colour}]{sight.verdict}[/]")
+    return table
+
+
+def progress_for(console: Console) -> Progress:
+    """The kind of progress that suits where the output goes."""
+    return LiveProgress(console) if console.is_terminal else PlainProgress(console)

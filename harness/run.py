@@ -1,0 +1,200 @@
+"""The path of a run, from a scenario to an exit code. Read :func:`execute` from top to bottom.
+
+Every step leaves a file in the run folder, so that judging and drawing work again later with no cluster (design, section 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from checkers.verdict import Validity, Verdict
+from harness.clock import RunClock
+from harness.errors import HarnessError
+from harness.lag import LagMonitor
+from harness.load import Load
+from harness.nemesis import Nemesis
+from harness.progress import Progress
+from harness.readiness import Recovery, ask_leader, wait_leader, wait_recovered
+from harness.record import RunRecord
+from harness.recorder import Recorder
+from harness.scenario import Scenario
+from harness.schedule import plan_schedule
+from harness.substrates.protocol import Cluster, Launch, Place, Substrate
+from harness.systems import SYSTEMS
+from harness.systems.protocol import Session
+from harness.watchdog import Watchdog
+from reports.folder import RunFolder
+
+READY_TIMEOUT_S = 30.0
+EXIT_CODES: Mapping[Validity, int] = {Validity.VALID: 0, Validity.INVALID: 1, Validity.UNKNOWN: 2}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, slots=True)
+class Run:
+    """One execution: what was asked for, and the parts that are alive while it goes on."""
+
+    scenario: Scenario
+    seed: int
+    run_id: str
+    folder: RunFolder
+    record: RunRecord
+    clock: RunClock
+    substrate: Substrate
+    watchdog: Watchdog
+    progress: Progress
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the first Ctrl-C: the load ends, everything is healed, and what happened is judged."""
+
+
+async def execute(run: Run) -> Verdict:
+    """One run: cluster, load under faults, healing, final reads, clean-up, verdict.
+
+    Raises:
+        HarnessError: nothing could be judged: the cluster never served.
+    """
+    cluster = await make_cluster(run)
+    try:
+        # 1. Start real processes, and wait until they serve.
+        with run.record.phase("start"):
+            await cluster.start()
+            session = SYSTEMS[run.scenario.head.system].session(addresses(cluster), run.scenario.options)
+            await wait_serving(run, cluster, session)
+        run.record.shift(run.clock.restart())
+        run.record.update({"start_monotonic_ns": run.clock.origin_ns, "start_wall_ns": run.clock.origin_wall_ns})
+        recorder = Recorder(run.folder.history, run.clock)
+        lag = LagMonitor()
+        lag.start()
+        try:
+            # 2. Drive clients while the nemesis plays the schedule; it heals all that it broke.
+            with run.record.phase("load"):
+                load = Load(run=run, session=session, recorder=recorder)
+                nemesis = make_nemesis(run, cluster, session, recorder)
+                await load.under(nemesis)
+            # 3. Is it really healed? Does every node catch up?
+            with run.record.phase("recover"):
+                open_links = await verify_links(cluster)
+                recovery = await recover(run, cluster, session)
+            # 4. Read everything once more: what was acknowledged must be there.
+            with run.record.phase("final-reads"):
+                await load.final_reads()
+        finally:
+            recorder.close()
+            lag.stop()
+            await session.close()
+        # 5. Take the logs home, stop, and leave nothing behind.
+        with run.record.phase("collect"):
+            exits = dict(await cluster.exits())
+            await cluster.collect()
+        observe(run, recovery=recovery, exits=exits, open_links=open_links, lag=lag, live=load.live_verdict())
+    finally:
+        with run.record.phase("stop"):
+            await cluster.stop()
+    # 6. Judge what is in the folder, and nothing else.
+    with run.record.phase("check"):
+        from harness.judge import judge, write_verdict  # late: pulls in numpy, which the first operation need not wait for
+
+        verdict = judge(run.folder)
+        write_verdict(run.folder, verdict)
+    return verdict
+
+
+async def make_cluster(run: Run) -> Cluster:
+    """The cluster that the scenario asks for, not started yet."""
+    system = SYSTEMS[run.scenario.head.system]
+
+    def launch(place: Place, places: Mapping[str, Place]) -> Launch:
+        return system.launch(place, places, run.scenario.options, seed=run.seed, bug=run.scenario.head.bug, announce=run.scenario.head.announce_bug)
+
+    return await run.substrate.cluster(
+        run_id=run.run_id, nodes=run.scenario.nodes, launch=launch, image=system.image, folder=run.folder.nodes, undo=run.watchdog
+    )
+
+
+def addresses(cluster: Cluster) -> Mapping[str, str]:
+    """Name to address of every node."""
+    return {name: place.address for name, place in cluster.places.items()}
+
+
+async def wait_serving(run: Run, cluster: Cluster, session: Session) -> None:
+    """Waits until some node leads.
+
+    Raises:
+        HarnessError: a node died while starting, or nobody led in time.
+    """
+    loop = asyncio.get_running_loop()
+    exits: dict[str, int] = {}
+
+    async def watch_exits() -> None:
+        while not exits:
+            exits.update(await cluster.exits())
+            await asyncio.sleep(0.1)
+
+    watch = loop.create_task(watch_exits())
+    try:
+        leader = await wait_leader(session, run.scenario.nodes, timeout_s=READY_TIMEOUT_S, alive=lambda: _refuse_dead(exits, run.folder))
+    finally:
+        watch.cancel()
+    if leader is None:
+        raise HarnessError(f"no node led within {READY_TIMEOUT_S:g} s of the start; the nodes' logs are in {run.folder.nodes}")
+    run.progress.say(f"{len(run.scenario.nodes)} nodes serve, {leader} leads ({run.clock() / 1e9:.2f} s after the start)")
+
+
+def _refuse_dead(exits: Mapping[str, int], folder: RunFolder) -> None:
+    for node, status in exits.items():
+        log = folder.node(node) / "node.log"
+        tail = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
+        raise HarnessError(f"node {node} ended with status {status} while starting: {tail[0] if tail else 'no log'}; see {log}")
+
+
+def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorder) -> Nemesis:
+    """The nemesis with its schedule."""
+    return Nemesis(
+        schedule=plan_schedule(run.scenario, run.seed),
+        cluster=cluster,
+        leader=lambda: ask_leader(session, run.scenario.nodes),
+        recorder=recorder,
+        clock=run.clock,
+        seed=run.seed,
+        file=run.folder.schedule,
+        folders={name: Path(run.folder.node(name)) for name in run.scenario.nodes},
+    )
+
+
+async def verify_links(cluster: Cluster) -> Mapping[str, bool]:
+    """Whether a datagram passes between every pair of nodes, in each direction."""
+    pairs = [(source, target) for source in cluster.nodes for target in cluster.nodes if source != target]
+    seen = await cluster.links.probe(pairs, timeout_s=1.0) if pairs else {}
+    return {f"{source}->{target}": through for (source, target), through in seen.items()}
+
+
+async def recover(run: Run, cluster: Cluster, session: Session) -> Recovery:
+    """Waits until every node that should run has caught up, at most as long as the scenario allows."""
+    exits = await cluster.exits()
+    running = [name for name in run.scenario.nodes if name not in exits]
+    return await wait_recovered(session, running, bound_ns=run.scenario.head.recovery, clock=run.clock)
+
+
+def observe(run: Run, *, recovery: Recovery, exits: Mapping[str, int], open_links: Mapping[str, bool], lag: LagMonitor, live: str) -> None:
+    """Writes into ``run.json`` what only the living run could know and the checkers need."""
+    facts: dict[str, Any] = {
+        "exits": exits,
+        "links_after_healing": open_links,
+        "recovery": {
+            "healed_ns": recovery.healed_ns,
+            "bound_ns": recovery.bound_ns,
+            "target_commit": recovery.target_commit,
+            "caught_up_ns": recovery.caught_up_ns,
+            "last": recovery.last,
+        },
+        "lag": lag.to_json(),
+        "live_verdict": live,
+        "interrupted": run.stop.is_set(),
+    }
+    run.record.update(facts)

@@ -1,0 +1,74 @@
+"""What a system under test must tell the harness. One file a system implements it; nothing else knows the system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from harness.clients import Client
+from harness.substrates.protocol import Image, Launch, Place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeStatus:
+    """What a node says of itself when asked. Indexes are None where a system has none to tell."""
+
+    leader: str | None
+    leads: bool
+    term: int
+    commit: int | None = None
+    applied: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlantedBug:
+    """A bug that a system can be started with, for measuring ourselves."""
+
+    name: str
+    what: str
+    provoked_by: str
+    observer: str
+    source: str
+
+
+class Session(Protocol):
+    """The harness's access to one running cluster of the system; made once a run, on the controller's event loop."""
+
+    async def status(self, node: str, *, timeout_s: float) -> NodeStatus | None:
+        """What the node says; None if it does not answer in time. Never raises for a node's trouble."""
+
+    def client(self, process: int, node: str) -> Client:
+        """A client for one process, pinned to a node. Its replies are mapped to ok, fail and info in the system's one deciding place."""
+
+    async def close(self) -> None:
+        """Releases connections without waiting for nodes."""
+
+
+class System(Protocol):
+    """A system under test."""
+
+    name: str
+    title: str
+    image: Image | None
+    """What container substrates run it in."""
+    traces: bool
+    """Whether nodes write ``trace.jsonl``."""
+    workloads: frozenset[str]
+    """Workloads that its clients understand."""
+    promises: frozenset[str]
+    """Fault families that it promises to survive; what others provoke is beyond promise."""
+    bugs: Mapping[str, PlantedBug]
+    Options: type[BaseModel]
+    """What a scenario may say under ``options``."""
+
+    def missing(self) -> Sequence[str]:
+        """What this machine lacks to run it, each with the line that mends it."""
+
+    def launch(self, place: Place, places: Mapping[str, Place], options: BaseModel, *, seed: int, bug: str | None) -> Launch:
+        """How the node at ``place`` is started."""
+
+    def session(self, addresses: Mapping[str, str], options: BaseModel) -> Session:
+        """Access to the nodes at these addresses."""
