@@ -1,0 +1,147 @@
+"""The load of a run: the workload's clients under the nemesis, and afterwards its final reads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.generators import Generator
+from harness.interpreter import interpret
+from harness.live import LiveCheck
+from harness.nemesis import Nemesis
+from harness.progress import Sight
+from harness.readiness import ask_leader
+from harness.recorder import Recorder
+from harness.systems.protocol import Session
+from harness.workloads import WORKLOADS
+from harness.workloads.protocol import Workload
+
+if TYPE_CHECKING:
+    from harness.run import Run
+
+SIGHT_S = 0.5
+FINAL_TIMEOUT_S = 20.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Load:
+    """Drives clients; counts what they see."""
+
+    run: Run
+    session: Session
+    recorder: Recorder
+    counts: Counter[str] = field(default_factory=Counter)
+    live: LiveCheck = field(init=False)
+    workload: Workload = field(init=False)
+    leader: str | None = None
+    next_process: int = 0
+
+    def __post_init__(self) -> None:
+        """Feeds the counters and the streaming checker from the recorder."""
+        self.workload = WORKLOADS[self.run.scenario.workload]
+        self.live = LiveCheck(judge=lambda history: self.workload.check(history, self.run.scenario.parameters))
+        self.recorder.subscribe(self._count)
+        self.recorder.subscribe(self.live.feed)
+
+    @property
+    def workers(self) -> int:
+        """Number of concurrent clients."""
+        return self.workload.workers(self.run.scenario.parameters, nodes=len(self.run.scenario.nodes))
+
+    async def under(self, nemesis: Nemesis) -> None:
+        """The load, from beginning to end, while the nemesis plays. Returns when everything is healed again."""
+        ended = asyncio.Event()
+        watchers = [asyncio.ensure_future(self._watch_violation(ended)), asyncio.ensure_future(self._show(nemesis)), asyncio.ensure_future(self._pass_on(ended))]
+        playing = asyncio.ensure_future(nemesis.play(ended))
+        try:
+            generator = self.workload.generator(
+                self.run.scenario.parameters, seed=self.run.seed, workers=self.workers, nodes=self.run.scenario.nodes, time_ns=self.run.scenario.head.time
+            )
+            await self._interpret(generator, ended)
+        finally:
+            ended.set()
+            await playing
+            await _cancelled(watchers)
+
+    async def final_reads(self) -> None:
+        """What a store acknowledged must still be there when everything is healed."""
+        generator = self.workload.final_generator(self.run.scenario.parameters, workers=self.workers, nodes=self.run.scenario.nodes)
+        enough = asyncio.Event()
+        timer = asyncio.get_running_loop().call_later(FINAL_TIMEOUT_S, enough.set)
+        await self._interpret(generator, enough, final=True)
+        timer.cancel()
+
+    async def _interpret(self, generator: Generator, stop: asyncio.Event, *, final: bool = False) -> None:
+        nodes = self.run.scenario.nodes
+        statistics = await interpret(
+            generator=generator,
+            workers=self.workers,
+            node_of=lambda worker: nodes[worker % len(nodes)],
+            connect=self.session.client,
+            recorder=self.recorder,
+            clock=self.run.clock,
+            timeout_s=self.run.scenario.head.operation_timeout / 1e9,
+            stop=stop,
+            first_process=self.next_process,
+            final=final,
+        )
+        self.next_process = statistics.next_process
+
+    def live_verdict(self) -> str:
+        """What the streaming checker said last."""
+        return self.live.verdict
+
+    async def _watch_violation(self, ended: asyncio.Event) -> None:
+        """On a violation that the scenario wants to stop at, ends the load."""
+
+        def violated() -> None:
+            self.run.progress.say(f"violation seen while the cluster is alive: {self.live.verdict}")
+            if self.run.scenario.head.on_violation == "stop":
+                ended.set()
+
+        await self.live.watch(violated)
+
+    async def _pass_on(self, ended: asyncio.Event) -> None:
+        """A Ctrl-C ends the load."""
+        await self.run.stop.wait()
+        ended.set()
+
+    def _count(self, events: list[Mapping[str, Any]]) -> None:
+        for event in events:
+            if event["process"] != "nemesis":
+                self.counts[event["type"]] += 1
+
+    async def _show(self, nemesis: Nemesis) -> None:
+        before = 0
+        total_ns = self.run.scenario.head.time
+        while True:
+            await asyncio.sleep(SIGHT_S)
+            self.leader = await ask_leader(self.session, self.run.scenario.nodes)
+            ok = self.counts["ok"]
+            self.run.progress.show(
+                Sight(
+                    phase="load",
+                    elapsed_ns=self.run.clock(),
+                    total_ns=total_ns,
+                    ok=ok,
+                    rate=(ok - before) / SIGHT_S,
+                    failed=self.counts["fail"],
+                    unknown=self.counts["info"],
+                    leader=self.leader,
+                    faults=nemesis.active,
+                    verdict=self.live.verdict,
+                )
+            )
+            before = ok
+
+
+async def _cancelled(tasks: list[asyncio.Future[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
