@@ -1,0 +1,339 @@
+"""Re-enacts a node's log from its trace, once, and keeps the facts that the Raft invariants are about.
+
+The log is never copied: entries are the tuples that the trace was decoded to, in one list per node that ``append``
+extends and ``truncate`` cuts, so a re-enactment costs a few list operations an event.
+
+What a kill does to the log is told by the next ``start``. Entries that were traced but not durable may be gone, or may
+be there although their line was torn; both are normal. Whatever can't be known becomes *unknown* (``None``), and an
+invariant that meets an unknown entry keeps silent: a lost chance to find something, never a false alarm.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from checkers.sightings import Sighting
+from checkers.traces import (
+    Ack,
+    Append,
+    Apply,
+    Commit,
+    Durable,
+    Entry,
+    RoleChange,
+    SnapshotEvent,
+    Start,
+    Trace,
+    Truncate,
+)
+
+_UNKNOWN_MAX = 100_000
+"""How many unknown entries are worth a place in memory; beyond that the known ones below them are given up."""
+
+
+class NodeLog:
+    """One node's log as its trace tells it. Indexes are Raft's (the first entry is 1); an unknown term is ``None``."""
+
+    def __init__(self) -> None:
+        self.base = 0
+        """Everything up to this index is unknown, or in a snapshot."""
+        self.base_term: int | None = 0
+        self.entries: list[Entry | None] = []
+        self.certain = False
+        """Whether ``last`` is known to be the log's end."""
+        self.promised = 0
+        """The last index that the disk must still have after a kill: durable, and not cut since."""
+        self._untouched: int | None = None
+        """Entries up to here were not cut since the last durable point (``None``: none was cut)."""
+        self.durable: list[tuple[int, int]] = []
+        """Rising (time in ns, index): since when the log has been durable up to which index, forgotten by cuts."""
+
+    def durable_since(self, index: int) -> int | None:
+        """When the node said that the entry it has at ``index`` was durable (ns of its clock), if it did."""
+        place = bisect.bisect_left(self.durable, index, key=lambda step: step[1])
+        return self.durable[place][0] if place < len(self.durable) else None
+
+    @property
+    def last(self) -> int:
+        """The index of the last entry."""
+        return self.base + len(self.entries)
+
+    def entry(self, index: int) -> Entry | None:
+        """The entry at ``index``, if it is known."""
+        place = index - self.base - 1
+        return self.entries[place] if 0 <= place < len(self.entries) else None
+
+    def term(self, index: int) -> int | None:
+        """The term of the entry at ``index``, if it is known."""
+        if index == self.base:
+            return self.base_term
+        entry = self.entry(index)
+        return None if entry is None else entry[1]
+
+    def span(self, first: int, last: int) -> list[Entry | None]:
+        """The entries ``first..last`` as far as the log reaches."""
+        return self.entries[max(first - self.base - 1, 0) : max(last - self.base, 0)]
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Puts entries behind the log's end. The caller has cut what they replace."""
+        self.entries.extend(entries)
+        self.certain = True
+
+    def cut(self, index: int) -> None:
+        """Forgets the entries from ``index`` on, as a truncation does."""
+        self._keep(index - 1)
+        self._promise_at_most(index - 1)
+        self._untouched = index - 1 if self._untouched is None else min(self._untouched, index - 1)
+
+    def synced(self, index: int, time: int) -> None:
+        """The log up to ``index`` is durable, and so is every truncation traced before."""
+        self.promised = min(index, self.last) if self.certain else index
+        self._untouched = None
+        if not self.durable or self.durable[-1][1] < index:
+            self.durable.append((time, index))
+
+    def install(self, index: int, term: int) -> None:
+        """Figure 13, steps 6 and 7: keeps what follows an entry equal to the snapshot's last, else drops it all."""
+        known = self.term(index)
+        if index <= self.last and (known is None or known == term):
+            self.certain = self.certain and known is not None
+            return
+        self._reset(index, term)
+        self._promise_at_most(index)
+        self._untouched = index
+
+    def recover(self, start: Start) -> int:
+        """What is left after a kill; returns up to where the log is what it was, as far as that is known.
+
+        Log matching lets (last index, last term) tell the whole log if it is one that the trace knows; otherwise only
+        what was not cut since the last durable point is certain.
+        """
+        last, term = recovered_end(start)
+        same = last
+        if not self.entries or last < self.base or last - self.last > _UNKNOWN_MAX:
+            same = min(self.last, last)
+            self._reset(last, term)
+        elif last <= self.last and self.term(last) == term:
+            self._keep(last)
+        else:
+            same = min(last, self.last if self._untouched is None else self._untouched)
+            self._keep(same)
+            self.entries.extend([None] * (last - self.last))
+        self._promise_at_most(last)
+        self._untouched = None
+        self.certain = True
+        return same
+
+    def resume(self, first: int) -> None:
+        """Makes the log end right before ``first``, when an append tells for the first time where it ends."""
+        if first - 1 < self.last:
+            self.cut(first)
+        elif first - 1 - self.last > _UNKNOWN_MAX:
+            self._reset(first - 1, None)
+        else:
+            self.entries.extend([None] * (first - 1 - self.last))
+
+    def _keep(self, index: int) -> None:
+        if index < self.base:
+            self._reset(max(index, 0), None)
+        del self.entries[index - self.base :]
+
+    def _reset(self, index: int, term: int | None) -> None:
+        self.base, self.base_term, self.entries = index, term if index else 0, []
+        self.certain = True
+
+    def _promise_at_most(self, index: int) -> None:
+        self.promised = min(self.promised, index)
+        while self.durable and self.durable[-1][1] > index:
+            time, _ = self.durable.pop()
+            if not self.durable or self.durable[-1][1] < index:
+                self.durable.append((time, index))
+                break
+
+
+def recovered_end(start: Start) -> tuple[int, int]:
+    """Index and term of the last entry that a start recovered, the snapshot's if the log behind it is empty."""
+    if start.last_index >= start.snapshot_index:
+        return start.last_index, start.last_term
+    return start.snapshot_index, start.snapshot_term
+
+
+class Appended(NamedTuple):
+    """An append: the term of the entry before its first (``None``: unknown)."""
+
+    position: int
+    previous_term: int | None
+
+
+class Gap(NamedTuple):
+    """An append that left entries out: the log ended at ``last``."""
+
+    position: int
+    last: int
+
+
+class Cut(NamedTuple):
+    """A truncation: the term in which the node was leader (``None``: it was not), and what it knew to be committed."""
+
+    position: int
+    from_index: int
+    leading: int | None
+    committed: int
+
+
+class Committing(NamedTuple):
+    """A commit: the log's last index, the entry at the commit index (``None``: unknown), whether the node led."""
+
+    position: int
+    last: int | None
+    entry: Entry | None
+    leading: bool
+
+
+class Run(NamedTuple):
+    """Entries that a node learnt to be committed, and in which (its own) term it did."""
+
+    term: int
+    position: int
+    entries: list[Entry | None]
+
+
+class Leading(NamedTuple):
+    """A node became leader: its log behind what it knew to be committed (``known``), as far as the log reaches."""
+
+    position: int
+    term: int
+    known: int
+    tail: list[Entry | None]
+
+
+class Restart(NamedTuple):
+    """A start, with what the disk had promised: the log up to ``index`` (its term, if known), and a hard state."""
+
+    position: int
+    promised: int
+    promised_term: int | None
+    durable: int | None
+    """Position of the last durable point before, if there was one."""
+
+
+@dataclass(slots=True)
+class Story:
+    """The facts of one node's trace, in its order."""
+
+    trace: Trace
+    appends: list[Appended] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+    commits: list[Committing] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    restarts: list[Restart] = field(default_factory=list)
+    leaders: list[Leading] = field(default_factory=list)
+    log: NodeLog = field(default_factory=NodeLog)
+    """The log as the trace left it."""
+
+    def at(self, position: int) -> Sighting:
+        """An event as evidence."""
+        return Sighting(self.trace, position)
+
+
+@dataclass(slots=True)
+class _Teller:
+    """Goes through a trace once; knows the node's volatile state at each event."""
+
+    story: Story
+    leading: int | None = None
+    committed: int = 0
+    """Entries up to here were known as committed by this node in this or an earlier incarnation, and are in its log."""
+    durable: int | None = None
+
+    @property
+    def log(self) -> NodeLog:
+        return self.story.log
+
+    def append(self, position: int, entries: Sequence[Entry]) -> None:
+        log, first = self.log, entries[0][0]
+        if not log.certain:
+            log.resume(first)
+        elif first <= log.last:
+            entries = self._replaced(position, entries)
+            if not entries:
+                return
+        elif first > log.last + 1:
+            self.story.gaps.append(Gap(position, log.last))
+            log.resume(first)
+        self.story.appends.append(Appended(position, log.term(log.last)))
+        log.append(entries)
+
+    def _replaced(self, position: int, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Entries written again where others stand: equal ones are no news, an unequal one cuts the log there."""
+        log = self.log
+        for place, entry in enumerate(entries):
+            if entry[0] > log.last or (entry[0] > log.base and log.entry(entry[0]) != entry):
+                if entry[0] <= log.last:
+                    self.cut(position, entry[0])
+                return entries[place:]
+        return ()
+
+    def cut(self, position: int, index: int) -> None:
+        self.story.cuts.append(Cut(position, index, self.leading, self.committed))
+        self.committed = min(self.committed, max(index - 1, 0))
+        self.log.cut(index)
+
+    def commit(self, position: int, event: Commit) -> None:
+        log, index = self.log, event.index
+        entry = log.entry(index)
+        last = log.last if log.certain else None
+        self.story.commits.append(Committing(position, last, entry, self.leading == event.term))
+        if index > self.committed:
+            self.story.runs.append(Run(event.term, position, log.span(self.committed + 1, index)))
+            self.committed = min(index, log.last)
+
+    def start(self, position: int, event: Start) -> None:
+        promised = self.log.promised
+        if position:
+            self.story.restarts.append(Restart(position, promised, self.log.term(promised), self.durable))
+        self.committed = min(self.committed, self.log.recover(event))
+        self.leading = None
+
+    def role(self, position: int, event: RoleChange) -> None:
+        if event.role != "leader":
+            self.leading = None
+        elif self.leading != event.term:
+            self.leading = event.term
+            tail = self.log.span(self.committed + 1, self.log.last)
+            self.story.leaders.append(Leading(position, event.term, self.committed, tail))
+
+    def snapshot(self, event: SnapshotEvent) -> None:
+        if event.action == "installed":
+            self.log.install(event.index, event.term)
+            self.committed = max(self.committed, event.index)
+
+
+def retell(trace: Trace) -> Story:
+    """Re-enacts a trace: linear in its size."""
+    teller = _Teller(Story(trace))
+    log = teller.story.log
+    for position, event in enumerate(trace.events):
+        if event.__class__ is Apply or event.__class__ is Ack:
+            continue  # the frequent ones that say nothing about the log
+        if isinstance(event, Append):
+            if event.entries:
+                teller.append(position, event.entries)
+        elif isinstance(event, Durable):
+            log.synced(event.index, event.time)
+            teller.durable = position
+        elif isinstance(event, Commit):
+            teller.commit(position, event)
+        elif isinstance(event, Truncate):
+            teller.cut(position, event.from_index)
+        elif isinstance(event, RoleChange):
+            teller.role(position, event)
+        elif isinstance(event, SnapshotEvent):
+            teller.snapshot(event)
+        elif isinstance(event, Start):
+            teller.start(position, event)
+    return teller.story
