@@ -53,8 +53,8 @@ def one_vote_a_term(testimony: Testimony) -> Iterator[Finding]:
     """A server votes for at most one candidate in a term, restarts included (figure 2, votedFor; 5.2).
 
     A vote that was traced but not yet durable may be lost by a kill before anybody heard of it; then the next
-    incarnation may vote anew. So two votes collide if one incarnation gave both, or the first was durable, or it made a leader (a
-    candidate asks for votes only after its own vote is on disk).
+    incarnation may vote anew. So two votes collide if one incarnation gave both, or the first was durable, or it made a
+    leader (a candidate asks for votes only after its own vote is on disk).
     """
     for story in testimony.stories:
         ballots: dict[int, _Ballot] = {}

@@ -62,8 +62,8 @@ def acknowledged_on_majority(testimony: Testimony) -> Iterator[Finding]:
     """A write is acknowledged only when a majority of the voters has it on disk (figure 2, persistent state; 5.3).
 
     A follower's ``durable`` line comes before its answer, so the lines of a majority exist when a leader acknowledges;
-    that much needs no clock. That they are *earlier* is judged only with ``one_clock``. Voters without a trace, or whose
-    trace tells no durable point, are taken to have the entry.
+    that much needs no clock. That they are *earlier* is judged only with ``one_clock``. Voters without a trace, or
+    whose trace tells no durable point, are taken to have the entry.
     """
     silent = {story.trace.node for story in testimony.stories if not _tells_durable(story)}
     for story in testimony.stories:

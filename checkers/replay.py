@@ -48,13 +48,14 @@ class NodeLog:
         """The last index that the disk must still have after a kill: durable, and not cut since."""
         self._untouched: int | None = None
         """Entries up to here were not cut since the last durable point (``None``: none was cut)."""
-        self.durable: list[tuple[int, int]] = []
-        """Rising (time in ns, index): since when the log has been durable up to which index, forgotten by cuts."""
+        self._durable_indexes: list[int] = []
+        self._durable_times: list[int] = []
+        """Both rising: when (ns) the log became durable up to which index; cuts make it forget."""
 
     def durable_since(self, index: int) -> int | None:
         """When the node said that the entry it has at ``index`` was durable (ns of its clock), if it did."""
-        place = bisect.bisect_left(self.durable, index, key=lambda step: step[1])
-        return self.durable[place][0] if place < len(self.durable) else None
+        place = bisect.bisect_left(self._durable_indexes, index)
+        return self._durable_times[place] if place < len(self._durable_times) else None
 
     @property
     def last(self) -> int:
@@ -92,8 +93,9 @@ class NodeLog:
         """The log up to ``index`` is durable, and so is every truncation traced before."""
         self.promised = min(index, self.last) if self.certain else index
         self._untouched = None
-        if not self.durable or self.durable[-1][1] < index:
-            self.durable.append((time, index))
+        if not self._durable_indexes or self._durable_indexes[-1] < index:
+            self._durable_indexes.append(index)
+            self._durable_times.append(time)
 
     def install(self, index: int, term: int) -> None:
         """Figure 13, steps 6 and 7: keeps what follows an entry equal to the snapshot's last, else drops it all."""
@@ -147,11 +149,10 @@ class NodeLog:
 
     def _promise_at_most(self, index: int) -> None:
         self.promised = min(self.promised, index)
-        while self.durable and self.durable[-1][1] > index:
-            time, _ = self.durable.pop()
-            if not self.durable or self.durable[-1][1] < index:
-                self.durable.append((time, index))
-                break
+        kept = bisect.bisect_left(self._durable_indexes, index)
+        if kept < len(self._durable_indexes):  # the first step that reaches index now reaches just that far
+            self._durable_indexes[kept:] = [index]
+            del self._durable_times[kept + 1 :]
 
 
 def recovered_end(start: Start) -> tuple[int, int]:

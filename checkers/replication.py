@@ -18,18 +18,22 @@ from checkers.verdict import Finding
 def log_matching(testimony: Testimony) -> Iterator[Finding]:
     """Entries with the same index and term hold the same command, and their predecessors have the same term (figure 3,
     Log Matching; by induction all logs agree up to there). Over all nodes and all times, cut entries included."""
-    known: dict[tuple[int, int], tuple[str, int | None, Story, int]] = {}
+    places: dict[tuple[int, int], Entry] = {}
+    known: dict[Entry, tuple[int | None, Story, int]] = {}  # its predecessor's term, and who told it first
     for story in testimony.stories:
         for position, previous in story.appends:
-            for index, term, digest in _entries(story, position):
-                seen = known.get((index, term))
-                if seen is None or (seen[1] is None and seen[0] == digest):
-                    known[index, term] = (digest, previous, story, position)
-                elif seen[0] != digest:
-                    yield _two_commands(index, term, seen[2].at(seen[3]), story.at(position))
-                elif previous is not None and seen[1] != previous:
-                    yield _two_pasts(index, term, (seen[1], previous), seen[2].at(seen[3]), story.at(position))
-                previous = term
+            for entry in _entries(story, position):
+                seen = known.get(entry)
+                if seen is None:
+                    other = places.setdefault(entry[:2], entry)
+                    if other is not entry:
+                        yield _two_commands(entry, known[other][1].at(known[other][2]), story.at(position))
+                    known[entry] = (previous, story, position)
+                elif seen[0] is None:
+                    known[entry] = (previous, story, position)
+                elif previous is not None and seen[0] != previous:
+                    yield _two_pasts(entry, (seen[0], previous), seen[1].at(seen[2]), story.at(position))
+                previous = entry[1]
 
 
 def _entries(story: Story, position: int) -> tuple[Entry, ...]:
@@ -37,7 +41,8 @@ def _entries(story: Story, position: int) -> tuple[Entry, ...]:
     return event.entries if isinstance(event, Append) else ()
 
 
-def _two_commands(index: int, term: int, first: Sighting, second: Sighting) -> Finding:
+def _two_commands(entry: Entry, first: Sighting, second: Sighting) -> Finding:
+    index, term, _ = entry
     message = (
         f"index {index} of term {term} is not the same entry everywhere: {first.node} {first.words} and "
         f"{second.node} {second.words} put different commands there; one leader makes one entry an index"
@@ -45,7 +50,8 @@ def _two_commands(index: int, term: int, first: Sighting, second: Sighting) -> F
     return accuse("log matching", message, [first, second], index=index, term=term)
 
 
-def _two_pasts(index: int, term: int, terms: tuple[int | None, int], first: Sighting, second: Sighting) -> Finding:
+def _two_pasts(entry: Entry, terms: tuple[int, int], first: Sighting, second: Sighting) -> Finding:
+    index, term, _ = entry
     message = (
         f"the entry at index {index} of term {term} follows an entry of term {terms[0]} on {first.node} {first.words}, "
         f"but one of term {terms[1]} on {second.node} {second.words}; logs that agree in an entry must agree before it"

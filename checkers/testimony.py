@@ -1,9 +1,9 @@
 """What all traces of a run say together: each node's story, and the entries that were committed.
 
 ``Committed`` is the cluster's one log, as far as anybody knew it to be committed. It is put together from what every
-node had in its log when its commit index passed. A follower learns of a commit only by a message whose term is at most its
-own, so the node's current term at a commit is never below the term in which the entry was really committed: "the lowest
-term in which anyone knew" can be relied on for leader completeness.
+node had in its log when its commit index passed. A follower learns of a commit only by a message whose term is at most
+its own, so the node's current term at a commit is never below the term in which the entry was really committed: "the
+lowest term in which anyone knew" can be relied on for leader completeness.
 """
 
 from __future__ import annotations
