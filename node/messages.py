@@ -1,8 +1,9 @@
 """The words of the Raft core: what goes in, what comes out. Plain frozen facts, no I/O.
 
-The core (:mod:`node.core`) is a state machine in the style of etcd-io/raft: messages, proposals and the time go in; a :class:`Ready` comes
-out and says what must be durable *before* which messages may be sent. Sources: Ongaro & Ousterhout, "In Search of an Understandable
-Consensus Algorithm" (2014), figures 2 and 13; Ongaro's thesis (2014), 3.6, 6.3, 6.4, 9.6 (PreVote); etcd-io/raft ``node.go`` (``Ready``).
+The core (:mod:`node.core`) is a state machine in the style of etcd-io/raft: messages, proposals and the time go in;
+a :class:`Ready` comes out and says what must be durable *before* which messages may be sent. Sources: Ongaro &
+Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014), figures 2 and 13; Ongaro's thesis (2014),
+3.6, 6.3, 6.4, 9.6 (PreVote); etcd-io/raft ``node.go`` (``Ready``).
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class HardState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A snapshot's metadata: it stands for every entry up to ``index``. The bytes are the shell's business, in chunks."""
+    """A snapshot's metadata: it stands for every entry up to ``index``. The bytes are the shell's business, in
+    chunks."""
 
     index: int = 0
     term: int = 0
@@ -66,7 +68,8 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """Common to all messages: who to whom, in which term. ``term`` is the sender's (for PreVote requests: the term it would have)."""
+    """Common to all messages: who to whom, in which term. ``term`` is the sender's (for PreVote requests: the term
+    it would have)."""
 
     source: str
     target: str
@@ -92,7 +95,8 @@ class VoteReply(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppendEntries(Message):
-    """Replication and heartbeat. ``read_round`` confirms leadership for ReadIndex (thesis 6.4): it is echoed in the reply."""
+    """Replication and heartbeat. ``read_round`` confirms leadership for ReadIndex (thesis 6.4): it is echoed in the
+    reply."""
 
     prev_index: int
     prev_term: int
@@ -105,9 +109,9 @@ class AppendEntries(Message):
 class AppendReply(Message):
     """``match`` is the last index known to agree when ``success``; else the hints of conflict-term back-tracking.
 
-    A refusal names the ``prev_index`` that it refuses (``refused_index``), so that a late one is told from a fresh one. ``conflict_term`` is
-    the term of the follower's entry there and ``conflict_index`` the first index of that term; without such an entry ``conflict_term`` is 0 and
-    ``conflict_index`` the end of the follower's log plus one.
+    A refusal names the ``prev_index`` that it refuses (``refused_index``), so that a late one is told from a fresh
+    one. ``conflict_term`` is the term of the follower's entry there and ``conflict_index`` the first index of that
+    term; without such an entry ``conflict_term`` is 0 and ``conflict_index`` the end of the follower's log plus one.
     """
 
     success: bool
@@ -139,7 +143,8 @@ class SnapshotReply(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadState:
-    """The fate of one linearizable read: serve it once ``index`` is applied; ``index`` None means "not the leader (any more)"."""
+    """The fate of one linearizable read: serve it once ``index`` is applied; ``index`` None means "not the leader
+    (any more)"."""
 
     token: int
     index: int | None
@@ -149,25 +154,28 @@ class ReadState:
 class Ready:
     """What the shell must do now, in this order:
 
-    1. send ``messages_now`` (a leader's AppendEntries: replication may overlap the leader's own disk write, thesis 10.2.1);
-    2. persist: if ``install`` is set, reset the durable log to begin after ``install.index`` (see below); cut the log from ``truncate_from`` on,
-       append ``entries``, write ``hard_state`` -- then one sync if ``must_sync``;
+    1. send ``messages_now`` (a leader's AppendEntries: replication may overlap the leader's own disk write, thesis
+       10.2.1);
+    2. persist: if ``install`` is set, reset the durable log to begin after ``install.index`` (see below); cut the
+       log from ``truncate_from`` on, append ``entries``, write ``hard_state`` -- then one sync if ``must_sync``;
     3. tell the core ``persisted(last durable index, its term)`` -- a leader counts itself only then;
     4. send ``messages_after_persist`` (votes, append replies: promises that the disk must be able to keep);
-    5. if ``install`` is set, load the state machine from that snapshot; apply ``committed``, answer their proposers, then serve ``reads`` whose
-       index is applied;
-    6. act on ``snapshots_wanted``: for each named follower, send the current snapshot in chunks (:meth:`node.core.Raft.snapshot_chunk`);
-       act on ``chunks``: store each, see :meth:`node.core.Raft.installed`.
+    5. if ``install`` is set, load the state machine from that snapshot; apply ``committed``, answer their
+       proposers, then serve ``reads`` whose index is applied;
+    6. act on ``snapshots_wanted``: for each named follower, send the current snapshot in chunks
+       (:meth:`node.core.Raft.snapshot_chunk`); act on ``chunks``: store each, see :meth:`node.core.Raft.installed`.
 
-    Several Readies may be under way (an asynchronous sync), as long as each one's steps 2-5 are done after those of the one before.
+    Several Readies may be under way (an asynchronous sync), as long as each one's steps 2-5 are done after those of
+    the one before.
 
-    ``install`` means: the durable log must from now on say "begins after ``install.index``, ``install.term``", *before* anything else of this
-    Ready is written, so that a replay forgets every older entry up to that index. With it, ``truncate_from`` says whether the entries behind
-    the snapshot go too (figure 13). It may also come in the first Ready after a start, when a crash fell between storing a snapshot and
-    resetting the log.
+    ``install`` means: the durable log must from now on say "begins after ``install.index``, ``install.term``",
+    *before* anything else of this Ready is written, so that a replay forgets every older entry up to that index.
+    With it, ``truncate_from`` says whether the entries behind the snapshot go too (figure 13). It may also come in
+    the first Ready after a start, when a crash fell between storing a snapshot and resetting the log.
 
-    ``role`` and ``leader`` are both set when either changed (``role`` None: no news), for traces and for refusing clients that ask the wrong
-    node. ``commit`` is set when the commit index moved; ``committed`` may lag behind it by a batch limit and follows in the next Ready.
+    ``role`` and ``leader`` are both set when either changed (``role`` None: no news), for traces and for refusing
+    clients that ask the wrong node. ``commit`` is set when the commit index moved; ``committed`` may lag behind it
+    by a batch limit and follows in the next Ready.
     """
 
     messages_now: tuple[Message, ...] = ()

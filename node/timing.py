@@ -1,7 +1,8 @@
 """How patient a server is, and how much it sends at once: the core's only settings.
 
-Safety never depends on any of these numbers (section 5.4 of the paper: "safety must not depend on timing"); they decide availability and
-throughput alone. The defaults suit several Python nodes on two cores, where time-outs of 150-300 ms were measured to flap.
+Safety never depends on any of these numbers (section 5.4 of the paper: "safety must not depend on timing"); they
+decide availability and throughput alone. The defaults suit several Python nodes on two cores, where time-outs of
+150-300 ms were measured to flap.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Timing:
     """Longest election time-out; also the time after which a leader that hears no majority steps down (CheckQuorum)."""
 
     first_election_ns_min: int = 100 * MS
-    """The same for a server that has an empty log and knows no leader: see :meth:`node.server.Server.election_interval`."""
+    """The same for a server that has an empty log and knows no leader: see
+    :meth:`node.server.Server.election_interval`."""
 
     first_election_ns_max: int = 300 * MS
 

@@ -1,0 +1,74 @@
+"""What a leader knows of one follower, after etcd-io/raft's ``tracker.Progress``.
+
+PROBE --success--> REPLICATE --refusal--> PROBE            (one append at a time | many under way)
+  \\------ next entry compacted away ------> SNAPSHOT ------ done, or caught up another way ------> REPLICATE
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+
+
+class ProgressState(enum.Enum):
+    """How a follower is fed."""
+
+    PROBE = "probe"
+    """Where its log ends in agreement is not known: one append at a time."""
+    REPLICATE = "replicate"
+    """It keeps up: appends are sent before earlier ones are answered."""
+    SNAPSHOT = "snapshot"
+    """What it needs is compacted away: the shell sends a snapshot, the core only heartbeats."""
+
+
+class Progress:
+    """Mutable, owned by the leader's replication."""
+
+    __slots__ = ("contact_ns", "inflight", "match", "name", "next", "probing", "read_round", "snapshot_ns", "state")
+
+    def __init__(self, name: str, *, next_index: int, now_ns: int) -> None:
+        self.name = name
+        self.state = ProgressState.PROBE
+        self.match = 0
+        """The highest index known to agree (figure 2, matchIndex)."""
+        self.next = next_index
+        """The next index to send (figure 2, nextIndex)."""
+        self.probing = False
+        """A probe is under way; the next one waits for its answer or for a heartbeat."""
+        self.inflight: deque[int] = deque()
+        """Last indices of appends that are under way, in order."""
+        self.read_round = 0
+        """The highest read round that it echoed."""
+        self.contact_ns = now_ns
+        """When it was last heard in this term."""
+        self.snapshot_ns = 0
+        """When a snapshot was last asked for, or last heard of."""
+
+    def replicate_from(self, index: int) -> None:
+        """It agrees up to ``index - 1``: feed it from there."""
+        self.state = ProgressState.REPLICATE
+        self.next = index
+        self.probing = False
+        self.inflight.clear()
+
+    def probe_from(self, index: int) -> None:
+        """It refused: look for the agreement from ``index`` downwards."""
+        self.state = ProgressState.PROBE
+        self.next = index
+        self.probing = False
+        self.inflight.clear()
+
+    def wait_for_snapshot(self, now_ns: int) -> None:
+        """Nothing but a snapshot helps."""
+        self.state = ProgressState.SNAPSHOT
+        self.probing = False
+        self.inflight.clear()
+        self.snapshot_ns = now_ns
+
+    def acknowledge(self, index: int) -> None:
+        """It agrees up to ``index``: that much room in the window is free again."""
+        if index > self.match:
+            self.match = index
+        inflight = self.inflight
+        while inflight and inflight[0] <= index:
+            inflight.popleft()

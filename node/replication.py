@@ -1,0 +1,237 @@
+"""The leader's side of AppendEntries: sections 5.3 and 5.4.2, pipelined per follower (thesis 10.2.1), and CheckQuorum (6.2).
+
+Nothing is sent when something happens; :meth:`Replication.flush`, called when the shell asks for a Ready, looks at each
+follower once and sends what it lacks. That is where proposals, reads, heartbeats and answers of one turn of the shell's
+loop melt into one append per follower. Since only a leader flushes, and a leader's term and vote were durable before it
+could win, its appends need not wait for its own disk.
+
+A new commit index travels with the next append or heartbeat; it is not worth a message of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from node.follower import Follower
+from node.messages import AppendEntries, AppendReply, Entry, EntryKind, Role
+from node.progress import Progress, ProgressState
+
+
+class Replication(Follower):
+    """A leader and its followers."""
+
+    progress: dict[str, Progress]
+    heartbeat_deadline_ns = 0
+    term_start = 0
+    """Index of the no-op with which this leadership began."""
+    _flush_due = False
+    _beat_due = False
+
+    def leadership_begins(self) -> None:
+        """Section 8: a no-op of the own term, so that earlier entries can be committed and reads be served."""
+        self.progress = {
+            peer: Progress(peer, next_index=self.log.last_index + 1, now_ns=self.now_ns) for peer in self.peers
+        }
+        self.term_start = self.log.last_index + 1
+        self.log.extend([Entry(self.term_start, self.term, EntryKind.NOOP)])
+        self.heartbeat_deadline_ns = self.now_ns + self.timing.heartbeat_ns
+        self._flush_due = True
+        super().leadership_begins()
+
+    def leadership_ends(self) -> None:
+        """Forgets the followers: the next leadership starts from nothing known."""
+        self.progress = {}
+        self.outbox.snapshots_wanted.clear()
+        self._flush_due = self._beat_due = False
+        super().leadership_ends()
+
+    def append_commands(self, commands: Sequence[bytes]) -> tuple[int, int] | None:
+        """Section 5.3: the leader appends the commands to its log as new entries."""
+        if self.role is not Role.LEADER:
+            return None
+        first, term = self.log.last_index + 1, self.term
+        self.log.extend([Entry(index, term, EntryKind.COMMAND, data) for index, data in enumerate(commands, first)])
+        self._flush_due = True
+        return first, term
+
+    # Heartbeats and CheckQuorum
+
+    def heartbeat(self) -> None:
+        """Section 5.2's heartbeat; before it, thesis 6.2: a leader that hears no majority for an election time-out steps down."""
+        self.heartbeat_deadline_ns = self.now_ns + self.timing.heartbeat_ns
+        if self.must_step_down():
+            self.become_follower(self.term, None)
+            return
+        self._beat_due = self._flush_due = True
+        for progress in self.progress.values():
+            self._retry_snapshot(progress)
+
+    def must_step_down(self) -> bool:
+        """CheckQuorum: no majority was heard within the longest election time-out."""
+        since = self.now_ns - self.timing.election_ns_max
+        return not self.hears_majority({p.name for p in self.progress.values() if p.contact_ns >= since})
+
+    # Sending
+
+    def flush(self) -> None:
+        """Sends each follower what it lacks, as far as its window allows, and a heartbeat if one is due."""
+        self._flush_due = False
+        beat, self._beat_due = self._beat_due, False
+        batches: dict[
+            int, tuple[Entry, ...]
+        ] = {}  # followers at the same place share one tuple, and the shell its encoding
+        for progress in self.progress.values():
+            self._feed(progress, batches, beat=beat)
+
+    def _feed(self, progress: Progress, batches: dict[int, tuple[Entry, ...]], *, beat: bool) -> None:
+        if progress.state is not ProgressState.SNAPSHOT and progress.next <= self.log.base_index:
+            self._want_snapshot(progress)
+        if progress.state is ProgressState.REPLICATE:
+            self._stream(progress, batches, beat=beat)
+        elif progress.state is ProgressState.PROBE and not (progress.probing and not beat):
+            self._send(progress, self._batch(progress.next, batches))
+            progress.probing = True
+        elif beat or self.owes_round(progress):
+            self.send_bare_heartbeat(progress)
+
+    def _stream(self, progress: Progress, batches: dict[int, tuple[Entry, ...]], *, beat: bool) -> None:
+        last, window = self.log.last_index, self.timing.inflight_appends_max
+        must_speak = beat or self.owes_round(progress)
+        while progress.next <= last and len(progress.inflight) < window:
+            entries = self._batch(progress.next, batches)
+            self._send(progress, entries)
+            progress.next += len(entries)
+            progress.inflight.append(progress.next - 1)
+            must_speak = False
+        if must_speak:
+            self._send(progress, ())
+
+    def _batch(self, first: int, batches: dict[int, tuple[Entry, ...]]) -> tuple[Entry, ...]:
+        entries = batches.get(first)
+        if entries is None:
+            timing = self.timing
+            entries = self.log.batch(
+                first, entries_max=timing.entries_per_append_max, bytes_max=timing.bytes_per_append_max
+            )
+            batches[first] = entries
+        return entries
+
+    def _send(self, progress: Progress, entries: tuple[Entry, ...]) -> None:
+        prev = progress.next - 1
+        self.outbox.messages_now.append(
+            AppendEntries(
+                source=self.name,
+                target=progress.name,
+                term=self.term,
+                prev_index=prev,
+                prev_term=self.log.term_at(prev) or 0,
+                entries=entries,
+                commit=self.commit,
+                read_round=self.read_round_of(progress),
+            )
+        )
+
+    def send_bare_heartbeat(self, progress: Progress) -> None:
+        """A heartbeat that any log accepts (index 0 is in all of them) and that vouches for nothing."""
+        self.outbox.messages_now.append(
+            AppendEntries(
+                source=self.name,
+                target=progress.name,
+                term=self.term,
+                prev_index=0,
+                prev_term=0,
+                commit=self.commit,
+                read_round=self.read_round_of(progress),
+            )
+        )
+
+    def owes_round(self, progress: Progress) -> bool:  # noqa: ARG002
+        """Whether this follower must be asked to confirm a read round now; the layer of the reads knows."""
+        return False
+
+    def read_round_of(self, progress: Progress) -> int:  # noqa: ARG002
+        """The read round that an append to this follower carries; the layer of the reads knows."""
+        return 0
+
+    # Answers
+
+    def take_append_reply(self, reply: AppendReply) -> None:
+        """Figure 2, leaders: on success update nextIndex and matchIndex; on a refusal decrement nextIndex and retry."""
+        progress = self.progress.get(reply.source) if self.role is Role.LEADER and reply.term == self.term else None
+        if progress is None:
+            return
+        progress.contact_ns = self.now_ns
+        if reply.success:
+            self._accepted(progress, reply.match)
+        else:
+            self._refused(progress, reply)
+        self.round_echoed(progress, reply.read_round)
+        self._flush_due = True
+
+    def _accepted(self, progress: Progress, match: int) -> None:
+        progress.acknowledge(match)
+        if progress.state is ProgressState.PROBE:
+            progress.replicate_from(match + 1)
+        elif progress.state is ProgressState.SNAPSHOT and match >= self.log.base_index:
+            progress.replicate_from(match + 1)  # it caught up, whatever became of the snapshot's own reply
+        self.advance_commit(match)
+
+    def _refused(self, progress: Progress, reply: AppendReply) -> None:
+        """Section 5.3's optimisation: skip the whole conflicting term.
+
+        A refusal that arrives late may send us back too far; that costs a probe, never safety, because ``match`` stays.
+        For the same reason a follower that lost what it had acknowledged is fed again instead of being given up.
+        """
+        late = progress.state is ProgressState.SNAPSHOT or (
+            progress.state is ProgressState.PROBE and reply.refused_index != progress.next - 1
+        )
+        if not late:
+            progress.probe_from(max(1, min(reply.refused_index, self._resume_at(reply))))
+
+    def _resume_at(self, reply: AppendReply) -> int:
+        if reply.conflict_term:
+            last = self.log.last_index_of_term(reply.conflict_term)
+            if last is not None:
+                return last + 1
+        return reply.conflict_index
+
+    def round_echoed(self, progress: Progress, read_round: int) -> None:
+        """A follower confirmed this leadership as of ``read_round``; for the layer of the reads."""
+
+    # Committing
+
+    def own_match(self) -> int:
+        """How far the leader may count its own log: as far as its disk has it (thesis 10.2.1)."""
+        return self.log.durable
+
+    def majority_match(self) -> int:
+        """The highest index that a quorum of the voters is known to have."""
+        matches = [p.match for p in self.progress.values()]
+        if self.name in self.voters:
+            matches.append(self.own_match())
+        matches.sort(reverse=True)
+        return matches[self.quorum_size() - 1]
+
+    def may_commit(self, index: int) -> bool:
+        """Section 5.4.2, figure 8: only entries of the current term are committed by counting replicas."""
+        return self.log.term_at(index) == self.term
+
+    def advance_commit(self, hint: int) -> None:
+        """Figure 2, leaders, last rule. ``hint`` is the mark that moved: nothing below the commit index can matter."""
+        if hint <= self.commit:
+            return
+        index = self.majority_match()
+        if index > self.commit and self.may_commit(index):
+            self.learn_commit(index)
+            self._flush_due = True
+
+    # Followers too far behind
+
+    def _want_snapshot(self, progress: Progress) -> None:
+        progress.wait_for_snapshot(self.now_ns)
+        self.outbox.snapshots_wanted.append(progress.name)
+
+    def _retry_snapshot(self, progress: Progress) -> None:
+        if progress.state is ProgressState.SNAPSHOT:
+            if self.now_ns - progress.snapshot_ns >= self.timing.snapshot_retry_ns:
+                self._want_snapshot(progress)
