@@ -1,0 +1,119 @@
+"""``trace.jsonl``: what the node says of itself, for checkers (docs/formats.md). The same code runs in the correct node and in a planted one.
+
+Events of one turn of the loop gather in memory and go out in one ``os.write`` *before* any message or reply that would reveal them: whoever sends
+calls :meth:`Trace.flush` first. So a SIGKILL can cost lines that nobody heard of, and tear the last one, but never a line that somebody acted on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from node.machine import Result, digest
+from node.messages import Entry, Recovered, Role, Snapshot
+
+
+def entry_mark(entry: Entry) -> tuple[int, int, str]:
+    """How traces tell an entry: index, term, hash of kind and data."""
+    return entry.index, entry.term, digest(b"%d " % entry.kind + entry.data)
+
+
+class Trace:
+    """An open trace. Raises OSError when it can't be written: a node that can't testify must not go on."""
+
+    def __init__(self, path: Path, node: str, *, clocks: Callable[[], tuple[int, int]] | None = None) -> None:
+        """Appends to ``path``. ``clocks`` gives (CLOCK_MONOTONIC, CLOCK_REALTIME) in nanoseconds."""
+        self._node = node
+        self._clocks = clocks or (lambda: (time.monotonic_ns(), time.time_ns()))
+        self._lines: list[bytes] = []
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        size = os.fstat(self._fd).st_size
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            self._lines.append(b"\n")  # an earlier incarnation was killed within a line
+
+    def start(self, recovered: Recovered, voters: Iterable[str]) -> None:
+        """What was recovered from disk."""
+        log = recovered.entries
+        last = (log[-1].index, log[-1].term) if log else (recovered.snapshot.index, recovered.snapshot.term)
+        self._event(
+            "start",
+            term=recovered.hard_state.term,
+            vote=recovered.hard_state.vote,
+            last_index=last[0],
+            last_term=last[1],
+            snapshot_index=recovered.snapshot.index,
+            snapshot_term=recovered.snapshot.term,
+            voters=tuple(voters),
+        )
+
+    def role(self, role: Role, term: int, leader: str | None) -> None:
+        """Role or known leader changed."""
+        self._event("role", role=role.value, term=term, leader=leader)
+
+    def term(self, term: int) -> None:
+        """The term rose."""
+        self._event("term", term=term)
+
+    def vote(self, term: int, candidate: str) -> None:
+        """A vote was decided (it goes out only once it is durable)."""
+        self._event("vote", term=term, **{"for": candidate})
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """Entries entered the log."""
+        self._event("append", entries=[entry_mark(entry) for entry in entries])
+
+    def truncate(self, index: int) -> None:
+        """The log was cut from ``index`` on."""
+        self._event("truncate", **{"from": index})
+
+    def durable(self, term: int, vote: str | None, index: int) -> None:
+        """Hard state and log up to ``index`` were handed to the disk and synced."""
+        self._event("durable", term=term, vote=vote, index=index)
+
+    def commit(self, index: int, term: int) -> None:
+        """The commit index rose."""
+        self._event("commit", index=index, term=term)
+
+    def apply(self, applied: Iterable[tuple[Entry, Result]]) -> None:
+        """Entries went through the state machine."""
+        self._event("apply", entries=[(*entry_mark(entry), result.digest()) for entry, result in applied])
+
+    def snapshot(self, action: str, snapshot: Snapshot, state_hash: str) -> None:
+        """A snapshot was ``taken`` or ``installed``, and is durable."""
+        self._event("snapshot", action=action, index=snapshot.index, term=snapshot.term, hash=state_hash)
+
+    def config(self, index: int, voters: Iterable[str]) -> None:
+        """The voters as of the entry at ``index``."""
+        self._event("config", index=index, voters=tuple(voters))
+
+    def ack(self, index: int, term: int) -> None:
+        """All writes up to ``index`` that clients of this node wait for are acknowledged now."""
+        self._event("ack", index=index, term=term)
+
+    def lag(self, max_ms: float) -> None:
+        """The event loop's worst lag since the last such line."""
+        self._event("lag", max_ms=round(max_ms, 3))
+
+    def flush(self) -> None:
+        """Hands all gathered lines to the kernel. Cheap when there are none."""
+        if not self._lines:
+            return
+        view = memoryview(b"".join(self._lines))
+        self._lines.clear()
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        self.flush()
+        os.close(self._fd)
+
+    def _event(self, event: str, **fields: Any) -> None:
+        monotonic, wall = self._clocks()
+        line = {"time": monotonic, "wall": wall, "node": self._node, "event": event, **fields}
+        self._lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
