@@ -1,7 +1,8 @@
 """What a fault needs of the world: small protocols that substrates and systems implement.
 
-``faults`` knows no substrate, no system and no Raft: it is handed objects that fulfil these protocols, with targets already resolved to
-node names. Beside each protocol's real implementations (in ``harness``) there is a fake in :mod:`faults.fakes` for tests.
+``faults`` knows no substrate, no system and no Raft: it is handed objects that fulfil these protocols, with targets
+already resolved to node names. Beside each protocol's real implementations (in ``harness``) there is a fake in
+:mod:`faults.fakes` for tests.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from faults.cuts import ActiveCuts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +40,7 @@ class Node(Protocol):
     """The IPv4 address by which other nodes and clients reach it."""
 
     async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
-        """Runs a privileged command inside the node's *network namespace* (tools come from the outside, never from an image)."""
+        """Runs a privileged command inside the node's *network namespace* (tools come from outside any image)."""
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """The same as an argument vector that the watchdog can run on this machine after the controller is dead."""
@@ -58,16 +61,24 @@ class Node(Protocol):
 class Links(Protocol):
     """The harness's own view of the network between nodes."""
 
+    cuts: ActiveCuts
+    """What network faults cut right now."""
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """IPv4 address of every endpoint: the nodes, and :data:`faults.cuts.CLIENT` if that is known."""
+
     async def probe(self, pairs: Sequence[tuple[str, str]], *, timeout_s: float) -> Mapping[tuple[str, str], bool]:
-        """For each (source, target): did a datagram sent from source's namespace reach target's? One way; all pairs at once."""
+        """For each (source, target): did a datagram sent from source's namespace reach target's? One way, all at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Undo:
     """One thing to undo, in words that a bare process can carry out after the controller is dead.
 
-    ``kind`` is ``run`` (``argv``: a command), ``continue`` or ``kill`` (``pid`` and ``pid_start``: a process told by its start time in clock
-    ticks, so that a recycled pid is never hit), ``remove`` (``path``: a file or folder) or ``container`` / ``docker_network`` (``id``).
+    ``kind`` is ``run`` (``argv``: a command), ``continue`` or ``kill`` (``pid`` and ``pid_start``: a process told by
+    its start time in clock ticks, so that a recycled pid is never hit; the list fills it in when it is not given),
+    ``remove`` (``path``: a file or folder) or ``container`` / ``docker_network`` (``id``).
     """
 
     id: str
