@@ -180,7 +180,7 @@ class Raft(Catchup):
         )
 
     def chunk_reply(self, chunk: InstallSnapshot, *, next_offset: int) -> SnapshotReply:
-        """The shell's answer to a stored (or ignored) chunk: the next byte wanted. Sent after its Ready is persisted."""
+        """The shell's answer to a stored (or ignored) chunk: the next byte wanted. Sent as step 6 of the Ready says."""
         return self.snapshot_reply(chunk.source, chunk.snapshot, next_offset=next_offset, done=False)
 
     def installed(self, snapshot: Snapshot) -> None:

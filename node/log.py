@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 from node.messages import Entry, Snapshot
 
@@ -18,7 +19,10 @@ def _term(entry: Entry) -> int:
 
 
 class Log:
-    """Entries ``base_index + 1 .. last_index``. Indices count from 1; index 0 has term 0, so that figure 2 needs no special case."""
+    """Entries ``base_index + 1 .. last_index``.
+
+    Indices count from 1; index 0 has term 0, so that figure 2's consistency check needs no special case for a start.
+    """
 
     __slots__ = ("_entries", "base_index", "base_term", "cut", "durable", "handed", "last_index", "last_term")
 
@@ -37,7 +41,8 @@ class Log:
         check_contiguous(entries)
         if entries and entries[0].index > snapshot.index + 1:
             raise ValueError(
-                f"log begins at index {entries[0].index}, but the snapshot ends at {snapshot.index}: entries between are lost"
+                f"recovered log begins at index {entries[0].index}, but the snapshot ends at {snapshot.index}: "
+                f"the entries between are lost"
             )
         self.reset(snapshot.index, snapshot.term)
         first = entries[0].index if entries else snapshot.index + 1
@@ -151,7 +156,7 @@ class Log:
 
 def check_contiguous(entries: Sequence[Entry]) -> None:
     """Raises :class:`ValueError` if indices leave gaps or terms fall."""
-    for before, after in zip(entries, entries[1:], strict=False):
+    for before, after in pairwise(entries):
         if after.index != before.index + 1 or after.term < before.term:
             raise ValueError(
                 f"recovered log is broken: entry {after.index} of term {after.term} follows "

@@ -1,8 +1,8 @@
 """Linearizable reads without log entries: ReadIndex (thesis 6.4), in batches.
 
-All reads that arrived since the last flush share one *round*: the commit index is noted, the appends of that flush carry
-the round's number, and when a majority echoed it (or a later one) the leader was still the leader *after* the reads
-arrived. So nothing newer than the noted index can have been acknowledged before they began.
+All reads that arrived since the last flush share one *round*: the commit index is noted, the appends of that flush
+carry the round's number, and when a majority echoed it (or a later one) the leader was still the leader *after* the
+reads arrived. So nothing newer than the noted index can have been acknowledged before they began.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The leader's side of AppendEntries: sections 5.3 and 5.4.2, pipelined per follower (thesis 10.2.1), and CheckQuorum (6.2).
+"""The leader's side of AppendEntries: sections 5.3 and 5.4.2, pipelined (thesis 10.2.1), and CheckQuorum (thesis 6.2).
 
 Nothing is sent when something happens; :meth:`Replication.flush`, called when the shell asks for a Ready, looks at each
 follower once and sends what it lacks. That is where proposals, reads, heartbeats and answers of one turn of the shell's
@@ -57,7 +57,7 @@ class Replication(Follower):
     # Heartbeats and CheckQuorum
 
     def heartbeat(self) -> None:
-        """Section 5.2's heartbeat; before it, thesis 6.2: a leader that hears no majority for an election time-out steps down."""
+        """Section 5.2's heartbeat; but a leader that has not heard a majority of late steps down instead (thesis 6.2)."""
         self.heartbeat_deadline_ns = self.now_ns + self.timing.heartbeat_ns
         if self.must_step_down():
             self.become_follower(self.term, None)
@@ -232,6 +232,6 @@ class Replication(Follower):
         self.outbox.snapshots_wanted.append(progress.name)
 
     def _retry_snapshot(self, progress: Progress) -> None:
-        if progress.state is ProgressState.SNAPSHOT:
-            if self.now_ns - progress.snapshot_ns >= self.timing.snapshot_retry_ns:
-                self._want_snapshot(progress)
+        silence = self.now_ns - progress.snapshot_ns
+        if progress.state is ProgressState.SNAPSHOT and silence >= self.timing.snapshot_retry_ns:
+            self._want_snapshot(progress)

@@ -102,7 +102,7 @@ class Server:
         return self.timing.election_ns_min, self.timing.election_ns_max
 
     def restart_election_timer(self, *, redraw: bool = False) -> None:
-        """Begins a new election time-out; ``redraw`` draws its length anew (section 5.2: randomised, to split no votes)."""
+        """Begins a new election time-out; ``redraw`` draws its length anew (section 5.2: randomised)."""
         if redraw:
             low, high = self.election_interval()
             self.election_timeout_ns = self._random.randrange(low, high)
