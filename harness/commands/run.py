@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from faults import FAMILIES
 from harness.clock import RunClock
 from harness.errors import CapsizeError, HarnessError, UsageError
 from harness.machine import git_facts, machine_facts, versions
@@ -58,10 +59,10 @@ def usable_substrate(scenario: Scenario) -> Substrate:
     missing = substrate.missing()
     if missing:
         raise HarnessError(f"substrate {substrate.name!r} cannot run here: " + "; ".join(missing) + " (`capsize doctor` tells more)")
-    wanted = {family for entry in scenario.faults if not entry.random for family in entry.families}
-    unable = sorted(wanted - substrate.abilities())
+    wanted = sorted({family for entry in scenario.faults for family in entry.families})
+    unable = [family for family in wanted if not FAMILIES[family].needs <= substrate.abilities()]
     if unable:
-        able = ", ".join(sorted(substrate.abilities()))
+        able = ", ".join(name for name, family in FAMILIES.items() if family.needs <= substrate.abilities())
         raise UsageError(f"substrate {substrate.name!r} cannot inject {', '.join(unable)}: leave it out or choose another substrate; it can: {able}")
     return substrate
 

@@ -45,7 +45,7 @@ def show_workloads() -> None:
 
 def show_faults() -> None:
     """Fault families, their parameters, and the selectors of targets."""
-    rows = [(name, family.about, ", ".join(family.Parameters.model_fields)) for name, family in FAMILIES.items()]
+    rows = [(name, family.description, ", ".join(family.Parameters.model_fields)) for name, family in FAMILIES.items()]
     _show("Faults", ("family", "what", "parameters"), rows)
     _show("\nTargets", ("target", "who"), [*SELECTORS.items(), ("n1, n2, ...", "by name; a list is allowed")])
 
