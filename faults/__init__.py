@@ -1,0 +1,16 @@
+"""Injects faults and heals them; knows nothing of Raft, of histories or of who leads.
+
+:data:`FAMILIES` is the table of what can be broken. docs/faults.md describes each family, and how to add one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from faults.family import Family
+from faults.kill import KillFamily
+from faults.partition import PartitionFamily
+from faults.pause import PauseFamily
+
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (KillFamily(), PauseFamily(), PartitionFamily())}
+"""By the name that scenarios use."""

@@ -69,7 +69,7 @@ class Links(Protocol):
         """IPv4 address of every endpoint: the nodes, and :data:`faults.cuts.CLIENT` if that is known."""
 
     async def probe(self, pairs: Sequence[tuple[str, str]], *, timeout_s: float) -> Mapping[tuple[str, str], bool]:
-        """For each (source, target): did a datagram sent from source's namespace reach target's? One way, all at once."""
+        """For each (source, target): did a datagram from source's namespace reach target's? One way, all at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,93 @@
+"""What every fault family is: parameters, a pure resolution, words, and a deed.
+
+A scenario names a family and its parameters. When its time has come, the harness resolves the ``target`` selector to
+node names (who leads is not known here), :meth:`Family.resolve` turns both into plain JSON that is enough to inject
+the very same fault again (``schedule.jsonl``, replay), and :meth:`Family.build` makes a :class:`faults.needs.Fault`
+of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Annotated, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from faults.needs import Cluster, Fault
+
+Resolved = Mapping[str, Any]
+"""Plain JSON; ``targets`` holds the names of the nodes that the fault is aimed at."""
+
+Target = str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+"""A selector (``leader``, ``minority``, ...), a node's name, or a list of names. Resolved by the harness."""
+
+
+class Parameters(BaseModel):
+    """What a scenario says about a fault: strict, nothing unknown, never changed afterwards."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Family(Protocol):
+    """A kind of fault."""
+
+    @property
+    def name(self) -> str:
+        """The identifier in scenarios."""
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+
+    @property
+    def Parameters(self) -> type[BaseModel]:  # noqa: N802 - it is a class
+        """The model of its parameters; a ``target`` among them is resolved by the harness."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Abilities that a substrate must have for it."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether it takes its targets' processes for itself: two exclusive faults never hold one node at a time."""
+
+    def resolve(self, parameters: Any, *, targets: tuple[str, ...], nodes: tuple[str, ...], random: Random) -> Resolved:
+        """Everything that is needed to inject it, as plain JSON. Pure: the same arguments give the same fault.
+
+        Raises:
+            ValueError: it cannot exist among these nodes.
+        """
+
+    def summary(self, resolved: Resolved) -> str:
+        """What it does, in words."""
+
+    def build(self, resolved: Resolved, cluster: Cluster) -> Fault:
+        """The fault, ready to be injected once and healed once."""
+
+    def draw(self, random: Random, nodes: tuple[str, ...]) -> BaseModel:
+        """Parameters drawn at random, such as make sense among these nodes."""
+
+
+def conflict(first: Family, first_resolved: Resolved, second: Family, second_resolved: Resolved) -> tuple[str, ...]:
+    """Nodes for whose process both faults compete; empty if the two may overlap in time.
+
+    The rule: ``kill`` and ``pause`` need a target's process for themselves (a paused node that is killed could prove
+    neither); partitions compose with everything, and with each other.
+    """
+    if not (first.exclusive and second.exclusive):
+        return ()
+    return tuple(sorted(set(first_resolved["targets"]) & set(second_resolved["targets"])))
+
+
+def check_targets(targets: tuple[str, ...], nodes: tuple[str, ...]) -> None:
+    """Refuses targets that are no nodes, and no targets at all.
+
+    Raises:
+        ValueError: with the names.
+    """
+    unknown = [name for name in targets if name not in nodes]
+    if unknown:
+        raise ValueError(f"no such node: {', '.join(unknown)}; there are {', '.join(nodes)}")
+    if not targets:
+        raise ValueError("nobody to hit: the target is no node at all; name a node or another selector")
