@@ -72,7 +72,7 @@ def check_traces(traces: Mapping[str, Trace], *, one_clock: bool, start_monotoni
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """A million live events make every full collection slow (half of the time, measured), and no cycles are made here."""
+    """A million live events make full collections slow (half of the time, measured), and no cycles are made here."""
     enabled = gc.isenabled()
     gc.disable()
     try:

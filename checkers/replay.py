@@ -3,9 +3,11 @@
 The log is never copied: entries are the tuples that the trace was decoded to, in one list per node that ``append``
 extends and ``truncate`` cuts, so a re-enactment costs a few list operations an event.
 
-What a kill does to the log is told by the next ``start``. Entries that were traced but not durable may be gone, or may
-be there although their line was torn; both are normal. Whatever can't be known becomes *unknown* (``None``), and an
-invariant that meets an unknown entry keeps silent: a lost chance to find something, never a false alarm.
+What a kill does to the log is told by the next ``start``. Entries that were traced but not durable may be gone; and
+the disk may know more than the trace, because a kill between the disk's sync and the next message costs the lines of
+that turn (nobody heard of them): appends, and truncations too. Both are normal. Whatever can't be known becomes
+*unknown* (``None``), and an invariant that meets an unknown entry keeps silent: a lost chance to find something, never
+a false alarm.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from checkers.traces import (
     RoleChange,
     SnapshotEvent,
     Start,
+    TermChange,
     Trace,
     Truncate,
+    Vote,
 )
 
 _UNKNOWN_MAX = 100_000
@@ -107,11 +111,12 @@ class NodeLog:
         self._promise_at_most(index)
         self._untouched = index
 
-    def recover(self, start: Start) -> int:
+    def recover(self, start: Start, committed: int) -> int:
         """What is left after a kill; returns up to where the log is what it was, as far as that is known.
 
-        Log matching lets (last index, last term) tell the whole log if it is one that the trace knows; otherwise only
-        what was not cut since the last durable point is certain.
+        Log matching lets (last index, last term) tell the whole log if it is one that the trace knows. Otherwise only
+        what the node knew to be ``committed`` and had not cut since its last durable point is certain: anything else
+        may have been cut and written anew without a line.
         """
         last, term = recovered_end(start)
         same = last
@@ -121,7 +126,7 @@ class NodeLog:
         elif last <= self.last and self.term(last) == term:
             self._keep(last)
         else:
-            same = min(last, self.last if self._untouched is None else self._untouched)
+            same = min(last, committed, self.last if self._untouched is None else self._untouched)
             self._keep(same)
             self.entries.extend([None] * (last - self.last))
         self._promise_at_most(last)
@@ -203,7 +208,7 @@ class Run(NamedTuple):
 
 
 class Leading(NamedTuple):
-    """A node became leader: its log behind what it knew to be committed (``known``), as far as the log reaches."""
+    """A node became leader: its log behind ``known``, up to where it knew it to be committed or the trace does not tell."""
 
     position: int
     term: int
@@ -212,13 +217,17 @@ class Leading(NamedTuple):
 
 
 class Restart(NamedTuple):
-    """A start, with what the disk had promised: the log up to ``index`` (its term, if known), and a hard state."""
+    """A start after an earlier incarnation.
+
+    ``durable`` is the position of the last durable point before it, ``term`` the node's term before it, and ``lost``
+    the first entry that was durable and is not there any more (legitimately, if it was cut without a line: see
+    :func:`checkers.persistence.nothing_durable_is_forgotten`).
+    """
 
     position: int
-    promised: int
-    promised_term: int | None
     durable: int | None
-    """Position of the last durable point before, if there was one."""
+    term: int
+    lost: Entry | None
 
 
 @dataclass(slots=True)
@@ -250,6 +259,7 @@ class _Teller:
     committed: int = 0
     """Entries up to here were known as committed by this node in this or an earlier incarnation, and are in its log."""
     durable: int | None = None
+    term: int = 0
 
     @property
     def log(self) -> NodeLog:
@@ -257,6 +267,7 @@ class _Teller:
 
     def append(self, position: int, entries: Sequence[Entry]) -> None:
         log, first = self.log, entries[0][0]
+        self.term = max(self.term, entries[-1][1])
         if not log.certain:
             log.resume(first)
         elif first <= log.last:
@@ -285,6 +296,7 @@ class _Teller:
         self.log.cut(index)
 
     def commit(self, position: int, event: Commit) -> None:
+        self.term = event.term
         log, index = self.log, event.index
         entry = log.entry(index)
         last = log.last if log.certain else None
@@ -294,19 +306,25 @@ class _Teller:
             self.committed = min(index, log.last)
 
     def start(self, position: int, event: Start) -> None:
-        promised = self.log.promised
         if position:
-            self.story.restarts.append(Restart(position, promised, self.log.term(promised), self.durable))
-        self.committed = min(self.committed, self.log.recover(event))
+            self.story.restarts.append(Restart(position, self.durable, self.term, self._lost(event)))
+        self.committed = min(self.committed, self.log.recover(event, self.committed))
+        self.term = event.term
         self.leading = None
 
+    def _lost(self, start: Start) -> Entry | None:
+        last, term = recovered_end(start)
+        index = last + 1 if self.log.term(last) in (None, term) else last
+        return self.log.entry(index) if index <= self.log.promised else None
+
     def role(self, position: int, event: RoleChange) -> None:
+        self.term = event.term
         if event.role != "leader":
             self.leading = None
         elif self.leading != event.term:
             self.leading = event.term
-            tail = self.log.span(self.committed + 1, self.log.last)
-            self.story.leaders.append(Leading(position, event.term, self.committed, tail))
+            known = max(self.committed, self.log.base)
+            self.story.leaders.append(Leading(position, event.term, known, self.log.span(known + 1, self.log.last)))
 
     def snapshot(self, event: SnapshotEvent) -> None:
         if event.action == "installed":
@@ -327,6 +345,7 @@ def retell(trace: Trace) -> Story:
         elif isinstance(event, Durable):
             log.synced(event.index, event.time)
             teller.durable = position
+            teller.term = max(teller.term, event.term)
         elif isinstance(event, Commit):
             teller.commit(position, event)
         elif isinstance(event, Truncate):
@@ -335,6 +354,8 @@ def retell(trace: Trace) -> Story:
             teller.role(position, event)
         elif isinstance(event, SnapshotEvent):
             teller.snapshot(event)
+        elif isinstance(event, (TermChange, Vote)):
+            teller.term = event.term
         elif isinstance(event, Start):
             teller.start(position, event)
     return teller.story

@@ -37,6 +37,10 @@ class Committed:
         place = bisect.bisect_left(self._terms, term)
         return self._heights[place - 1] if place else 0
 
+    def term_of_commit(self, index: int) -> int:
+        """The lowest term in which anyone knew ``index`` to be committed; the index must be."""
+        return self._terms[bisect.bisect_left(self._heights, index)]
+
     def witness(self, entry: Entry) -> Sighting:
         """Who first knew (lowest term) that ``entry`` was committed."""
         run, story = next((run, story) for run, story in self._runs if entry in run.entries)

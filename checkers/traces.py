@@ -253,12 +253,23 @@ def _glued_start(row: bytes) -> Start | None:
 
 
 def _is_torn(rows: Sequence[bytes], number: int) -> bool:
-    """Whether a line that can't be decoded was cut short by a kill: JSON that is the file's last line without a line
-    end, or is followed by the next incarnation's ``start`` (which the next kill may have torn in its turn)."""
-    if not rows[number - 1].lstrip().startswith(b"{"):
+    """Whether a line that can't be decoded was cut short by a kill: it is the beginning of an object but no whole JSON,
+    and after it comes nothing, or the next incarnation's ``start`` (which the next kill may have torn in its turn)."""
+    row = rows[number - 1]
+    if not row.lstrip().startswith(b"{") or _is_json(row):
         return False
-    following = rows[number:]
-    return not following or isinstance(_decoded(following[0]), Start) or (len(following) == 1 and following[0] != b"")
+    place = next((place for place in range(number, len(rows)) if rows[place].strip()), None)
+    if place is None or isinstance(_decoded(rows[place]), Start):
+        return True
+    return place == len(rows) - 1 and not _is_json(rows[place])
+
+
+def _is_json(row: bytes) -> bool:
+    try:
+        msgspec.json.decode(row)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _decoded(row: bytes) -> AnyEvent | None:
