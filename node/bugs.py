@@ -1,7 +1,8 @@
 """The zoo: Raft bugs that were really published, each one small override, all off unless ``--bug NAME`` says so.
 
-They measure how well a tester detects. A row names the classes that take the place of the node's own parts; the correct
-parts know nothing of it. A planted bug behaves, logs and traces like the real node: what it is, only the start line says.
+They measure how well a tester detects. A row names the classes that take the place of the node's own parts; the
+correct parts know nothing of it. A planted bug behaves, logs and traces like the real node: only the line at the start
+says what it is.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ class Bug:
 
 
 class LocalRead(Raft):
-    """local-read (R1): the leader takes for granted that it hears a majority (etcd-io/etcd#741, hashicorp/consul#54)."""
+    """local-read (R1): the leader takes for granted that it hears a majority.
+
+    Published as etcd-io/etcd#741 and hashicorp/consul#54.
+    """
 
     def hears_majority(self, heard: Collection[str]) -> bool:  # noqa: ARG002
         """Nobody needs to be asked: neither before a read is served, nor whether to step down."""

@@ -76,7 +76,7 @@ class Raft(Catchup):
 
         ``voters`` is the configuration of a fresh cluster; a recovered snapshot's voters take precedence. Raises
         :class:`ValueError` when ``recovered`` can't be what a core once handed out: entries with gaps or terms that
-        fall, a gap behind the snapshot, entries of a term beyond the hard state's.
+        fall, or a gap behind the snapshot.
         """
         super().__init__(name=name, voters=voters, recovered=recovered, timing=timing, random=random, now_ns=now_ns)
         self._handlers: dict[type[Message], Callable[[Any], None]] = {

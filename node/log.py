@@ -46,6 +46,11 @@ class Log:
             )
         self.reset(snapshot.index, snapshot.term)
         first = entries[0].index if entries else snapshot.index + 1
+        if entries and first == snapshot.index + 1 and entries[0].term < snapshot.term:
+            raise ValueError(
+                f"recovered entry {first} has term {entries[0].term}, below the term {snapshot.term} of the snapshot "
+                f"that it follows"
+            )
         position = snapshot.index - first
         if position >= len(entries) or (position >= 0 and entries[position].term != snapshot.term):
             return False

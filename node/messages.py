@@ -156,8 +156,9 @@ class Ready:
 
     1. send ``messages_now`` (a leader's AppendEntries: replication may overlap the leader's own disk write, thesis
        10.2.1);
-    2. persist: if ``install`` is set, reset the durable log to begin after ``install.index`` (see below); cut the
-       log from ``truncate_from`` on, append ``entries``, write ``hard_state`` -- then one sync if ``must_sync``;
+    2. persist, in this order: write ``hard_state``; cut the log from ``truncate_from`` on; if ``install`` is set,
+       reset the durable log to begin after ``install.index`` (see below); append ``entries`` -- then one sync if
+       ``must_sync``. A crash may leave any prefix of this;
     3. tell the core ``persisted(last durable index, its term)`` -- a leader counts itself only then;
     4. send ``messages_after_persist`` (votes, append replies: promises that the disk must be able to keep);
     5. if ``install`` is set, load the state machine from that snapshot; apply ``committed``, answer their
@@ -168,10 +169,11 @@ class Ready:
     Several Readies may be under way (an asynchronous sync), as long as each one's steps 2-5 are done after those of
     the one before.
 
-    ``install`` means: the durable log must from now on say "begins after ``install.index``, ``install.term``",
-    *before* anything else of this Ready is written, so that a replay forgets every older entry up to that index.
-    With it, ``truncate_from`` says whether the entries behind the snapshot go too (figure 13). It may also come in
-    the first Ready after a start, when a crash fell between storing a snapshot and resetting the log.
+    ``install`` means: the durable log must from now on say "begins after ``install.index``, ``install.term``", so that
+    a replay forgets every older entry up to that index. With it, ``truncate_from`` says whether the entries behind the
+    snapshot go too (figure 13); those must be cut *before* the mark is written, or a crash in between would leave a
+    suffix that does not belong to the snapshot. It may also come in the first Ready after a start, when a crash fell
+    between storing a snapshot and resetting the log.
 
     ``role`` and ``leader`` are both set when either changed (``role`` None: no news), for traces and for refusing
     clients that ask the wrong node. ``commit`` is set when the commit index moved; ``committed`` may lag behind it

@@ -57,7 +57,7 @@ class Replication(Follower):
     # Heartbeats and CheckQuorum
 
     def heartbeat(self) -> None:
-        """Section 5.2's heartbeat; but a leader that has not heard a majority of late steps down instead (thesis 6.2)."""
+        """Section 5.2's heartbeat; but a leader that no longer hears a majority steps down instead (thesis 6.2)."""
         self.heartbeat_deadline_ns = self.now_ns + self.timing.heartbeat_ns
         if self.must_step_down():
             self.become_follower(self.term, None)

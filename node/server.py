@@ -44,7 +44,9 @@ class Server:
         self.log = Log()
         log_conflicted = not self.log.restore(recovered.snapshot, recovered.entries)
         if self.log.last_term > self.term:
-            raise ValueError(f"recovered log has term {self.log.last_term}, beyond the recovered term {self.term}")
+            # A crash fell between writing entries and the term that came with them. Nobody was answered in that term, or
+            # it would be on disk: so no vote was given in it.
+            self.enter_term(self.log.last_term)
 
         self.role = Role.FOLLOWER
         self.leader: str | None = None
@@ -57,7 +59,7 @@ class Server:
         self.outbox = Outbox()
         if log_conflicted:  # a crash fell between storing a snapshot and resetting the log: the disk must be told again
             self.outbox.install = self.snapshot
-        self._hard_state_told = (self.term, self.vote)
+        self._hard_state_told = (recovered.hard_state.term, recovered.hard_state.vote)
         self._standing_told: tuple[Role, str | None] = (self.role, self.leader)
         self._commit_told = self.commit
 
