@@ -80,28 +80,27 @@ class Chain(NamedTuple):
     inners: tuple[Generator, ...]
     idle: bool
     place: int = 0
-    waiting: bool = False
-    """The one before has ended, and its last operations may not have."""
+    current: Generator | None = None
+    """What remains of the one whose turn it is; None if it was not asked yet."""
 
     def next(self, context: Context) -> tuple[Step, Generator]:
         """A step of the one whose turn it is."""
-        chain = self
-        while chain.place < len(chain.inners):
-            if chain.waiting and context.busy:
-                return PENDING, chain
-            step, inner = chain.inners[chain.place].next(context)
+        inners, idle, place, current = self
+        while place < len(inners):
+            if current is None and idle and place and context.busy:
+                return PENDING, Chain(inners, idle, place)
+            step, current = (inners[place] if current is None else current).next(context)
             if step is not None:
-                return step, Chain(_replaced(chain.inners, chain.place, inner), chain.idle, chain.place)
-            chain = Chain(chain.inners, chain.idle, chain.place + 1, chain.idle)
-        return None, chain
+                return step, Chain(inners, idle, place, current)
+            place, current = place + 1, None
+        return None, Chain(inners, idle, place)
 
     def update(self, event: Completed) -> Generator:
         """Tells the one whose turn it is."""
-        if self.place >= len(self.inners):
+        if self.current is None:
             return self
-        current = self.inners[self.place]
-        after = current.update(event)
-        return self if after is current else self._replace(inners=_replaced(self.inners, self.place, after))
+        after = self.current.update(event)
+        return self if after is self.current else Chain(self.inners, self.idle, self.place, after)
 
 
 def mix(inners: Sequence[Generator], weights: Sequence[float] | None = None, *, seed: int = 0) -> Generator:

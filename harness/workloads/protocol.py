@@ -1,0 +1,83 @@
+"""A workload: what clients do, what it means, and who judges it. One file each, one line in ``WORKLOADS``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from checkers.history import History
+from checkers.verdict import Result
+from harness.generators import Generator
+
+WORKERS_MAX = 10_000
+_CONCURRENCY = re.compile(r"([1-9][0-9]{0,4})(n?)")
+
+
+def _check_concurrency(value: int | str) -> int | str:
+    if _CONCURRENCY.fullmatch(str(value)) is None:
+        raise ValueError(f"{value!r} is not a number of clients; write a number, or 2n for two a node")
+    return value
+
+
+Concurrency = Annotated[int | str, AfterValidator(_check_concurrency)]
+"""A number of workers, or ``"2n"``: so many for each node."""
+
+
+class LoadParameters(BaseModel):
+    """What every workload can be asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    rate: float = Field(default=500, gt=0, le=1_000_000)
+    """Operations a second, all workers together."""
+    concurrency: Concurrency = "2n"
+    """Workers: concurrent clients."""
+
+
+def workers_of(concurrency: int | str, *, nodes: int) -> int:
+    """The number of workers that a concurrency comes to.
+
+    Raises:
+        ValueError: more than :data:`WORKERS_MAX`.
+    """
+    match = _CONCURRENCY.fullmatch(str(concurrency))
+    assert match is not None  # validated on load
+    workers = int(match[1]) * (nodes if match[2] else 1)
+    if workers > WORKERS_MAX:
+        raise ValueError(f"concurrency {concurrency!r}: {workers} workers are more than {WORKERS_MAX}")
+    return workers
+
+
+class Workload(Protocol):
+    """Pure: no method does I/O, reads a clock or draws from a random source but the seed it is given."""
+
+    @property
+    def name(self) -> str:
+        """What scenarios call it."""
+
+    @property
+    def title(self) -> str:
+        """One line for tables and pages."""
+
+    @property
+    def functions(self) -> Sequence[str]:
+        """The operations (``f``) that it asks clients for."""
+
+    @property
+    def Parameters(self) -> type[BaseModel]:  # noqa: N802 (a class)
+        """What a scenario may say under ``workload``."""
+
+    def workers(self, parameters: Any, *, nodes: int) -> int:
+        """How many workers it wants with so many nodes."""
+
+    def generator(self, parameters: Any, *, seed: int, workers: int, nodes: Sequence[str], time_ns: int) -> Generator:
+        """The load. ``workers`` are pinned to ``nodes`` in turn: worker w to node w modulo their number."""
+
+    def final_generator(self, parameters: Any, *, workers: int, nodes: Sequence[str]) -> Generator:
+        """The final reads, once everything is healed. Bounded in operations; the caller bounds its time."""
+
+    def check(self, history: History, parameters: Any) -> Result:
+        """Judges a history, whole or so far."""
