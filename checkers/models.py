@@ -138,10 +138,12 @@ class MultiRegister(Unvalued):
         for kind, name, value in call.result if call.known and call.result is not None else call.value:
             if kind == "w":
                 registers[name] = _hashable(value)
-            elif call.known and not (value is None and self.null_read == "unknown"):
-                if registers.get(name) != _hashable(value):
-                    return REFUSED
+            elif call.known and not self._unknown(value) and registers.get(name) != _hashable(value):
+                return REFUSED
         return _registers(registers)
+
+    def _unknown(self, value: Any) -> bool:
+        return value is None and self.null_read == "unknown"
 
     def observation(self, call: Call) -> bool:
         """Transactions that only read."""
@@ -172,7 +174,7 @@ class KeyValue(Unvalued):
             unknown = not call.known or (call.result is None and self.null_read == "unknown")
             return state if unknown or _hashable(call.result) == state else REFUSED
         if call.f == "append":
-            return call.value if state is None else state + call.value
+            return str(call.value) if state is None else str(state + call.value)
         if call.f == "cas":
             return _hashable(call.value[1]) if _hashable(call.value[0]) == state else REFUSED
         return None if call.f == "delete" else _hashable(call.value)

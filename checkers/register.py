@@ -653,7 +653,7 @@ class _Chain:
 
 def _add_zones(register: Register, blocks: Blocks, conflicts: _Conflicts, one: int, other: int) -> None:
     left, right = (_chain(register, blocks, block) for block in (one, other))
-    argument = _stale(left, right) or _stale(right, left) or _alternation(register, left, right)
+    argument = _stale(register, left, right) or _stale(register, right, left) or _alternation(register, left, right)
     kind, roles, path, before = argument
     conflicts.add(register, kind, roles, path=path, before=before)
 
@@ -683,20 +683,24 @@ def _chain(register: Register, blocks: Blocks, block: int) -> _Chain:
 Argument = tuple[str, Mapping[str, int], tuple[int, ...], tuple[tuple[int, int], ...]]
 
 
-def _stale(old: _Chain, new: _Chain) -> Argument | None:
-    """The plainest case: a value was there before another was written, the other was seen, then the first was read
-    again."""
-    if len(old.values) > 1 or len(new.values) > 1 or new.write is None or new.first is None:
+def _stale(register: Register, old: _Chain, new: _Chain) -> Argument | None:
+    """The plainest case: a value was there before another was written, the other was seen, then the first was read."""
+    if old.last.place > 0 or new.write is None or new.first is None:
         return None
     seen = new.write if new.write.return_ < old.last.call else new.first
     roles = {"read": old.last.row, "newer": new.write.row, "seen": seen.row}
     if old.write is None or old.first is None:
-        return "stale read", roles, (), ((seen.row, old.last.row),)
+        return "stale read", roles, _path(register, new, seen.place), ((seen.row, old.last.row),)
     there = old.write if old.write.return_ < new.write.call else old.first
-    if there.return_ > new.write.call:
+    if there.return_ > new.write.call or there.place > 0 or seen.place > 0:
         return None
     roles.update({"there": there.row, "write": old.write.row})
     return "stale read", roles, (), ((there.row, new.write.row), (seen.row, old.last.row))
+
+
+def _path(register: Register, chain: _Chain, place: int) -> tuple[int, ...]:
+    """The compare-and-sets from a chain's root to the value at a place: without its origin it would be a phantom."""
+    return tuple(int(register.write_row[register.writer[value]]) for value in chain.values[1 : place + 1])
 
 
 def _alternation(register: Register, left: _Chain, right: _Chain) -> Argument:
@@ -711,8 +715,7 @@ def _alternation(register: Register, left: _Chain, right: _Chain) -> Argument:
     for name, chain in (("write", left), ("other write", right)):
         if chain.write is not None:
             roles[name] = chain.write.row
-        # From the root to the last value that matters: without its origin a value would be a phantom.
         reach = max(member.place for member in (chain.first, chain.last) if member is not None)
-        path.extend(int(register.write_row[register.writer[value]]) for value in chain.values[1 : reach + 1])
+        path.extend(_path(register, chain, reach))
     kind = "value came back" if not path else "operation inside a compare-and-set chain"
     return kind, roles, tuple(path), tuple(before)
