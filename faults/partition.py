@@ -245,8 +245,8 @@ class PartitionFamily:
         others = f"{second} and the clients" if clients else second
         words = {
             "both": f"{first} cut off from {others} in both directions",
-            "in": f"{first} cut off from {others} inwards only: it is heard, but hears nothing",
-            "out": f"{first} cut off from {others} outwards only: it hears, but is not heard",
+            "in": f"{first} cut off from {others} inwards only: heard, but hearing nothing",
+            "out": f"{first} cut off from {others} outwards only: hearing, but not heard",
         }[resolved["direction"]]
         return words + (f"; {resolved['bridge']} reaches both sides" if resolved["bridge"] else "")
 

@@ -43,8 +43,8 @@ class NamespaceError(HarnessError):
 
 
 def entered() -> bool:
-    """Whether this process, or the one that started it, has entered namespaces of its own by :func:`enter`."""
-    return _entered or os.environ.get(_ENV_ENTERED) == _mount_namespace()
+    """Whether this very process has entered namespaces of its own by :func:`enter`."""
+    return _entered
 
 
 def enter() -> None:
@@ -67,15 +67,6 @@ def enter() -> None:
     except OSError as error:
         raise NamespaceError(_why_refused(error)) from error
     _entered = True
-    os.environ[_ENV_ENTERED] = _mount_namespace()
-
-
-_ENV_ENTERED = "CAPSIZE_NAMESPACE"
-"""Inherited by what we start: it proves that the mount namespace it finds itself in is a run's own."""
-
-
-def _mount_namespace() -> str:
-    return os.readlink("/proc/self/ns/mnt")
 
 
 def _unshare() -> None:
@@ -107,6 +98,19 @@ def _furnish() -> None:
     )
     if done.returncode != 0:
         raise OSError(0, f"the loopback device does not come up: {done.stderr.strip()}")
+
+
+@functools.cache
+def tool(name: str) -> str:
+    """The full path of one of :data:`TOOLS`.
+
+    Raises:
+        NamespaceError: it is not installed, with the line that installs it.
+    """
+    path = shutil.which(name, path=SEARCH_PATH)
+    if path is None:
+        raise NamespaceError(f"{name} not found: sudo apt-get install -y {TOOLS.get(name, name)}")
+    return path
 
 
 def tool_environment() -> dict[str, str]:

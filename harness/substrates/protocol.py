@@ -1,7 +1,7 @@
 """What a substrate gives: places to run nodes in, and a cluster of running nodes.
 
-A *system* says how its node is started (:class:`Launch`); a *substrate* makes the places (:class:`Place`), starts the launches there, and is a
-:class:`faults.needs.Cluster` while they run. Neither knows the other's kind.
+A *system* says how its node is started (:class:`Launch`); a *substrate* makes the places (:class:`Place`), starts the
+launches there, and is a :class:`faults.needs.Cluster` while they run. Neither knows the other's kind.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
-    """How one node's server is started. Standard output and error go to ``<log_dir>/node.log`` (the substrate's doing)."""
+    """How one node's server is started. The substrate sends its output and errors to ``<log_dir>/node.log``."""
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +54,9 @@ class Cluster(FaultCluster, Protocol):
     places: Mapping[str, Place]
 
     async def start(self) -> None:
-        """Creates the places and starts every node; returns when all processes exist (readiness is the system's question)."""
+        """Creates the places and starts every node; returns when all processes exist (readiness is the system's
+        question).
+        """
 
     async def exits(self) -> Mapping[str, int]:
         """Nodes that died by themselves (not by a fault), with their exit status (negative: signal)."""
@@ -73,6 +75,11 @@ class Substrate(Protocol):
 
     def missing(self) -> Sequence[str]:
         """What this machine lacks for it, each with the exact line that mends it; empty when it can run."""
+
+    def prepare(self) -> None:
+        """Called once at the very start of a run, while the controller has one thread: it may enter namespaces of its
+        own.
+        """
 
     def abilities(self) -> frozenset[str]:
         """Fault families that can be injected here."""
