@@ -44,6 +44,10 @@ class Controller:
             return None
         return processes.is_process(self.pid, self.start)
 
+    def of_this_boot(self) -> bool:
+        """Whether it lived (or lives) since this machine was started."""
+        return self.boot is not None and self.boot == _boot()
+
 
 def this_controller() -> Controller:
     """This very process, as a controller."""

@@ -1,0 +1,192 @@
+"""A cluster that exists only in memory: fakes of everything in :mod:`faults.needs`, for tests of faults and of
+whatever plays them.
+
+The fakes behave; they record nothing for the sake of assertions. A fake firewall understands the very text that
+faults hand to ``iptables-restore``, and the fake links deliver by its rules. Ways to go wrong are switches: rules
+that do not bite, a process that shrugs off signals, a command that fails.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal as signals
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from faults.cuts import CLIENT, ActiveCuts, Pair
+from faults.needs import Completed, Node, ProcessState, Undo
+
+CLIENT_ADDRESS = "10.0.0.1"
+
+
+@dataclass(slots=True)
+class FakeFirewall:
+    """The chains of one network namespace."""
+
+    chains: dict[str, list[str]] = field(default_factory=lambda: {"INPUT": [], "OUTPUT": []})
+
+    def restore(self, text: str) -> Completed:
+        """``iptables-restore --noflush``: all of it, or nothing."""
+        chains = {name: list(rules) for name, rules in self.chains.items()}
+        try:
+            for line in text.splitlines():
+                self._edit(chains, line.split())
+        except (KeyError, ValueError) as error:
+            return Completed(status=2, stderr=f"iptables-restore: {error} does not exist")
+        self.chains = chains
+        return Completed(status=0)
+
+    def scrub(self, chain: str) -> None:
+        """Takes a chain out, whatever state it is in."""
+        self.chains.pop(chain, None)
+        for rules in self.chains.values():
+            rules[:] = [rule for rule in rules if rule != f"-j {chain}"]
+
+    def drops(self, hook: str, source: str, target: str) -> bool:
+        """Whether a packet is dropped at ``INPUT`` or ``OUTPUT``."""
+        lists = [self.chains[rule.removeprefix("-j ")] for rule in self.chains[hook]]
+        return any(rule in (f"-s {source}/32 -j DROP", f"-d {target}/32 -j DROP") for rules in lists for rule in rules)
+
+    def is_clean(self) -> bool:
+        """Whether nothing is left of any fault."""
+        return self.chains == {"INPUT": [], "OUTPUT": []}
+
+    @staticmethod
+    def _edit(chains: dict[str, list[str]], words: Sequence[str]) -> None:
+        match list(words):
+            case ["*filter"] | ["COMMIT"]:
+                pass
+            case [chain, "-", _] if chain.startswith(":"):
+                chains[chain[1:]] = []
+            case ["-A", chain, *rule]:
+                chains[chain].append(" ".join(rule))
+            case ["-I", chain, *rule]:
+                chains[chain].insert(0, " ".join(rule))
+            case ["-D", chain, *rule]:
+                chains[chain].remove(" ".join(rule))
+            case ["-F", chain]:
+                chains[chain].clear()
+            case ["-X", chain]:
+                del chains[chain]
+            case _:
+                raise ValueError(" ".join(words))
+
+
+_pids = itertools.count(1_000_000_000)
+"""Larger than any real process id: a mistake can hit nobody."""
+
+
+@dataclass(slots=True)
+class FakeNode:
+    """One node: a process that is a state, and a firewall."""
+
+    name: str
+    address: str
+    firewall: FakeFirewall = field(default_factory=FakeFirewall)
+    deaf_to: frozenset[int] = frozenset()
+    """Signals that it shrugs off, like a process that hangs in the kernel."""
+    broken_start: bool = False
+    """Whether the server dies at once when it is started."""
+    broken_tools: bool = False
+    """Whether every command in its namespace fails."""
+    _state: ProcessState = ProcessState.RUNNING
+    _pid: int = field(default_factory=lambda: next(_pids))
+
+    async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
+        """Knows ``iptables-restore``, and the command that takes a chain out."""
+        if self.broken_tools:
+            return Completed(status=1, stderr="no such tool")
+        if argv[0] == "iptables-restore":
+            return self.firewall.restore(stdin or "")
+        for chain in [name for name in self.firewall.chains if name in " ".join(argv)]:
+            if chain not in ("INPUT", "OUTPUT"):
+                self.firewall.scrub(chain)
+        return Completed(status=0)
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """Says where it would run."""
+        return ["in", self.name, *argv]
+
+    async def signal(self, number: int) -> None:
+        """SIGKILL, SIGSTOP and SIGCONT do what they do."""
+        if number in self.deaf_to or self._state is ProcessState.DEAD:
+            return
+        effect = {signals.SIGKILL: ProcessState.DEAD, signals.SIGSTOP: ProcessState.STOPPED}
+        self._state = effect.get(signals.Signals(number), ProcessState.RUNNING)
+
+    async def start(self) -> None:
+        """Runs again, as another process."""
+        self._state = ProcessState.DEAD if self.broken_start else ProcessState.RUNNING
+        self._pid = next(_pids)
+
+    async def state(self) -> ProcessState:
+        """As it is."""
+        return self._state
+
+    def pids(self) -> Sequence[int]:
+        """One process, while it lives."""
+        return [] if self._state is ProcessState.DEAD else [self._pid]
+
+
+@dataclass(slots=True)
+class FakeLinks:
+    """Delivers by the nodes' firewalls."""
+
+    nodes: Mapping[str, FakeNode]
+    cuts: ActiveCuts = field(default_factory=ActiveCuts)
+    leaking: set[Pair] = field(default_factory=set)
+    """Directions that no rule stops."""
+    dead: set[Pair] = field(default_factory=set)
+    """Directions that are closed without any rule."""
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The nodes' and the clients'."""
+        return {**{name: node.address for name, node in self.nodes.items()}, CLIENT: CLIENT_ADDRESS}
+
+    async def probe(self, pairs: Sequence[Pair], *, timeout_s: float) -> Mapping[Pair, bool]:
+        """At once."""
+        del timeout_s
+        return {pair: self._passes(pair) for pair in pairs}
+
+    def _passes(self, pair: Pair) -> bool:
+        if pair in self.leaking or pair in self.dead:
+            return pair in self.leaking
+        source, target = (self.addresses[name] for name in pair)
+        out = pair[0] in self.nodes and self.nodes[pair[0]].firewall.drops("OUTPUT", source, target)
+        inward = pair[1] in self.nodes and self.nodes[pair[1]].firewall.drops("INPUT", source, target)
+        return not (out or inward)
+
+
+@dataclass(slots=True)
+class FakeUndoList:
+    """Holds entries in memory."""
+
+    entries: dict[str, Undo] = field(default_factory=dict)
+
+    async def register(self, undo: Undo) -> None:
+        """Holds it."""
+        self.entries[undo.id] = undo
+
+    async def discharge(self, undo_id: str) -> None:
+        """Forgets it."""
+        self.entries.pop(undo_id, None)
+
+
+class FakeCluster:
+    """Nodes by these names, all running, all links open."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.fake_nodes = {name: FakeNode(name, f"10.0.1.{number}") for number, name in enumerate(names, 1)}
+        self.nodes: Mapping[str, Node] = dict(self.fake_nodes)
+        self.links = FakeLinks(self.fake_nodes)
+        self.undo = FakeUndoList()
+
+    def pairs(self) -> list[Pair]:
+        """Every direction between two nodes."""
+        return [(source, target) for source in self.nodes for target in self.nodes if source != target]
+
+
+async def no_sleep(seconds: float) -> None:
+    """For faults that wait, in tests that do not."""
+    del seconds
