@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from node import log_pb2
 from node.core import Raft
+from node.machine import Machine, Result, Session
+from node.messages import HardState
+from node.storage import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,10 @@ class Bug:
     """Where it happened in public."""
     core: type[Raft] = Raft
     """The consensus core to run."""
+    machine: type[Machine] = Machine
+    """The state machine to run."""
+    storage: type[Storage] = Storage
+    """The storage to run on."""
 
 
 class LocalRead(Raft):
@@ -40,6 +48,28 @@ class LocalRead(Raft):
         return True
 
 
+class DoubleApply(Machine):
+    """double-apply (K1): no duplicate suppression; a retry of a write that did happen is applied a second time.
+
+    Published as ktoso/akka-raft#64.
+    """
+
+    def _remembered(self, session: Session, sequence: int) -> Result | None:  # noqa: ARG002
+        """Every write is taken for a new one."""
+        return None
+
+
+class VoteNotDurable(Storage):
+    """vote-not-durable (P1): the term is written to the disk, but not who got the vote in it; a restart forgets it.
+
+    Published as ktoso/akka-raft#62.
+    """
+
+    def _hard_state_to_proto(self, state: HardState) -> log_pb2.HardState:
+        """Leaves the vote out."""
+        return log_pb2.HardState(term=state.term)
+
+
 BUGS: Mapping[str, Bug] = {
     bug.name: bug
     for bug in (
@@ -50,6 +80,22 @@ BUGS: Mapping[str, Bug] = {
             observer="LIN",
             source="etcd-io/etcd#741, hashicorp/consul#54",
             core=LocalRead,
+        ),
+        Bug(
+            name="double-apply",
+            what="no duplicate suppression: a write that is retried is applied a second time",
+            provoked_by="a lost reply and a retry",
+            observer="LIN",
+            source="ktoso/akka-raft#64",
+            machine=DoubleApply,
+        ),
+        Bug(
+            name="vote-not-durable",
+            what="the term is written to the disk, but not the vote: a restart forgets it, and a server votes twice in a term",
+            provoked_by="kill a voter in an election",
+            observer="INV",
+            source="ktoso/akka-raft#62",
+            storage=VoteNotDurable,
         ),
     )
 }

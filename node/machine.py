@@ -96,11 +96,14 @@ class StateCopy:
 
     def encode(self) -> bytes:
         """Deterministic bytes of the whole state."""
-        sessions = [_SavedSession(id, s.sequence, s.result.kind, s.result.value) for id, s in self._sessions.items()]
+        sessions = [
+            _SavedSession(number, session.sequence, session.result.kind, session.result.value)
+            for number, session in self._sessions.items()
+        ]
         return msgspec.msgpack.encode(_Saved(1, self._registers, sessions))
 
 
-class BadState(ValueError):
+class BadStateError(ValueError):
     """Bytes that no :meth:`StateCopy.encode` of this version produced."""
 
 
@@ -142,13 +145,13 @@ class Machine:
         return digest(self.copy().encode())
 
     def restore(self, state: bytes) -> None:
-        """Replaces the state by one that :meth:`StateCopy.encode` produced. Raises :class:`BadState` and then changes nothing."""
+        """Replaces the state by one that :meth:`StateCopy.encode` produced. Raises :class:`BadStateError` and then changes nothing."""
         try:
             saved = msgspec.msgpack.decode(state, type=_Saved)
         except msgspec.DecodeError as error:
-            raise BadState(f"the snapshot's state can't be decoded: {error}") from None
+            raise BadStateError(f"the snapshot's state can't be decoded: {error}") from None
         if saved.version != 1:
-            raise BadState(f"the snapshot's state has version {saved.version}; this program knows version 1")
+            raise BadStateError(f"the snapshot's state has version {saved.version}; this program knows version 1")
         self._registers = saved.registers
         self._sessions = {s.id: Session(s.sequence, Result(ResultKind(s.kind), s.value)) for s in saved.sessions}
 

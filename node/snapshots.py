@@ -29,7 +29,7 @@ CHUNK_BYTES = 256 << 10
 """What one InstallSnapshot carries."""
 
 
-class BadSnapshot(Exception):
+class BadSnapshotError(Exception):
     """A snapshot file that is torn, damaged or none at all: names the file and the reason. It is never loaded."""
 
 
@@ -59,16 +59,16 @@ def encode_snapshot(snapshot: Snapshot, state: bytes) -> bytes:
 
 
 def decode_snapshot(data: bytes, name: str) -> Loaded:
-    """Raises :class:`BadSnapshot` unless every byte is as it was written."""
+    """Raises :class:`BadSnapshotError` unless every byte is as it was written."""
     if len(data) < _HEADER.size + _DIGEST_BYTES:
-        raise BadSnapshot(f"{name}: only {len(data)} bytes")
+        raise BadSnapshotError(f"{name}: only {len(data)} bytes")
     magic, meta_length, state_length = _HEADER.unpack_from(data)
     if magic != MAGIC:
-        raise BadSnapshot(f"{name}: not a snapshot (it begins with {magic!r})")
+        raise BadSnapshotError(f"{name}: not a snapshot (it begins with {magic!r})")
     if len(data) != _HEADER.size + meta_length + state_length + _DIGEST_BYTES:
-        raise BadSnapshot(f"{name}: {len(data)} bytes, but its header speaks of {meta_length + state_length}")
+        raise BadSnapshotError(f"{name}: {len(data)} bytes, but its header speaks of {meta_length + state_length}")
     if hashlib.blake2b(memoryview(data)[:-_DIGEST_BYTES], digest_size=_DIGEST_BYTES).digest() != data[-_DIGEST_BYTES:]:
-        raise BadSnapshot(f"{name}: its digest does not match its content")
+        raise BadSnapshotError(f"{name}: its digest does not match its content")
     start = _HEADER.size + meta_length
     meta = log_pb2.SnapshotMeta.FromString(data[_HEADER.size : start])
     return Loaded(snapshot=snapshot_from_proto(meta), state=data[start : start + state_length])
@@ -97,7 +97,7 @@ class SnapshotStore:
         return sorted(self._directory.glob("*.snapshot"), reverse=True)
 
     def load(self, path: Path) -> Loaded:
-        """Raises :class:`BadSnapshot`."""
+        """Raises :class:`BadSnapshotError`."""
         return decode_snapshot(path.read_bytes(), str(path))
 
     def chunk(self, snapshot: Snapshot, offset: int) -> tuple[bytes, bool]:
@@ -107,10 +107,10 @@ class SnapshotStore:
             return os.pread(file.fileno(), CHUNK_BYTES, offset), offset + CHUNK_BYTES >= size
 
     def receive(self, snapshot: Snapshot, data: bytes) -> Loaded:
-        """Verifies a file that came from a peer and makes it durable under its final name. Raises :class:`BadSnapshot`."""
+        """Verifies a file that came from a peer and makes it durable under its final name. Raises :class:`BadSnapshotError`."""
         loaded = decode_snapshot(data, f"snapshot {snapshot.index} from a peer")
         if (loaded.snapshot.index, loaded.snapshot.term) != (snapshot.index, snapshot.term):
-            raise BadSnapshot(f"announced as {snapshot}, but it is {loaded.snapshot}")
+            raise BadSnapshotError(f"announced as {snapshot}, but it is {loaded.snapshot}")
         self._publish(snapshot, data, suffix=".received.tmp")
         return loaded
 

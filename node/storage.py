@@ -23,14 +23,14 @@ from google.protobuf.message import DecodeError
 
 from node import log_pb2
 from node.messages import Entry, HardState, Recovered, Snapshot
-from node.snapshots import BadSnapshot, Loaded, SnapshotStore, snapshot_to_proto
-from node.wal import SEGMENT_BYTES, Frame, Wal, WalCorrupt
+from node.snapshots import BadSnapshotError, Loaded, SnapshotStore, snapshot_to_proto
+from node.wal import SEGMENT_BYTES, Frame, Wal, WalCorruptError
 from node.wire import WireError, entries_from_proto, entries_to_proto
 
 SNAPSHOTS_KEPT = 2
 
 
-class Unrecoverable(Exception):
+class UnrecoverableError(Exception):
     """What is on disk can't be trusted or does not fit together: names the file and the next step. The node must not start."""
 
 
@@ -50,7 +50,7 @@ class LogReplay:
 
     base_index: int = 0
     entries: list[Entry] = field(default_factory=list)
-    hard_state: HardState = HardState()
+    hard_state: HardState = field(default_factory=HardState)
 
     def batch(self, batch: log_pb2.Batch) -> None:
         """Replays one frame."""
@@ -87,7 +87,7 @@ class Storage:
     """An open data directory. Planted bugs of persistence override single methods of it."""
 
     def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        """Opens and recovers. Raises :class:`Unrecoverable`, OSError."""
+        """Opens and recovers. Raises :class:`UnrecoverableError`, OSError."""
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(directory / "lock")
         self.notes: list[str] = []
@@ -146,7 +146,7 @@ class Storage:
         self._store.save(snapshot, state)
 
     def receive_snapshot(self, snapshot: Snapshot, data: bytes) -> Loaded:
-        """Verifies and stores what a leader sent. May run beside the other methods. Raises BadSnapshot, OSError."""
+        """Verifies and stores what a leader sent. May run beside the other methods. Raises BadSnapshotError, OSError."""
         return self._store.receive(snapshot, data)
 
     def snapshot_chunk(self, snapshot: Snapshot, offset: int) -> tuple[bytes, bool]:
@@ -193,10 +193,10 @@ class Storage:
             for frame in frames:
                 self._replay_frame(replay, frame)
             replay.check()
-        except WalCorrupt as error:
-            raise Unrecoverable(f"{error}. {_NEXT_STEP}") from None
+        except WalCorruptError as error:
+            raise UnrecoverableError(f"{error}. {_NEXT_STEP}") from None
         except ValueError as error:
-            raise Unrecoverable(f"the log contradicts itself: {error}. {_NEXT_STEP}") from None
+            raise UnrecoverableError(f"the log contradicts itself: {error}. {_NEXT_STEP}") from None
         self.notes += [f"cut a torn tail: {cut.length} bytes at offset {cut.offset} of {cut.path}" for cut in self._wal.cuts]
         return replay
 
@@ -210,11 +210,11 @@ class Storage:
         self._marks[frame.segment] = max(self._marks.get(frame.segment, 0), highest)
 
     def _newest_covered(self, base_index: int) -> Loaded | None:
-        """The newest good snapshot that the log reaches back to; None if the log needs none. Raises :class:`Unrecoverable`."""
+        """The newest good snapshot that the log reaches back to; None if the log needs none. Raises :class:`UnrecoverableError`."""
         for path in self._store.paths():
             try:
                 loaded = self._store.load(path)
-            except BadSnapshot as error:
+            except BadSnapshotError as error:
                 self.notes.append(f"put a bad snapshot aside as {path.name}.bad: {error}")
                 path.rename(path.with_name(path.name + ".bad"))
                 continue
@@ -222,7 +222,7 @@ class Storage:
                 return loaded
         if base_index > 0:
             bad = "; ".join(self.notes) or "none was found"
-            raise Unrecoverable(f"the log begins after index {base_index}, and no good snapshot reaches there ({bad}). {_NEXT_STEP}")
+            raise UnrecoverableError(f"the log begins after index {base_index}, and no good snapshot reaches there ({bad}). {_NEXT_STEP}")
         return None
 
 
@@ -246,5 +246,5 @@ def _locked(path: Path) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(fd)
-        raise Unrecoverable(f"{path} is locked: another node is running on this data directory") from None
+        raise UnrecoverableError(f"{path} is locked: another node is running on this data directory") from None
     return fd

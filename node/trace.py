@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from node.machine import Result, digest
-from node.messages import Entry, Recovered, Role, Snapshot
+from node.messages import Entry, Role, Snapshot
 
 
 def entry_mark(entry: Entry) -> tuple[int, int, str]:
@@ -36,18 +36,18 @@ class Trace:
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
             self._lines.append(b"\n")  # an earlier incarnation was killed within a line
 
-    def start(self, recovered: Recovered, voters: Iterable[str]) -> None:
-        """What was recovered from disk."""
-        log = recovered.entries
-        last = (log[-1].index, log[-1].term) if log else (recovered.snapshot.index, recovered.snapshot.term)
+    def start(
+        self, *, term: int, vote: str | None, last: tuple[int, int], snapshot: Snapshot, voters: Iterable[str]
+    ) -> None:
+        """An incarnation begins with this, recovered from disk. ``last``: index and term of the log's end."""
         self._event(
             "start",
-            term=recovered.hard_state.term,
-            vote=recovered.hard_state.vote,
+            term=term,
+            vote=vote,
             last_index=last[0],
             last_term=last[1],
-            snapshot_index=recovered.snapshot.index,
-            snapshot_term=recovered.snapshot.term,
+            snapshot_index=snapshot.index,
+            snapshot_term=snapshot.term,
             voters=tuple(voters),
         )
 

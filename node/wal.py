@@ -5,7 +5,7 @@ returned, which is what makes the two kinds of damage distinguishable:
 
 - a bad frame *with no valid frame behind it* at the end of the last segment was being written when the process or the machine died. Nobody was
   told that it is durable, so it is cut off ("torn tail").
-- a bad frame *with a valid frame behind it* had been synced: the disk lost what it had promised. That is :class:`WalCorrupt`, never repaired here.
+- a bad frame *with a valid frame behind it* had been synced: the disk lost what it had promised. That is :class:`WalCorruptError`, never repaired here.
 
 So the last frame is the only one whose rot looks like a torn write. To narrow that, an idle node puts a *seal* (an empty frame, not synced, overwritten by
 the next real frame) behind the last frame after its sync: with the seal in place, rot of the last frame is recognised as well.
@@ -38,7 +38,7 @@ FRAME_BYTES_MAX = 256 << 20
 """No frame is longer; a length beyond it is damage."""
 
 
-class WalCorrupt(Exception):
+class WalCorruptError(Exception):
     """Synced records are damaged: names file and offset. The node must not start."""
 
 
@@ -137,7 +137,7 @@ class Wal:
         directory.mkdir(parents=True, exist_ok=True)
 
     def recover(self) -> list[Frame]:
-        """All frames in order, synced; cuts a torn tail. Raises :class:`WalCorrupt`, OSError."""
+        """All frames in order, synced; cuts a torn tail. Raises :class:`WalCorruptError`, OSError."""
         numbers = self.segments()
         self._check_contiguous(numbers)
         frames: list[Frame] = []
@@ -208,7 +208,7 @@ class Wal:
     def _check_contiguous(self, numbers: list[int]) -> None:
         for before, after in itertools.pairwise(numbers):
             if after != before + 1:
-                raise WalCorrupt(f"{self._path(before + 1)} is missing, but {self._path(after).name} is there")
+                raise WalCorruptError(f"{self._path(before + 1)} is missing, but {self._path(after).name} is there")
 
     def _recover_segment(self, number: int, *, last: bool) -> list[Frame]:
         path = self._path(number)
@@ -225,11 +225,11 @@ class Wal:
         """Raises unless the bytes from ``end`` on can be a frame that was being written when the node died."""
         beyond = _next_valid(data, number, end + 1)
         if beyond is not None:
-            raise WalCorrupt(
+            raise WalCorruptError(
                 f"{path}: bad record at offset {end}, but a valid one at offset {beyond}: synced data is damaged"
             )
         if not last:
-            raise WalCorrupt(f"{path}: bad record at offset {end}, but later segments exist: synced data is damaged")
+            raise WalCorruptError(f"{path}: bad record at offset {end}, but later segments exist: synced data is damaged")
         self.cuts.append(Cut(path=path, offset=end, length=len(data) - end))
 
     def _sync_recovered(self, path: Path, end: int) -> None:

@@ -1,0 +1,161 @@
+"""Operations of clients on their way through a node: from request to reply.
+
+**What a client is told.** A write is acknowledged when its entry was applied, told by index *and* term. When leadership ends, every write under way is
+answered "unknown": that its entry was cut from this log would prove nothing, for another node may still hold it, be elected and commit it. Only
+another entry *committed* at its index proves that it never happens. A get has no effect, so it is simply refused.
+
+Replies gather and go out at the end of a turn (:meth:`Callers.let_replies_go`), after the trace.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from node import kv_pb2
+from node.core import Raft
+from node.machine import Machine, Result, ResultKind
+from node.messages import Entry, ReadState
+
+PENDING_MAX = 4096
+"""Operations that may be under way; what comes beyond is answered "busy"."""
+
+Answer = Callable[[kv_pb2.Reply], None]
+"""Takes the reply to one operation; called once, in the loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    command: bytes
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Logged:
+    """A write that has a place in the log."""
+
+    term: int
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    key: str
+    answer: Answer
+
+
+class Callers:
+    """All operations under way at one node."""
+
+    def __init__(self) -> None:
+        self._writes: list[_Write] = []
+        self._reads: list[_Read] = []
+        self._logged: dict[int, _Logged] = {}
+        """By log index."""
+        self._rounds: dict[int, list[_Read]] = {}
+        """Reads whose leadership is being confirmed, by the core's token."""
+        self._token = 0
+        self._confirmed: deque[tuple[int, list[_Read]]] = deque()
+        """Reads that wait until an index is applied."""
+        self._reads_under_way = 0
+        self._replies: list[tuple[Answer, kv_pb2.Reply]] = []
+        self.acknowledged = 0
+        """The highest index acknowledged since the trace was told; 0: none."""
+
+    @property
+    def full(self) -> bool:
+        """Whether further operations must be refused."""
+        return len(self._writes) + len(self._logged) + len(self._reads) + self._reads_under_way >= PENDING_MAX
+
+    def write(self, command: bytes, answer: Answer) -> None:
+        """A command that shall go into the log with the next turn."""
+        self._writes.append(_Write(command, answer))
+
+    def read(self, key: str, answer: Answer) -> None:
+        """A linearizable get, to be asked with the next turn."""
+        self._reads.append(_Read(key, answer))
+
+    def feed(self, core: Raft, now_ns: int) -> None:
+        """Hands what came in to the core: all writes as one proposal; all reads share one question."""
+        if self._writes:
+            self._propose(core)
+        if self._reads:
+            self._token += 1
+            self._rounds[self._token] = self._reads
+            self._reads_under_way += len(self._reads)
+            self._reads = []
+            core.read(self._token, now_ns)
+
+    def applied(self, entry: Entry, result: Result) -> None:
+        """An entry went through the state machine: its writer gets the result, if it was ours."""
+        logged = self._logged.pop(entry.index, None)
+        if logged is None:
+            return
+        if logged.term == entry.term:
+            self.acknowledged = entry.index
+            self._replies.append((logged.answer, _result_reply(entry.index, result)))
+        else:  # another entry is committed where ours would be: ours never happens
+            self._replies.append((logged.answer, not_leader(None)))
+
+    def confirmed(self, state: ReadState, core: Raft) -> None:
+        """The fate of a round of reads."""
+        reads = self._rounds.pop(state.token)
+        if state.index is not None:
+            self._confirmed.append((state.index, reads))
+            return
+        self._reads_under_way -= len(reads)
+        self._replies += [(read.answer, not_leader(core.leader)) for read in reads]
+
+    def serve_reads(self, applied: int, machine: Machine) -> None:
+        """Answers the reads whose index is applied. Indices are confirmed in ascending order within a leadership."""
+        while self._confirmed and self._confirmed[0][0] <= applied:
+            _, reads = self._confirmed.popleft()
+            self._reads_under_way -= len(reads)
+            self._replies += [(read.answer, value_reply(machine.get(read.key), applied)) for read in reads]
+
+    def leadership(self, term: int | None) -> None:
+        """Says in which term this node leads now (None: it does not): writes of any other term are left in doubt."""
+        for index in [index for index, logged in self._logged.items() if logged.term != term]:
+            self._replies.append((self._logged.pop(index).answer, kv_pb2.Reply(outcome=kv_pb2.UNKNOWN, index=index)))
+
+    def stop(self) -> None:
+        """The node goes down: what has not reached the log did not happen, the rest is in doubt."""
+        self._replies += [(write.answer, kv_pb2.Reply(outcome=kv_pb2.STOPPING)) for write in self._writes]
+        self._writes.clear()
+        waiting = [self._reads, *self._rounds.values(), *(reads for _, reads in self._confirmed)]
+        self._replies += [(read.answer, kv_pb2.Reply(outcome=kv_pb2.STOPPING)) for reads in waiting for read in reads]
+        self.leadership(None)
+
+    def let_replies_go(self) -> None:
+        """Calls the answers that gathered."""
+        replies, self._replies = self._replies, []
+        for answer, reply in replies:
+            answer(reply)
+
+    def _propose(self, core: Raft) -> None:
+        writes, self._writes = self._writes, []
+        place = core.propose([write.command for write in writes])
+        if place is None:
+            self._replies += [(write.answer, not_leader(core.leader)) for write in writes]
+            return
+        first, term = place
+        for index, write in enumerate(writes, start=first):
+            self._logged[index] = _Logged(term, write.answer)
+
+
+def not_leader(leader: str | None) -> kv_pb2.Reply:
+    """The reply that names who to ask, if that is known."""
+    return kv_pb2.Reply(outcome=kv_pb2.NOT_LEADER, leader=leader or "")
+
+
+def value_reply(value: bytes | None, index: int) -> kv_pb2.Reply:
+    """The reply to a get."""
+    return kv_pb2.Reply(outcome=kv_pb2.OK, value=value, index=index)
+
+
+_OUTCOMES = {kind: kv_pb2.Outcome.ValueType(kind) for kind in ResultKind}
+
+
+def _result_reply(index: int, result: Result) -> kv_pb2.Reply:
+    return kv_pb2.Reply(outcome=_OUTCOMES[result.kind], value=result.value, session=result.session, index=index)

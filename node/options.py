@@ -1,0 +1,164 @@
+"""The command line of a node."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from node.timing import MS, Timing
+from node.transport import Address
+
+EXIT_USAGE = 64
+EXIT_UNRECOVERABLE = 65
+"""What is on disk can't be trusted; the node refuses to start."""
+EXIT_SOFTWARE = 70
+"""The node's own code failed."""
+EXIT_IO = 74
+"""The disk or the network refused; after a failed write or sync nothing is tried again."""
+
+_DESCRIPTION = """\
+One node of a replicated key-value store (Raft). All nodes of a cluster are started with the same --node options; each with its own --name.
+"""
+
+_EPILOG = f"""\
+files:
+  DATA/wal/, DATA/snapshots/   everything durable; DATA/lock keeps a second process out
+  LOG/trace.jsonl              what the node says of itself, for checkers
+  standard error               the log for people
+
+exit status:
+  0   stopped by SIGTERM or SIGINT
+  {EXIT_USAGE}  usage error
+  {EXIT_UNRECOVERABLE}  the data directory can't be trusted (damaged records, no good snapshot) or is in use; nothing was changed
+  {EXIT_SOFTWARE}  a defect of the node; a traceback is in the log
+  {EXIT_IO}  an I/O error: the disk failed or is full, or an address can't be used; nothing is written after it
+
+example, three nodes on one machine:
+  python -m node --name n1 --node n1=127.0.0.1:7001:7101 --node n2=127.0.0.1:7002:7102 \\
+                 --node n3=127.0.0.1:7003:7103 --data /tmp/n1 --log /tmp/n1
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAddresses:
+    """Where one node is reached."""
+
+    peers: Address
+    clients: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line said, checked."""
+
+    name: str
+    nodes: Mapping[str, NodeAddresses]
+    data: Path
+    log: Path
+    timing: Timing
+    snapshot_entries: int
+    seed: int | None
+    bug: str | None
+    announce_bug: str | None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"node: {message}\nTry: python -m node --help", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+def _node(text: str) -> tuple[str, NodeAddresses]:
+    match = re.fullmatch(r"([A-Za-z0-9_.-]+)=(.+):(\d+):(\d+)", text)
+    if match is None or not all(0 < int(port) < 65536 for port in match.group(3, 4)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=HOST:PEERPORT:CLIENTPORT, as in n1=10.99.0.11:7001:7000")
+    name, host, peer_port, client_port = match.groups()
+    return name, NodeAddresses(peers=Address(host, int(peer_port)), clients=Address(host, int(client_port)))
+
+
+def _range_ms(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)-(\d+)", text)
+    if match is None or not 0 < int(match[1]) < int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not MIN-MAX in milliseconds, as in 500-1000")
+    return int(match[1]), int(match[2])
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _parser(bugs: Sequence[str]) -> _Parser:
+    parser = _Parser(
+        prog="python -m node",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--name", required=True, help="which of the nodes this one is")
+    add(
+        "--node",
+        dest="nodes",
+        type=_node,
+        action="append",
+        required=True,
+        metavar="NAME=HOST:PEERPORT:CLIENTPORT",
+        help="a node of the cluster (repeat for each): where it listens for its peers and for clients",
+    )
+    add("--data", type=Path, required=True, metavar="DIR", help="durable data; created if need be")
+    add("--log", type=Path, required=True, metavar="DIR", help="where trace.jsonl goes; created if need be")
+    add(
+        "--election-timeout-ms",
+        type=_range_ms,
+        default=(500, 1000),
+        metavar="MIN-MAX",
+        help="patience with a silent leader, drawn anew each time (default 500-1000)",
+    )
+    add("--heartbeat-ms", type=_positive, default=100, metavar="MS", help="a leader's heartbeat (default 100)")
+    add(
+        "--snapshot-entries",
+        type=_positive,
+        default=10_000,
+        metavar="N",
+        help="take a snapshot, and compact the log behind it, every N applied entries (default 10000)",
+    )
+    add("--seed", type=int, metavar="N", help="seed of the election time-outs (default: different every time)")
+    add("--bug", choices=bugs, metavar="NAME", help=f"plant a bug, for testing a tester: {', '.join(bugs)}")
+    add("--announce-bug", choices=bugs, metavar="NAME", help="log the line that --bug logs, but stay correct")
+    return parser
+
+
+def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
+    """Options from the command line; ``bugs`` are the names that --bug knows. Raises SystemExit after saying what is wrong."""
+    parser = _parser(bugs)
+    parsed = parser.parse_args(argv)
+    nodes = dict(parsed.nodes)
+    if len(nodes) != len(parsed.nodes):
+        parser.error("--node names a node twice")
+    if parsed.name not in nodes:
+        parser.error(f"--name {parsed.name}: no --node is called so (there are {', '.join(nodes)})")
+    shortest, longest = parsed.election_timeout_ms
+    if parsed.heartbeat_ms >= shortest:
+        parser.error(f"--heartbeat-ms {parsed.heartbeat_ms} must be below the election time-out of {shortest}-{longest} ms")
+    timing = Timing(
+        election_ns_min=shortest * MS, election_ns_max=longest * MS, heartbeat_ns=parsed.heartbeat_ms * MS
+    )
+    return Options(
+        name=parsed.name,
+        nodes=nodes,
+        data=parsed.data,
+        log=parsed.log,
+        timing=timing,
+        snapshot_entries=parsed.snapshot_entries,
+        seed=parsed.seed,
+        bug=parsed.bug,
+        announce_bug=parsed.announce_bug,
+    )

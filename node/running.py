@@ -1,0 +1,151 @@
+"""One node's process: builds the parts, runs them until a signal or a failure, says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import uvloop
+
+from node.bugs import BUGS
+from node.core import Raft
+from node.machine import Machine
+from node.options import EXIT_IO, EXIT_SOFTWARE, EXIT_UNRECOVERABLE, Options
+from node.service import serve
+from node.shell import Shell
+from node.storage import Storage, UnrecoverableError
+from node.trace import Trace
+from node.transport import Transport
+
+LAG_SAMPLE_S = 0.02
+LAG_TOLD_EVERY_S = 1.0
+
+_log = logging.getLogger("node")
+
+
+def run(options: Options) -> int:
+    """Runs the node; returns the exit status."""
+    _announce(options)
+    try:
+        options.log.mkdir(parents=True, exist_ok=True)
+        storage = (BUGS[options.bug].storage if options.bug else Storage)(options.data)
+    except UnrecoverableError as error:
+        _log.critical("%s", error)
+        return EXIT_UNRECOVERABLE
+    except OSError as error:
+        _log.critical("can't open the data or log directory: %s", error)
+        return EXIT_IO
+    for note in storage.notes:
+        _log.warning("%s", note)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(options, storage))
+
+
+def _announce(options: Options) -> None:
+    seed = "a seed of its own" if options.seed is None else f"seed {options.seed}"
+    _log.info("starting with pid %d, %s, nodes %s", os.getpid(), seed, " ".join(options.nodes))
+    for bug in (options.bug, options.announce_bug):
+        if bug is not None:
+            _log.warning("PLANTED BUG ACTIVE: %s", bug)
+
+
+async def _serve(options: Options, storage: Storage) -> int:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[BaseException | None] = loop.create_future()
+
+    def end(error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_result(error)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, None)
+    trace = Trace(options.log / "trace.jsonl", options.name)
+    try:
+        shell = _build(options, storage, trace, end)
+        await shell.start()
+        server = await serve(shell, options.nodes[options.name].clients)
+    except (OSError, ValueError) as error:
+        return _failed(error)
+    _log.info("serving clients at %s", options.nodes[options.name].clients)
+    lag = Lag(shell.tell_lag)
+    gc.collect()
+    gc.freeze()  # what is loaded by now never becomes garbage, and the log's entries form no cycles: collect seldom
+    gc.set_threshold(50_000, 20, 100)
+    failure = await ended
+    lag.stop()
+    if failure is not None:
+        return _failed(failure)
+    _log.info("stopping")
+    await shell.stop()
+    await server.stop(0.1)
+    trace.close()
+    storage.close()
+    return 0
+
+
+def _build(options: Options, storage: Storage, trace: Trace, end: Callable[[BaseException], None]) -> Shell:
+    bug = BUGS[options.bug] if options.bug else None
+    core = (bug.core if bug else Raft)(
+        name=options.name,
+        voters=tuple(options.nodes),
+        recovered=storage.recovered,
+        timing=options.timing,
+        random=random.Random(None if options.seed is None else f"{options.seed} {options.name}"),
+        now_ns=time.monotonic_ns(),
+    )
+    machine = (bug.machine if bug else Machine)()
+    if storage.state is not None:
+        machine.restore(storage.state)
+    peers = {name: addresses.peers for name, addresses in options.nodes.items()}
+    return Shell(
+        core=core,
+        machine=machine,
+        storage=storage,
+        trace=trace,
+        transport_of=lambda received: Transport(options.name, peers, received),
+        snapshot_entries=options.snapshot_entries,
+        failed=end,
+    )
+
+
+def _failed(error: BaseException) -> int:
+    """Says why the node ends, and what its exit status is. Nothing is flushed or closed: the disk may be what failed."""
+    if isinstance(error, OSError):
+        _log.critical("I/O error, giving up: %s", error)
+        status = EXIT_IO
+    else:
+        _log.critical("defect, giving up", exc_info=error)
+        status = EXIT_SOFTWARE
+    logging.shutdown()
+    os._exit(status)
+
+
+class Lag:
+    """Measures how late the event loop comes, and tells the worst of each second."""
+
+    def __init__(self, tell: Callable[[float], None]) -> None:
+        """``tell`` gets milliseconds."""
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._worst_s = 0.0
+        self._told_at = self._due = time.monotonic()
+        self._sample()
+
+    def stop(self) -> None:
+        """No more samples."""
+        self._handle.cancel()
+
+    def _sample(self) -> None:
+        now = time.monotonic()  # uvloop's own time is that of the turn's beginning, in whole milliseconds
+        self._worst_s = max(self._worst_s, now - self._due)
+        if now - self._told_at >= LAG_TOLD_EVERY_S:
+            self._tell(self._worst_s * 1000)
+            self._worst_s, self._told_at = 0.0, now
+        self._due = now + LAG_SAMPLE_S
+        self._handle = self._loop.call_later(LAG_SAMPLE_S, self._sample)

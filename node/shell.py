@@ -1,0 +1,341 @@
+"""The shell around the core: one node's event loop, in turns. What arrived since the last turn goes into the core; what the core says is done.
+
+A turn is one synchronous function (:meth:`Shell._turn`), so nothing can interleave with it: feed the core, carry out its Readies, then let things out in this
+order: trace, messages, disk work, replies. The trace goes first because it must tell of an event before anybody can hear of it. Everything that arrives
+during a turn, or while a sync is under way, is one batch of the next: one proposal, one AppendEntries per follower, one frame of the log.
+
+Duties of :class:`node.messages.Ready` and where they are done: 1 (send now) and 5 (apply) in the turn itself; 2 (persist) is queued on
+:class:`node.disk.Disk`, which reports back in order, and then 3 and 4 follow in a later turn. Applying does not wait for this node's own sync: what is
+committed is durable on a majority, and the state machine is rebuilt from the log anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node import kv_pb2
+from node.callers import PENDING_MAX, Answer, Callers, not_leader, value_reply
+from node.core import Raft
+from node.disk import Disk
+from node.machine import Machine, Result, ResultKind
+from node.messages import Entry, EntryKind, Message, Ready, Role, Snapshot, SnapshotReply
+from node.snapshotting import Snapshotting
+from node.storage import Change, Storage
+from node.trace import Trace
+from node.transport import Transport
+
+_NOTHING = Result(ResultKind.OK)
+_log = logging.getLogger("node")
+
+
+@dataclass(frozen=True, slots=True)
+class _Synced:
+    """A Ready whose work on the disk is done: duties 3 and 4 are left."""
+
+    change: Change | None
+    messages: Sequence[Message]
+
+
+class Shell:
+    """One running node. ``failed`` is called, once, with the error after which the node must end; it then says and does nothing more."""
+
+    def __init__(
+        self,
+        *,
+        core: Raft,
+        machine: Machine,
+        storage: Storage,
+        trace: Trace,
+        transport_of: Callable[[Callable[[Message], None]], Transport],
+        snapshot_entries: int,
+        failed: Callable[[BaseException], None],
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Must be called in a running loop, with a machine that holds the state of the core's snapshot."""
+        self._core = core
+        self._machine = machine
+        self._trace = trace
+        self._report = failed
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport_of(self.receive)
+        self._disk = Disk(storage, self._loop, self._fail)
+        self._callers = Callers()
+        self._snapshotting = Snapshotting(
+            core=core,
+            machine=machine,
+            storage=storage,
+            disk=self._disk,
+            trace=trace,
+            entries=snapshot_entries,
+            send=self._transport.send,
+            turn=self._schedule,
+            failed=self._fail,
+        )
+        self._inbox: list[Message] = []
+        self._synced: list[_Synced] = []
+        self._scheduled = False
+        self._stopped = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        self._applied = core.snapshot
+        self._asked = self._durable = storage.recovered.hard_state
+        """The hard state that the core asked for last, and the one that is synced."""
+        self._durable_index = core.last_index
+
+    # Life
+
+    async def start(self) -> None:
+        """Tells the trace what was recovered, listens to peers, takes the first turn. Raises OSError if the address can't be used."""
+        core = self._core
+        self._trace.start(
+            term=core.term,
+            vote=core.vote,
+            last=(core.last_index, core.term_at(core.last_index) or 0),
+            snapshot=core.snapshot,
+            voters=core.voters,
+        )
+        self._trace.config(core.snapshot.index, core.voters)
+        self._trace.flush()
+        await self._transport.start()
+        self._schedule()
+
+    async def stop(self) -> None:
+        """Answers what waits and ends all threads. Nothing is saved: a clean stop is a crash with better manners."""
+        if not self._stopped:
+            self._stopped = True
+            self._callers.stop()
+            self._trace.flush()
+            self._callers.let_replies_go()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._transport.close()
+        await self._disk.close()
+        await self._snapshotting.close()
+
+    # What arrives
+
+    def receive(self, message: Message) -> None:
+        """A message from a peer."""
+        self._inbox.append(message)
+        self._schedule()
+
+    def open_session(self, answer: Answer) -> None:
+        """``answer`` is called once, at the end of this or a later turn."""
+        self._write(kv_pb2.Command(open_session=kv_pb2.OpenSessionRequest()), answer)
+
+    def execute(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
+        """The same for an operation, which must be valid (:func:`node.service.fault_of`)."""
+        if request.WhichOneof("operation") != "get":
+            self._write(kv_pb2.Command(write=request), answer)
+        elif request.get.local:
+            answer(value_reply(self._machine.get(request.key), self._applied.index))
+        elif not self._refuse(answer):
+            self._callers.read(request.key, answer)
+            self._schedule()
+
+    def status(self, *, state_hash: bool) -> kv_pb2.StatusReply:
+        """How this node sees itself."""
+        core = self._core
+        return kv_pb2.StatusReply(
+            name=core.name,
+            role=core.role.value,
+            term=core.term,
+            leader=core.leader or "",
+            commit=core.commit,
+            applied=self._applied.index,
+            last_index=core.last_index,
+            voters=core.voters,
+            durable_index=self._durable_index,
+            snapshot_index=core.snapshot.index,
+            first_index=core.first_index,
+            state_hash=self._machine.state_hash() if state_hash else "",
+        )
+
+    def tell_lag(self, max_ms: float) -> None:
+        """Puts the event loop's worst lag of the last second into the trace."""
+        self._trace.lag(max_ms)
+        self._schedule()
+
+    def _write(self, command: kv_pb2.Command, answer: Answer) -> None:
+        if not self._refuse(answer):
+            self._callers.write(command.SerializeToString(), answer)
+            self._schedule()
+
+    def _refuse(self, answer: Answer) -> bool:
+        """Whether the operation was refused at once, with a reply that says that nothing happened."""
+        if self._stopped:
+            answer(kv_pb2.Reply(outcome=kv_pb2.STOPPING))
+        elif self._core.role is not Role.LEADER:
+            answer(not_leader(self._core.leader))
+        elif self._callers.full:
+            answer(kv_pb2.Reply(outcome=kv_pb2.BUSY, detail=f"{PENDING_MAX} operations are under way"))
+        else:
+            return False
+        return True
+
+    # The turn
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._stopped:
+            self._scheduled = True
+            self._loop.call_soon(self._guarded_turn)
+
+    def _guarded_turn(self) -> None:
+        """The edge of the node's own code: whatever goes wrong in a turn ends the node, because the rest of the turn was not done."""
+        self._scheduled = False
+        if self._stopped:
+            return
+        try:
+            self._turn()
+        except Exception as error:  # noqa: BLE001  # reported, and the process ends
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._report(error)
+
+    def _turn(self) -> None:
+        now_ns = self._clock()
+        self._feed_synced()
+        self._feed_messages(now_ns)
+        self._callers.feed(self._core, now_ns)
+        self._core.tick(now_ns)
+        while self._core.has_ready():
+            self._obey(self._core.ready())
+        if self._callers.acknowledged:
+            self._trace.ack(self._callers.acknowledged, self._core.term)
+            self._callers.acknowledged = 0
+        self._trace.flush()
+        self._transport.flush()
+        self._disk.flush()
+        self._callers.let_replies_go()
+        self._arm_timer(now_ns)
+
+    def _feed_synced(self) -> None:
+        """Duties 3 and 4 of the Readies whose sync is done."""
+        synced, self._synced = self._synced, []
+        for one in synced:
+            if one.change is not None:
+                self._note_durable(one.change)
+            self._send(one.messages)
+        if any(one.change is not None for one in synced):
+            self._trace.durable(self._durable.term, self._durable.vote, self._durable_index)
+
+    def _note_durable(self, change: Change) -> None:
+        self._durable = change.hard_state or self._durable
+        if change.truncate_from is not None:
+            self._durable_index = min(self._durable_index, change.truncate_from - 1)
+        if change.install is not None:
+            self._durable_index = max(self._durable_index, change.install.index)
+        if change.entries:
+            last = change.entries[-1]
+            self._durable_index = last.index
+            self._core.persisted(last.index, last.term)
+
+    def _feed_messages(self, now_ns: int) -> None:
+        inbox, self._inbox = self._inbox, []
+        for message in inbox:
+            self._core.receive(message, now_ns)
+            if isinstance(message, SnapshotReply):
+                self._snapshotting.replied(message)
+
+    def _arm_timer(self, now_ns: int) -> None:
+        """Wakes up for the core's next deadline. A timer for a deadline that has moved on stays: it costs one empty turn."""
+        deadline_ns = self._core.next_deadline_ns()
+        if self._timer is not None and now_ns < self._timer_ns <= deadline_ns:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ns = max(deadline_ns, now_ns + 1)
+        self._timer = self._loop.call_later((self._timer_ns - now_ns) / 1e9, self._schedule)
+
+    # Carrying out a Ready
+
+    def _obey(self, ready: Ready) -> None:
+        self._tell(ready)
+        self._send(ready.messages_now)
+        self._persist(ready)
+        if ready.install is not None:
+            self._install(ready.install)
+        if ready.committed:
+            self._apply(ready.committed)
+        for state in ready.reads:
+            self._callers.confirmed(state, self._core)
+        self._callers.serve_reads(self._applied.index, self._machine)
+        if ready.role is not None:
+            self._callers.leadership(self._core.term if self._core.role is Role.LEADER else None)
+        for follower in ready.snapshots_wanted:
+            self._snapshotting.send_to(follower)
+        for chunk in ready.chunks:
+            self._snapshotting.arrived(chunk)
+
+    def _send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._transport.send(message)
+
+    def _tell(self, ready: Ready) -> None:
+        """The trace and the log of what the core decided."""
+        trace, state, asked = self._trace, ready.hard_state, self._asked
+        if state is not None:
+            if state.term != asked.term:
+                trace.term(state.term)
+            if state.vote is not None and state != asked:
+                trace.vote(state.term, state.vote)
+            self._asked = state
+        if ready.role is not None:
+            trace.role(ready.role, self._core.term, ready.leader)
+            _log.info("%s in term %d, leader %s", ready.role.value, self._core.term, ready.leader or "unknown")
+        if ready.truncate_from is not None:
+            trace.truncate(ready.truncate_from)
+        if ready.entries:
+            trace.append(ready.entries)
+        if ready.commit is not None:
+            trace.commit(ready.commit, self._core.term)
+
+    def _persist(self, ready: Ready) -> None:
+        """Duty 2. What promises nothing new still waits for the promises before it."""
+        change = Change(
+            install=ready.install,
+            truncate_from=ready.truncate_from,
+            entries=ready.entries,
+            hard_state=ready.hard_state,
+        )
+        if change != _NO_CHANGE:
+            self._disk.persist(change, lambda: self._after_sync(_Synced(change, ready.messages_after_persist)))
+        elif self._disk.idle and not self._synced:
+            self._send(ready.messages_after_persist)
+        elif ready.messages_after_persist:
+            self._disk.persist(None, lambda: self._after_sync(_Synced(None, ready.messages_after_persist)))
+
+    def _after_sync(self, synced: _Synced) -> None:
+        self._synced.append(synced)
+        self._schedule()
+
+    def _install(self, snapshot: Snapshot) -> None:
+        """Duty 5, first half. After a crash in the midst of it, the machine was built from this snapshot already."""
+        if snapshot.index > self._applied.index:
+            self._snapshotting.install(snapshot)
+            self._applied = snapshot
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        """Duty 5: through the state machine, and back to those who wait."""
+        results = [(entry, self._apply_one(entry)) for entry in entries]
+        self._trace.apply(results)
+        for entry, result in results:
+            self._callers.applied(entry, result)
+        self._applied = Snapshot(index=entries[-1].index, term=entries[-1].term)
+        self._snapshotting.take_if_due(self._applied)
+
+    def _apply_one(self, entry: Entry) -> Result:
+        if entry.kind is EntryKind.COMMAND:
+            return self._machine.apply(entry.index, entry.data)
+        return _NOTHING
+
+
+_NO_CHANGE = Change()
