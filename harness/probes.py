@@ -63,13 +63,18 @@ class Probes:
         """Address of every endpoint."""
         return {name: endpoint.address for name, endpoint in self._endpoints.items()}
 
-    def add(self, name: str, endpoint: Endpoint) -> None:
+    def add(self, name: str, endpoint: Endpoint, opened: socket.socket | None = None) -> None:
         """Opens an endpoint, or opens it anew (a restarted container has another namespace).
+
+        ``opened`` is its datagram socket, bound to its address, where somebody else had to make it (a namespace that
+        the controller may not enter); it belongs to the probes from now on.
 
         Raises:
             OSError: no such namespace, or it does not have the address.
         """
-        opened = namespaces.call_in(endpoint.netns, lambda: _open(endpoint.address))
+        if opened is None:
+            opened = namespaces.call_in(endpoint.netns, lambda: _open(endpoint.address))
+        opened.setblocking(False)
         self.remove(name)
         self._endpoints[name], self._sockets[name] = endpoint, opened
         if self._pending:
@@ -169,7 +174,6 @@ class Probes:
 def _open(address: str) -> socket.socket:
     opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
-        opened.setblocking(False)
         opened.bind((address, 0))
     except OSError:
         opened.close()

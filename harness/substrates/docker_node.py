@@ -1,0 +1,205 @@
+"""One node in containers: a *holder* that owns the network namespace, and the *server* that shares it.
+
+Kubernetes' pods are made the same way, and for the same reason: the server's container may die and start again, while
+its address, the firewall rules in its namespace and the probes' sockets stay. The holder runs the ``toolbox`` image,
+so that images of systems need no tools. Signals go to the server's process tree from outside.
+
+There are two ways to lay hands on it. As root on the engine's own machine the kernel is asked directly: nsenter(1)
+into the holder's network namespace (3-6 ms a command), signals by pid, states from /proc. An ordinary user asks the
+engine for everything: ``docker exec`` in the holder (about 70 ms), ``docker kill``, and the freezer in place of
+SIGSTOP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from typing import Protocol
+
+import psutil
+
+from faults.needs import Completed, ProcessState
+from harness import processes
+from harness.errors import HarnessError
+from harness.substrates.engine import ContainerFacts, Engine, EngineError
+from harness.substrates.protocol import Place
+from harness.tools import run_tool
+
+END_POLL_S = 0.01
+END_POLLS_MAX = 1000
+"""10 s: how long the engine may take to notice that a container's process is gone."""
+RESCANS_MAX = 5
+"""A tree that forks while it is signalled is signalled again; a stopped or killed process forks no more."""
+_CONTINUING = frozenset({signal.SIGSTOP, signal.SIGCONT})
+_FIRST_SIGNAL_STATUS = 128
+
+
+def exit_status(code: int) -> int:
+    """A container's exit code as a process's status: above 128 it died of a signal (negative), as shells say it."""
+    return _FIRST_SIGNAL_STATUS - code if code > _FIRST_SIGNAL_STATUS else code
+
+
+class Hands(Protocol):
+    """How a node is touched."""
+
+    netns: str | None
+    """Path of the node's network namespace, if the controller may enter it."""
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """``argv`` wrapped so that it runs inside the network namespace."""
+
+    async def signal(self, server: str, pids: Sequence[int], number: int) -> None:
+        """Signals the tree."""
+
+    async def is_stopped(self, server: str, pids: Sequence[int]) -> bool:
+        """Whether the whole tree stands still."""
+
+
+class DirectHands:
+    """Root on the engine's own machine."""
+
+    def __init__(self, holder_pid: int) -> None:
+        self.netns: str | None = f"/proc/{holder_pid}/ns/net"
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """Enters the network namespace only: the tools are this machine's."""
+        return ["nsenter", f"--net={self.netns}", *argv]
+
+    async def signal(self, server: str, pids: Sequence[int], number: int) -> None:
+        """Straight to the processes, parents first."""
+        del server
+        processes.send(pids, number)
+
+    async def is_stopped(self, server: str, pids: Sequence[int]) -> bool:
+        """As /proc says."""
+        del server
+        return all(processes.is_stopped(pid) for pid in pids)
+
+
+class EngineHands:
+    """Anybody whom the engine obeys."""
+
+    def __init__(self, engine: Engine, holder: str) -> None:
+        self.netns: str | None = None
+        self._engine = engine
+        self._holder = holder
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """Runs in the holder, which has the tools and the right to use them."""
+        return ["docker", "exec", "-i", self._holder, *argv]
+
+    async def signal(self, server: str, pids: Sequence[int], number: int) -> None:
+        """Stopping and continuing by the freezer, SIGKILL by the engine; both reach the whole tree. Others from
+        inside.
+        """
+        del pids
+        if number == signal.SIGSTOP:
+            await self._engine.pause(server)
+        elif number == signal.SIGCONT:
+            await self._engine.unpause(server)
+        elif number == signal.SIGKILL:
+            await self._engine.unpause(server)  # engines refuse to signal what is frozen
+            await self._engine.kill(server, number)
+        else:
+            await run_tool(["docker", "exec", server, "/bin/sh", "-c", f"kill -{int(number)} -1"])
+
+    async def is_stopped(self, server: str, pids: Sequence[int]) -> bool:
+        """As the engine says."""
+        del pids
+        facts = await self._engine.inspect(server)
+        return facts is not None and facts.paused
+
+
+class DockerNode:
+    """Implements :class:`faults.needs.Node`."""
+
+    def __init__(self, *, place: Place, engine: Engine, hands: Hands, server: str, facts: ContainerFacts) -> None:
+        self.name = place.name
+        self.address = place.address
+        self.hands = hands
+        self.ended_by_fault = False
+        self._engine = engine
+        self._server = server
+        self._adopt(facts)
+
+    def _adopt(self, facts: ContainerFacts) -> None:
+        """Takes note of the server's first process; one that died at once is dead, not an error."""
+        self._pid = facts.pid
+        self._start = processes.start_ticks(facts.pid) if facts.pid else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server's first process exists; when it dies, the kernel ends the rest of its pid namespace."""
+        return processes.is_process(self._pid, self._start)
+
+    async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
+        """See :class:`faults.needs.Node`."""
+        done = await run_tool(self.command(argv), stdin=stdin or "")
+        return Completed(status=done.status, stdout=done.stdout, stderr=done.stderr)
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """See :class:`faults.needs.Node`."""
+        return self.hands.command(argv)
+
+    async def signal(self, number: int) -> None:
+        """See :class:`faults.needs.Node`."""
+        if number not in _CONTINUING:
+            self.ended_by_fault = True
+        done: set[int] = set()
+        for _ in range(RESCANS_MAX):
+            pids = [pid for pid in self.pids() if pid not in done]
+            if not pids:
+                return
+            await self.hands.signal(self._server, pids, number)
+            done.update(pids)
+
+    async def start(self) -> None:
+        """See :class:`faults.needs.Node`.
+
+        Raises:
+            HarnessError: it runs already.
+            EngineError: the engine does not notice that the old process is gone, or does not start the container.
+        """
+        if self.alive:
+            raise HarnessError(f"node {self.name} runs already: it is started again only after it died")
+        await self.wait_ended()
+        self._adopt(await self._engine.start(self._server))
+        self.ended_by_fault = False
+
+    async def wait_ended(self) -> ContainerFacts:
+        """What the engine says once it knows that the server is dead: a little later than /proc.
+
+        Raises:
+            EngineError: it never does, or the container is gone.
+        """
+        for _ in range(END_POLLS_MAX):
+            facts = await self._engine.inspect(self._server)
+            if facts is None:
+                raise EngineError(f"container {self._server} is gone: was it removed by hand?")
+            if not facts.running:
+                return facts
+            await asyncio.sleep(END_POLL_S)
+        raise EngineError(f"container {self._server} does not end: see `docker inspect {self._server}`")
+
+    async def state(self) -> ProcessState:
+        """See :class:`faults.needs.Node`."""
+        pids = self.pids()
+        if not pids:
+            return ProcessState.DEAD
+        stopped = await self.hands.is_stopped(self._server, pids)
+        if not self.alive:
+            return ProcessState.DEAD
+        return ProcessState.STOPPED if stopped else ProcessState.RUNNING
+
+    def pids(self) -> Sequence[int]:
+        """See :class:`faults.needs.Node`. The first process comes first; orphans are its children, too (pid
+        namespace).
+        """
+        if not self.alive:
+            return []
+        try:
+            children = psutil.Process(self._pid).children(recursive=True)
+        except psutil.Error:
+            return []
+        return [self._pid, *(child.pid for child in children if processes.start_ticks(child.pid) is not None)]
