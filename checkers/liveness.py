@@ -1,7 +1,7 @@
 """After healing: does the system serve again, and does every node that runs reach the commit index, in a stated time?
 
 Safety must hold always; progress only once the network and a majority are whole again, which the harness has verified
-at ``healed_ns`` (design, section 6: safety, then liveness). A machine that was starved meanwhile proves nothing: unknown.
+at ``healed_ns`` (design, section 6: safety, then liveness). A machine that was starved meanwhile proves nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def check_liveness(
 
     ``healed_ns`` is when healing was verified (None: it was not, which coverage reports, and nothing is judged here).
     ``running`` are the nodes that should run; ``caught_up_ns`` says when each had reached ``target_commit`` (None:
-    nobody led); ``last`` holds their last words. ``starved`` is a sentence if the machine was too slow to judge anything.
+    nobody led); ``last`` holds their last words. ``starved`` is a sentence if the machine was too slow to judge.
     """
     if healed_ns is None:
         return Result(checker=CHECKER, statistics={"judged": False})

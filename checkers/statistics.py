@@ -1,7 +1,8 @@
 """The figures of a run: counts, rates, latencies, errors. Judges nothing.
 
 Latencies are in ms from invocation to completion, as clients saw them (all attempts of an operation together);
-quantiles are latencies that really occurred, not interpolated. Operations that nobody saw end count as ``info`` and have none.
+quantiles are latencies that really occurred, not interpolated. Operations that nobody saw end count as ``info`` and
+have none.
 """
 
 from __future__ import annotations

@@ -1,0 +1,114 @@
+"""Claims about runs that proved nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from checkers.coverage import check_coverage, excuses, worst_lag
+from checkers.traces import Trace, parse_trace
+from checkers.verdict import Blame, Result, Validity
+from checkers.windows import Window, fault_windows, scheduled_windows
+from tests.checkers.stories import MS, fault, history
+
+OPS = tuple((number, number, number + 1, "ok", "read") for number in range(10))
+SECOND = 1000 * MS
+
+
+def window(**changes: Any) -> Window:
+    facts = {"id": 1, "family": "kill", "from_ns": 0, "injected_ns": 1, "to_ns": 2, "bit": True, "healed": True}
+    return Window(**{**facts, **changes})
+
+
+def judge(**changes: Any) -> Result:
+    return check_coverage(history(*OPS), **{"ok_min": 10, "faults": [window()], "requested": 1, **changes})
+
+
+def lags(*rows: tuple[float, float | None]) -> Trace:
+    """A trace of (second, lag in ms); None is a start."""
+    lines = []
+    for second, lag in rows:
+        base = {"time": int(second * SECOND), "wall": 0, "node": "n1"}
+        start = {"event": "start", "term": 0, "last_index": 0, "last_term": 0}
+        lines.append(json.dumps({**base, **(start if lag is None else {"event": "lag", "max_ms": lag})}))
+    return parse_trace("\n".join(lines).encode(), name="n1", node="n1")
+
+
+def test_a_run_that_proved_something_is_valid() -> None:
+    """Enough successes, every fault proved, nobody starved."""
+    result = judge(traces={"n1": lags((0, None), (8, 1.0), (9, 12.0))}, controller_lag_ms=30.0)
+    assert result.findings == ()
+    assert result.statistics["node_lag_ms"] == {"n1": 12.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "blame", "number"),
+    [
+        ({"ok_min": 11}, "too few operations", Blame.HARNESS, "10"),
+        ({"faults": [], "requested": 3}, "no fault executed", Blame.HARNESS, "3"),
+        ({"faults": [window(bit=False)]}, "fault did not bite", Blame.HARNESS, "1"),
+        ({"faults": [window(bit=None, injected_ns=None, healed=None)]}, "fault did not bite", Blame.HARNESS, "1"),
+        ({"faults": [window(healed=False)]}, "healing not verified", Blame.HARNESS, "1"),
+        ({"faults": [window(healed=None, to_ns=None)]}, "healing not verified", Blame.HARNESS, "1"),
+        ({"cut_links": ["n1->n2"]}, "healing not verified", Blame.HARNESS, "n1->n2"),
+        ({"controller_lag_ms": 501.0}, "machine starved", Blame.MACHINE, "501"),
+        ({"traces": {"n1": lags((0, None), (8, 1.0), (9, 700.0))}}, "machine starved", Blame.MACHINE, "700"),
+        ({"gave_up": {"register": "60 s were over"}}, "checker gave up", Blame.GAVE_UP, "60 s"),
+    ],
+)
+def test_unknown(changes: dict[str, Any], kind: str, blame: Blame, number: str) -> None:
+    """Each way to prove nothing is one finding that makes the run unknown and says the number."""
+    result = judge(**changes)
+    (finding,) = result.findings
+    assert (finding.kind, finding.blame) == (kind, blame)
+    assert number in finding.message
+    assert result.validity is Validity.UNKNOWN
+
+
+def test_a_run_without_requested_faults_needs_none() -> None:
+    """No faults asked for, none missed."""
+    assert judge(faults=[], requested=0).findings == ()
+
+
+def test_lag_right_after_a_start_is_a_starts() -> None:
+    """Reading a log and importing modules is no starvation."""
+    assert worst_lag(lags((0, None), (1, 900.0), (2, 5.0), (8, 5.0), (9, 6.0))) == 6.0
+
+
+def test_lag_under_a_pause_is_ours_but_other_lag_is_not() -> None:
+    """SIGSTOP makes lag: what reaches into a fault's window on that node is excused, nothing else is."""
+    trace = lags((0, None), (9, 5.0), (10, 5.0), (14, 4000.0), (19, 5.0), (20, 800.0))
+    paused = window(family="pause", from_ns=10 * SECOND, to_ns=14 * SECOND, targets=("n1",))
+    spans = excuses([paused], start_monotonic_ns=0, settle_ns=SECOND)
+    assert worst_lag(trace, spans["n1"]) == 800.0
+    assert worst_lag(trace) == 4000.0
+    assert "n2" not in spans
+    assert not excuses([window(family="partition", targets=("n1",))], start_monotonic_ns=0)
+
+
+def test_a_pause_that_nobody_healed_excuses_the_rest() -> None:
+    """It may still be going on."""
+    paused = window(family="pause", from_ns=SECOND, to_ns=None, targets=("n1",))
+    assert worst_lag(lags((-9, None), (50, 9000.0)), excuses([paused], start_monotonic_ns=0)["n1"]) == 0.0
+
+
+def test_windows_from_fault_events() -> None:
+    """Injection begins with the invocation and is over when healing is done; the proofs are the completions'."""
+    told = history(*OPS, nemesis=(*fault(1, "kill", 2, 6), *fault(2, "pause", 4, None, proved=False)))
+    first, second = fault_windows(told.nemesis)
+    assert (first.from_ns, first.injected_ns, first.to_ns) == (2 * MS, 4 * MS, 6 * MS)
+    assert (first.family, first.bit, first.healed, first.targets) == ("kill", True, True, ("n1",))
+    assert (second.bit, second.healed, second.to_ns) == (False, None, None)
+
+
+def test_windows_from_the_schedule() -> None:
+    """A fault that found nobody to hit is in schedule.jsonl only, and is one that did not bite."""
+    row = {"id": 7, "family": "kill", "planned_ns": 5, "injected_ns": [6, 7], "healed_ns": [8, 9], "targets": ["n1"]}
+    proved = {**row, "bit": {"holds": True}, "healed": {"holds": True}, "summary": "n1 killed"}
+    nobody = {**row, "id": 8, "planned_ns": 1, "injected_ns": None, "healed_ns": None, "bit": {"holds": False}}
+    first, second = scheduled_windows([proved, nobody])
+    assert (first.id, first.from_ns, first.bit) == (8, 1, False)
+    assert (second.from_ns, second.injected_ns, second.to_ns, second.healed) == (6, 7, 9, True)
+    assert [finding.kind for finding in judge(faults=[first, second]).findings] == ["fault did not bite"]
