@@ -61,8 +61,9 @@ class Node(Protocol):
 class Links(Protocol):
     """The harness's own view of the network between nodes."""
 
-    cuts: ActiveCuts
-    """What network faults cut right now."""
+    @property
+    def cuts(self) -> ActiveCuts:
+        """What network faults cut right now."""
 
     @property
     def addresses(self) -> Mapping[str, str]:
@@ -99,9 +100,17 @@ class UndoList(Protocol):
 class Cluster(Protocol):
     """All that a fault may touch."""
 
-    nodes: Mapping[str, Node]
-    links: Links
-    undo: UndoList
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """By name, in the cluster's order."""
+
+    @property
+    def links(self) -> Links:
+        """The network between them."""
+
+    @property
+    def undo(self) -> UndoList:
+        """What the watchdog would do if the controller died now."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -58,6 +58,9 @@ class Removal:
     leftover: Leftover
     error: str | None
 
+    def __str__(self) -> str:
+        return f"{self.leftover}: {'removed' if self.error is None else f'could not be removed: {self.error}'}"
+
 
 def find_leftovers(runs_root: Path) -> tuple[Leftover, ...]:
     """Everything of dead controllers that can be found from here, in the order in which it should be removed."""

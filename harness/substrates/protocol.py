@@ -51,7 +51,9 @@ LaunchOf = Callable[[Place, Mapping[str, Place]], Launch]
 class Cluster(FaultCluster, Protocol):
     """Running nodes. Everything it creates is registered with the watchdog first."""
 
-    places: Mapping[str, Place]
+    @property
+    def places(self) -> Mapping[str, Place]:
+        """Where each node is."""
 
     async def start(self) -> None:
         """Creates the places and starts every node; returns when all processes exist (readiness is the system's

@@ -1,0 +1,181 @@
+"""Partitions against a cluster in memory, whose links obey the very rules that are handed to the firewall."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from faults import FAMILIES
+from faults.cuts import CLIENT
+from faults.fakes import FakeCluster
+from faults.needs import Fault
+
+FAMILY = FAMILIES["partition"]
+NODES = ("n1", "n2", "n3", "n4", "n5")
+
+
+def resolved(seed: int = 0, targets: tuple[str, ...] = (), **parameters: Any) -> Any:
+    return FAMILY.resolve(FAMILY.Parameters(**parameters), targets=targets, nodes=NODES, random=Random(seed))
+
+
+def isolate(cluster: FakeCluster, node: str, **parameters: Any) -> Fault:
+    return FAMILY.build(resolved(targets=(node,), shape="isolate", **parameters), cluster)
+
+
+async def closed(cluster: FakeCluster) -> set[tuple[str, str]]:
+    seen = await cluster.links.probe(cluster.pairs(), timeout_s=0)
+    return {pair for pair, is_open in seen.items() if not is_open}
+
+
+@given(
+    seed=st.integers(min_value=0, max_value=10_000),
+    shape=st.sampled_from(["halves", "isolate", "bridge"]),
+    direction=st.sampled_from(["both", "in", "out"]),
+    clients=st.booleans(),
+)
+async def test_exactly_the_cuts_are_cut_and_healed(seed: int, shape: str, direction: str, clients: bool) -> None:
+    """Injecting closes the resolved directions and no other; healing opens them, leaves no rule and no undo entry."""
+    cluster = FakeCluster(NODES)
+    facts = resolved(seed, shape=shape, direction=direction, clients=clients)
+    fault = FAMILY.build(facts, cluster)
+    assert (await fault.inject()).holds
+    assert await closed(cluster) == {(a, b) for a, b in facts["cuts"] if CLIENT not in (a, b)}
+    assert cluster.undo.entries
+    assert (await fault.heal()).holds
+    assert not await closed(cluster)
+    assert all(node.firewall.is_clean() for node in cluster.fake_nodes.values())
+    assert not cluster.undo.entries
+    assert not cluster.links.cuts.union()
+
+
+async def test_clients_are_cut_only_when_asked() -> None:
+    """Clients reach the isolated node unless ``clients: true``; then neither direction works, and others are still
+    reached.
+    """
+    pairs = [(CLIENT, "n1"), ("n1", CLIENT), (CLIENT, "n2"), ("n2", CLIENT)]
+    for clients, expected in ((False, [True] * 4), (True, [False, False, True, True])):
+        cluster = FakeCluster(NODES)
+        proof = await isolate(cluster, "n1", clients=clients).inject()
+        assert proof.holds
+        assert [(await cluster.links.probe(pairs, timeout_s=0))[pair] for pair in pairs] == expected
+
+
+async def test_overlapping_partitions_compose() -> None:
+    """Two partitions cut the union; healing one leaves the other in force, and is proved although a link of it stays
+    cut.
+    """
+    cluster = FakeCluster(NODES)
+    first, second = isolate(cluster, "n1"), isolate(cluster, "n2")
+    assert (await first.inject()).holds
+    assert (await second.inject()).holds
+    assert (await first.heal()).holds
+    assert await closed(cluster) == {("n2", other) for other in NODES if other != "n2"} | {
+        (other, "n2") for other in NODES if other != "n2"
+    }
+    assert (await second.heal()).holds
+    assert not await closed(cluster)
+
+
+async def test_a_leaking_cut_is_no_bite() -> None:
+    """When packets still pass through a cut direction, the proof fails and names it."""
+    cluster = FakeCluster(NODES)
+    cluster.links.leaking.add(("n3", "n1"))
+    proof = await isolate(cluster, "n1").inject()
+    assert not proof.holds
+    assert proof.evidence["leaking"] == [("n3", "n1")]
+
+
+async def test_a_link_that_was_dead_before_is_nobodys_fault() -> None:
+    """Only directions that were open before can be collateral damage."""
+    cluster = FakeCluster(NODES)
+    cluster.links.dead.add(("n4", "n5"))
+    assert (await isolate(cluster, "n1").inject()).holds
+
+
+async def test_a_failed_inject_raises_with_the_node_and_can_be_healed() -> None:
+    """When a node's tools fail, injecting says whose; healing takes back what is in force elsewhere, and admits what
+    it could not.
+    """
+    cluster = FakeCluster(NODES)
+    cluster.fake_nodes["n2"].broken_tools = True
+    fault = isolate(cluster, "n1")
+    with pytest.raises(RuntimeError, match="n2"):
+        await fault.inject()
+    proof = await fault.heal()
+    assert not proof.holds
+    assert "n2" in proof.evidence["errors"][0]
+    assert cluster.undo.entries, "what is not healed for certain stays with the watchdog"
+    cluster.fake_nodes["n2"].broken_tools = False
+    assert (await fault.heal()).holds
+    assert not cluster.undo.entries
+
+
+async def test_healing_twice_is_safe() -> None:
+    """A second healing changes nothing and holds."""
+    cluster = FakeCluster(NODES)
+    fault = isolate(cluster, "n1")
+    await fault.inject()
+    assert (await fault.heal()).holds
+    assert (await fault.heal()).holds
+
+
+async def test_a_closed_link_after_healing_is_no_healing() -> None:
+    """When a freed direction stays closed, the proof fails and names it."""
+    cluster = FakeCluster(NODES)
+    fault = isolate(cluster, "n1")
+    await fault.inject()
+    cluster.links.dead.add(("n1", "n4"))
+    proof = await fault.heal()
+    assert not proof.holds
+    assert proof.evidence["closed"] == [("n1", "n4")]
+
+
+@given(seed=st.integers(min_value=0, max_value=10_000))
+async def test_resolved_is_json_and_enough_to_repeat(seed: int) -> None:
+    """What stands in schedule.jsonl builds the same partition again."""
+    facts = resolved(seed, shape="random")
+    cluster = FakeCluster(NODES)
+    assert (await FAMILY.build(json.loads(json.dumps(facts)), cluster).inject()).holds
+    assert await closed(cluster) == {(a, b) for a, b in facts["cuts"]}
+
+
+def test_words() -> None:
+    """Summaries are sentences that a person understands without the code."""
+    say = FAMILY.summary
+    assert say(resolved(targets=("n1",), shape="isolate")) == "n1 cut off from n2, n3, n4, n5 in both directions"
+    assert say(resolved(targets=("n1",), shape="isolate", direction="out")).endswith(
+        "outwards only: hearing, but not heard"
+    )
+    assert "and the clients" in say(resolved(targets=("n1",), shape="isolate", clients=True))
+    assert "n3 reaches both sides" in say(resolved(targets=("n3",), shape="bridge"))
+    assert "different majority" in say(resolved(shape="majorities-ring"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shape": "thirds"},
+        {"direction": "sideways"},
+        {"shape": "random", "direction": "in"},
+        {"shape": "majorities-ring", "target": "leader"},
+        {"shape": "random", "clients": True},
+        {"clients": "yes"},
+        {"hosts": ["n1"]},
+    ],
+)
+def test_bad_parameters_are_refused(wrong: dict[str, Any]) -> None:
+    """Unknown names and values, and what a shape without sides cannot mean."""
+    with pytest.raises(ValidationError):
+        FAMILY.Parameters.model_validate(wrong)
+
+
+def test_unknown_endpoints_are_refused() -> None:
+    """A cut towards somebody who is not there cannot be built."""
+    with pytest.raises(ValueError, match="n9"):
+        FAMILY.build({"cuts": [["n9", "n1"]]}, FakeCluster(NODES))
