@@ -208,7 +208,7 @@ class Run(NamedTuple):
 
 
 class Leading(NamedTuple):
-    """A node became leader: its log behind ``known``, up to which the log was committed or the trace does not tell it."""
+    """A node became leader: its log behind ``known``, up to which it was committed or the trace does not tell it."""
 
     position: int
     term: int
