@@ -27,6 +27,7 @@ INJECT_TIMEOUT_S = 10.0
 HEAL_TIMEOUT_S = 20.0
 LEADER_TIMEOUT_S = 5.0
 LEADER_POLL_S = 0.05
+FIRING_STRIDE = 100_000
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class ExecutedFault:
     """A fault as it really happened: a line of ``schedule.jsonl``."""
 
     planned: PlannedFault
+    number: int
+    """The planned fault's id; further firings of a trigger get numbers of their own."""
     targets: tuple[str, ...] = ()
     resolved: Mapping[str, Any] = field(default_factory=dict)
     summary: str = ""
@@ -50,7 +53,7 @@ class ExecutedFault:
         """As docs/formats.md says."""
         planned = self.planned
         return {
-            "id": planned.id,
+            "id": self.number,
             "family": planned.family,
             "parameters": planned.parameters.model_dump(mode="json"),
             "targets": self.targets,
@@ -99,11 +102,11 @@ class Nemesis:
 
     async def _play_one(self, planned: PlannedFault, stop: asyncio.Event) -> None:
         for firing in range(planned.when.times if planned.when is not None else 1):
-            executed = ExecutedFault(planned=planned)
+            executed = ExecutedFault(planned=planned, number=planned.id + FIRING_STRIDE * firing)
             if not await self._wait_begin(executed, stop):
                 return
             self.executed.append(executed)
-            await self._inject_and_heal(executed, stop, firing)
+            await self._inject_and_heal(executed, stop)
 
     async def _wait_begin(self, executed: ExecutedFault, stop: asyncio.Event) -> bool:
         """Waits for the fault's time or trigger; False if the run was stopped before."""
@@ -123,9 +126,9 @@ class Nemesis:
         executed.trigger = {**planned.when.model_dump(exclude_none=True, exclude={"times", "after"}), "node": watch.result(), "fired_ns": self.clock()}
         return True
 
-    async def _inject_and_heal(self, executed: ExecutedFault, stop: asyncio.Event, firing: int) -> None:
+    async def _inject_and_heal(self, executed: ExecutedFault, stop: asyncio.Event) -> None:
         fault: Fault | None = None
-        number = executed.planned.id * 1000 + firing if firing else executed.planned.id
+        number = executed.number
         try:
             fault = await self._begin(executed, number)
             if fault is not None:

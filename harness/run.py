@@ -53,8 +53,8 @@ class Run:
     """Set by the first Ctrl-C: the load ends, everything is healed, and what happened is judged."""
 
 
-async def execute(run: Run) -> Verdict:
-    """One run: cluster, load under faults, healing, final reads, clean-up, verdict.
+async def execute(run: Run) -> tuple[Verdict, str]:
+    """One run: cluster, load under faults, healing, final reads, clean-up, verdict (and the verdict in one sentence).
 
     Raises:
         HarnessError: nothing could be judged: the cluster never served.
@@ -101,8 +101,8 @@ async def execute(run: Run) -> Verdict:
         from harness.judge import judge, write_verdict  # late: pulls in numpy, which the first operation need not wait for
 
         verdict = judge(run.folder)
-        write_verdict(run.folder, verdict)
-    return verdict
+        sentence = write_verdict(run.folder, verdict)
+    return verdict, sentence
 
 
 async def make_cluster(run: Run) -> Cluster:
@@ -110,7 +110,7 @@ async def make_cluster(run: Run) -> Cluster:
     system = SYSTEMS[run.scenario.head.system]
 
     def launch(place: Place, places: Mapping[str, Place]) -> Launch:
-        return system.launch(place, places, run.scenario.options, seed=run.seed, bug=run.scenario.head.bug, announce=run.scenario.head.announce_bug)
+        return system.launch(place, places, run.scenario.options, seed=run.seed, bug=run.scenario.head.bug, announce_bug=run.scenario.head.announce_bug)
 
     return await run.substrate.cluster(
         run_id=run.run_id, nodes=run.scenario.nodes, launch=launch, image=system.image, folder=run.folder.nodes, undo=run.watchdog

@@ -21,13 +21,14 @@ from harness.documents import Document, load_document
 from harness.documents import Path as PlaceInFile
 from harness.durations import Duration, format_duration, parse_duration
 from harness.errors import UsageError, nearest
+from harness.substrates import SUBSTRATES
 from harness.systems import SYSTEMS
 from harness.targets import check_selector
 from harness.workloads import WORKLOADS
 
 SHIPPED = Path(__file__).parent / "scenarios"
 NODES_MAX = 15
-SUBSTRATE_NAMES = ("process", "docker")
+
 
 Facts = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -86,7 +87,6 @@ class Head(BaseModel):
     on_violation: Literal["stop", "continue"] = "continue"
     keep_data: bool = False
     operation_timeout: Duration = 5_000_000_000
-    attempt_timeout: Duration = 1_000_000_000
     recovery: Duration = 10_000_000_000
     ok_min: int = Field(default=100, ge=0)
     lag_max: Duration = 2_000_000_000
@@ -196,8 +196,8 @@ def _readable(error: ValidationError, model: type[BaseModel], data: Any, documen
 def _check_names(head: Head, document: Document) -> None:
     if head.system not in SYSTEMS:
         raise document.error(("system",), f"unknown system {head.system!r}: {nearest(head.system, SYSTEMS)}")
-    if head.substrate not in SUBSTRATE_NAMES:
-        raise document.error(("substrate",), f"unknown substrate {head.substrate!r}: {nearest(head.substrate, SUBSTRATE_NAMES)}")
+    if head.substrate not in SUBSTRATES:
+        raise document.error(("substrate",), f"unknown substrate {head.substrate!r}: {nearest(head.substrate, SUBSTRATES)}")
     for field in ("bug", "announce_bug"):
         bug = getattr(head, field)
         bugs = SYSTEMS[head.system].bugs

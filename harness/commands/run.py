@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from checkers.verdict import Verdict
 from faults import FAMILIES
 from harness.clock import RunClock
 from harness.errors import CapsizeError, HarnessError, UsageError
@@ -55,7 +56,7 @@ def usable_substrate(scenario: Scenario) -> Substrate:
         UsageError: a fault that the substrate cannot inject.
         HarnessError: the machine lacks something, with the line that mends it.
     """
-    substrate = SUBSTRATES[scenario.head.substrate]
+    substrate = SUBSTRATES[scenario.head.substrate]()
     missing = substrate.missing()
     if missing:
         raise HarnessError(f"substrate {substrate.name!r} cannot run here: " + "; ".join(missing) + " (`capsize doctor` tells more)")
@@ -131,23 +132,21 @@ def _loop(run: Run) -> int:
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            verdict = runner.run(_interruptible(run))
+            verdict, sentence = runner.run(_interruptible(run))
     except CapsizeError as error:
         run.record.update({"validity": None, "exit_code": error.exit_code})
         run.record.note(str(error))
         raise
-    from harness.judge import sentence_of
-
     code = EXIT_CODES[verdict.validity]
     run.record.update({"validity": str(verdict.validity), "exit_code": code})
     page = _page(run)
     run.progress.close()
-    run.progress.say(f"{verdict.validity.upper()}: {sentence_of(verdict, run.folder)}")
+    run.progress.say(f"{verdict.validity.upper()}: {sentence}")
     run.progress.say(f"page: {_shown(page) if page is not None else 'could not be built; see harness.log'}")
     return code
 
 
-async def _interruptible(run: Run) -> Any:
+async def _interruptible(run: Run) -> tuple[Verdict, str]:
     """Runs with Ctrl-C mapped: the first stops the load, the second leaves everything to the watchdog."""
 
     def interrupt() -> None:

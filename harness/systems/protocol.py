@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
@@ -67,8 +67,10 @@ class System(Protocol):
     def missing(self) -> Sequence[str]:
         """What this machine lacks to run it, each with the line that mends it."""
 
-    def launch(self, place: Place, places: Mapping[str, Place], options: BaseModel, *, seed: int, bug: str | None) -> Launch:
-        """How the node at ``place`` is started."""
+    def launch(
+        self, place: Place, places: Mapping[str, Place], options: Any, *, seed: int, bug: str | None, announce_bug: str | None
+    ) -> Launch:
+        """How the node at ``place`` is started. ``announce_bug`` makes it log a bug's line with the bug off."""
 
-    def session(self, addresses: Mapping[str, str], options: BaseModel) -> Session:
+    def session(self, addresses: Mapping[str, str], options: Any) -> Session:
         """Access to the nodes at these addresses."""

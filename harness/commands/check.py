@@ -1,0 +1,84 @@
+"""``capsize check``: judges a history file of ours or of another tool, or the folder of a run again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from checkers import MODELS, History, HistoryError, Result, check
+from harness.errors import UsageError, nearest
+from reports.folder import RunFolder
+
+EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
+
+
+def check_command(path: Path, *, model: str | None, initial: str, null_read: str) -> int:
+    """Prints the verdict and every finding; returns the exit code."""
+    if path.is_dir():
+        return _check_folder(path)
+    if not path.is_file():
+        raise UsageError(f"history {str(path)!r}: no such file; give a history file or the folder of a run")
+    if model is not None and model not in MODELS:
+        raise UsageError(f"--model {model!r}: {nearest(model, MODELS)}")
+    try:
+        history = History.read(path)
+    except HistoryError as error:
+        raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"history {str(path)!r} cannot be read: {error.strerror}") from None
+    return _judge(history, model, _json(initial), null_read)
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise UsageError(f"--initial {text!r} is not JSON; write null, 0 or '\"text\"'") from None
+
+
+def _judge(history: History, model: str | None, initial: object, null_read: str) -> int:
+    chosen = model or guess_model(history)
+    say = Console(soft_wrap=True).print
+    say(f"{len(history):,} operations ({history.format}), model {chosen}" + ("" if model else " (guessed; --model says otherwise)"), highlight=False)
+    for note in history.notes:
+        say(f"note: {note}", markup=False, highlight=False)
+    result = check(history, model=chosen, initial=initial, null_read=null_read)
+    return _say(result)
+
+
+def guess_model(history: History) -> str:
+    """The model whose operations these are.
+
+    Raises:
+        UsageError: no model has them.
+    """
+    functions = set(history.functions)
+    for name, model in MODELS.items():
+        if functions <= set(model.functions):
+            return name
+    raise UsageError(f"no model has the operations {', '.join(sorted(functions))}; say --model, one of: {', '.join(sorted(MODELS))}")
+
+
+def _say(result: Result) -> int:
+    say = Console(soft_wrap=True).print
+    say(str(result.validity).upper(), markup=False, highlight=False)
+    for finding in result.findings:
+        say(f"- {finding.kind}: {finding.message}", markup=False, highlight=False)
+    return EXIT_CODES[str(result.validity)]
+
+
+def _check_folder(path: Path) -> int:
+    from harness.judge import judge, write_verdict
+
+    folder = RunFolder(path.resolve())
+    try:
+        verdict = judge(folder)
+    except HistoryError as error:
+        raise UsageError(str(error)) from None
+    sentence = write_verdict(folder, verdict)
+    print(f"{str(verdict.validity).upper()}: {sentence}")
+    for finding in verdict.findings:
+        print(f"- {finding.kind} ({finding.blame}): {finding.message}")
+    return EXIT_CODES[str(verdict.validity)]

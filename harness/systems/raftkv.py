@@ -1,0 +1,252 @@
+"""``raftkv``: the Raft key-value store that ships with Capsize, as a system under test.
+
+It is started as a command and spoken to through the client library that it ships: this module is the only door. :meth:`RaftkvClient.invoke` is the
+one place that decides what an answer means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from checkers.operation import Outcome
+from harness.clients import Completion, Invocation
+from harness.durations import Duration, parse_duration
+from harness.substrates.protocol import Image, Launch, Place
+from harness.systems.protocol import NodeStatus, PlantedBug
+from node import client as kv
+from node.bugs import BUGS
+
+PEER_PORT = 7001
+CLIENT_PORT = 7000
+ATTEMPTS_MAX = 8
+PAUSE_S = (0.03, 0.15)
+"""Between attempts, when nobody said whom to ask: random in this range, so that clients do not come back all at once."""
+PAUSE_AFTER_DOUBT_S = (0.05, 0.4)
+"""Longer after an attempt in doubt: a retry that comes late is the one that a store without sessions applies over somebody else's write."""
+
+
+def _check_range(value: object) -> str:
+    low, dash, high = str(value).partition("-")
+    if not dash:
+        raise ValueError(f"{value!r} is not a range of durations; write 500ms-1000ms")
+    if not 0 < parse_duration(low) < parse_duration(high):
+        raise ValueError(f"{value!r}: the first duration must be positive and shorter than the second")
+    return str(value)
+
+
+DurationRange = Annotated[str, BeforeValidator(_check_range)]
+
+
+class RaftkvOptions(BaseModel):
+    """What a scenario may say under ``options``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    election_timeout: DurationRange = "500ms-1000ms"
+    """Five Python nodes and a client on two cores flap with the paper's 150-300 ms (measured)."""
+    heartbeat: Duration = 100_000_000
+    snapshot_entries: int = Field(default=10_000, ge=1)
+    attempt_timeout: Duration = 1_000_000_000
+    """One attempt of a client at one node."""
+    operation_budget: Duration = 4_000_000_000
+    """No new attempt is begun after this."""
+
+
+@dataclass(slots=True)
+class RaftkvSession:
+    """Connections of one run, shared by all its clients."""
+
+    client_library: kv.KvClient
+    nodes: Sequence[str]
+    options: RaftkvOptions
+
+    async def status(self, node: str, *, timeout_s: float) -> NodeStatus | None:
+        """What the node says of itself; None if it does not."""
+        try:
+            status = await self.client_library.status(node, timeout_s)
+        except kv.KvError:
+            return None
+        return NodeStatus(
+            leader=status.leader, leads=status.role == "leader", term=status.term, commit=status.commit, applied=status.applied
+        )
+
+    def client(self, process: int, node: str) -> RaftkvClient:
+        """A client with a session of its own."""
+        return RaftkvClient(library=self.client_library, nodes=self.nodes, pinned=node, options=self.options, random=random.Random(process))
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        await self.client_library.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Attempts:
+    """What became of an operation's attempts so far."""
+
+    made: int = 0
+    doubt: str | None = None
+    """Why an attempt may have taken effect without our knowing; None while every failure was definite."""
+    error: str = "no attempt was made"
+    node: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class RaftkvClient:
+    """One process. Its first attempt always goes to the node that it is pinned to, so that the stale side of a partition is really asked."""
+
+    library: kv.KvClient
+    nodes: Sequence[str]
+    pinned: str
+    options: RaftkvOptions
+    random: random.Random
+    session: int = 0
+    sequence: int = 0
+    attempts: _Attempts = field(default_factory=_Attempts)
+
+    async def invoke(self, invocation: Invocation) -> Completion:
+        """Attempts with one session and sequence number until an answer, a limit, or the budget's end.
+
+        ``ok``: a node answered so. ``fail``: every attempt certainly had no effect. ``info``: some attempt may have had one, whatever a later one was told: sessions
+        are what is being tested, so they are not trusted to settle it. A read has no effect, so one without an answer is a ``fail``.
+        """
+        self.attempts = attempts = _Attempts(node=self.pinned)
+        operation = _operation(invocation)
+        self.sequence += 1
+        deadline = asyncio.get_running_loop().time() + self.options.operation_budget / 1e9
+        while attempts.made < ATTEMPTS_MAX and asyncio.get_running_loop().time() < deadline:
+            done = await self._attempt(operation)
+            if done is not None:
+                return self._answered(invocation, done)
+        doubt = attempts.doubt if invocation.f != "read" else None
+        if doubt is not None:
+            return self._completion(Outcome.INFO, invocation.value, doubt)
+        return self._completion(Outcome.FAIL, invocation.value, attempts.error)
+
+    async def close(self) -> None:
+        """Nothing: the connections are the session's."""
+
+    async def _attempt(self, operation: kv.Operation) -> kv.Done | None:
+        """One attempt at the present node; None if it failed, and then the next node is chosen."""
+        attempts = self.attempts
+        attempts.made += 1
+        timeout_s = self.options.attempt_timeout / 1e9
+        try:
+            if not self.session and not isinstance(operation, kv.Get):
+                return await self._open_session(timeout_s)
+            return await self.library.execute(attempts.node, operation, timeout_s, session=self.session, sequence=self.sequence)
+        except kv.NotLeader as error:
+            attempts.error = str(error)
+            await self._go_on(error.leader, PAUSE_S)
+        except kv.SessionExpired as error:
+            attempts.error, self.session = str(error), 0
+            if attempts.doubt is not None:  # under a new session the store could not tell a retry from a new write
+                attempts.made = ATTEMPTS_MAX
+        except kv.Definite as error:
+            attempts.error = str(error)
+            await self._go_on(None, PAUSE_S)
+        except kv.Indefinite as error:
+            attempts.doubt = attempts.error = str(error)
+            await self._go_on(None, PAUSE_AFTER_DOUBT_S)
+        return None
+
+    async def _open_session(self, timeout_s: float) -> None:
+        """Opens the session before the first write. In doubt or not: nothing of the operation itself was sent."""
+        try:
+            self.session = await self.library.open_session(self.attempts.node, timeout_s)
+            self.attempts.made -= 1
+        except kv.Indefinite as error:
+            raise kv.Definite(f"no session: {error}") from error
+
+    async def _go_on(self, leader: str | None, pause_s: tuple[float, float]) -> None:
+        """To the leader that was named, at once; else to the next node after a pause."""
+        attempts = self.attempts
+        if leader in self.nodes and leader is not None and leader != attempts.node:
+            attempts.node = leader
+            return
+        attempts.node = self.nodes[(list(self.nodes).index(attempts.node) + 1) % len(self.nodes)]
+        await asyncio.sleep(self.random.uniform(*pause_s))
+
+    def _answered(self, invocation: Invocation, done: kv.Done) -> Completion:
+        if invocation.f == "read":
+            return self._completion(Outcome.OK, _decode(done.value), None)
+        if done.applied:
+            return self._completion(Outcome.OK, invocation.value, None)
+        observed = f"mismatch: the value was {_decode(done.value)}"
+        if self.attempts.doubt is not None:
+            return self._completion(Outcome.INFO, invocation.value, f"{self.attempts.doubt}; then {observed}")
+        return self._completion(Outcome.FAIL, invocation.value, observed)
+
+    def _completion(self, outcome: Outcome, value: Any, error: str | None) -> Completion:
+        return Completion(outcome, value, error, {"node": self.attempts.node, "attempts": self.attempts.made})
+
+
+def _operation(invocation: Invocation) -> kv.Operation:
+    key = _key(invocation.key)
+    match invocation.f:
+        case "read":
+            return kv.Get(key)
+        case "write":
+            return kv.Put(key, _encode(invocation.value))
+        case "cas":
+            expected, value = invocation.value
+            return kv.CompareAndSet(key, None if expected is None else _encode(expected), _encode(value))
+    raise ValueError(f"raftkv's client knows no operation {invocation.f!r}; known: read, write, cas")
+
+
+def _key(key: Hashable) -> str:
+    return str(key)
+
+
+def _encode(value: object) -> bytes:
+    return str(value).encode()
+
+
+def _decode(value: bytes | None) -> int | None:
+    return None if value is None else int(value)
+
+
+class Raftkv:
+    """See the module."""
+
+    name = "raftkv"
+    title = "the Raft key-value store that ships with Capsize"
+    image: Image | None = Image(target="raftkv", tag="capsize/raftkv")
+    traces = True
+    workloads = frozenset({"register"})
+    promises = frozenset({"kill", "pause", "partition"})
+    Options: type[BaseModel] = RaftkvOptions
+    bugs: Mapping[str, PlantedBug] = {
+        bug.name: PlantedBug(name=bug.name, what=bug.what, provoked_by=bug.provoked_by, observer=bug.observer, source=bug.source) for bug in BUGS.values()
+    }
+
+    def missing(self) -> Sequence[str]:
+        """Nothing: it ships with Capsize."""
+        return ()
+
+    def launch(
+        self, place: Place, places: Mapping[str, Place], options: Any, *, seed: int, bug: str | None, announce_bug: str | None
+    ) -> Launch:
+        """``python -m node`` with every node's addresses."""
+        nodes = [word for other in places.values() for word in ("--node", f"{other.name}={other.address}:{PEER_PORT}:{CLIENT_PORT}")]
+        low, _, high = options.election_timeout.partition("-")
+        timing = [f"--election-timeout-ms={parse_duration(low) // 1_000_000}-{parse_duration(high) // 1_000_000}", f"--heartbeat-ms={options.heartbeat // 1_000_000}"]
+        planted = [*(("--bug", bug) if bug else ()), *(("--announce-bug", announce_bug) if announce_bug else ())]
+        own = ["--name", place.name, "--data", place.data_dir, "--log", place.log_dir, "--seed", str(seed)]
+        argv = [place.python, "-m", "node", *own, *nodes, *timing, "--snapshot-entries", str(options.snapshot_entries), *planted]
+        return Launch(argv=argv)
+
+    def session(self, addresses: Mapping[str, str], options: Any) -> RaftkvSession:
+        """Connections to all nodes."""
+        library = kv.KvClient({name: f"{address}:{CLIENT_PORT}" for name, address in addresses.items()})
+        return RaftkvSession(library, tuple(addresses), options)
+
+
+RAFTKV = Raftkv()
+
+__all__ = ["RAFTKV", "RaftkvClient", "RaftkvOptions", "RaftkvSession"]
