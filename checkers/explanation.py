@@ -1,7 +1,8 @@
 """Why a register history is impossible, in words and as data: one function a kind of conflict.
 
 Each sentence states facts of the operations that it names (who returned before whom began, who saw what) and must be
-true as it stands; the facts of time are repeated in the finding's evidence, where pages can draw them and tests check them.
+true as it stands; the facts of time are repeated in the finding's evidence, where pages can draw them and tests check
+them.
 """
 
 from __future__ import annotations

@@ -7,19 +7,31 @@ it into :data:`MODELS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+import bisect
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 
 class Refused:
     """What a step returns when the call is not legal in the state."""
 
 
+class Unobserved:
+    """The state of which nothing is ever seen."""
+
+    def __repr__(self) -> str:
+        return "a value that nobody saw"
+
+
 REFUSED: Final = Refused()
 
 NOTHING: Final = Refused()
 """No value: what a call that writes (or observes) nothing produces (or observes). Null is a value."""
+
+
+UNOBSERVED: Final = Unobserved()
+"""Every state that no call of the history can tell from another such state."""
 
 
 class Call(NamedTuple):
@@ -58,6 +70,16 @@ class Model(Protocol):
     def valued(self) -> bool:
         """Is the whole state one value, with a call legal if and only if it observes nothing or that value?"""
 
+    def shown(self, state: Any) -> Any:
+        """A state as the user would write it."""
+
+    def narrowed(self, calls: Iterable[Call]) -> Model:
+        """The same model for a history of these calls: states that none of them can ever tell apart may be one.
+
+        Raises:
+            ValueError: a call is not one of this data type.
+        """
+
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
@@ -65,18 +87,22 @@ class Register:
 
     functions = frozenset({"read", "write", "cas"})
     null_read: str = "value"
+    observed: frozenset[Hashable] | None = None
 
     def start(self, initial: Any) -> Hashable:
         """Any value."""
         return _hashable(initial)
 
-    def step(self, state: Any, call: Call) -> Hashable | Refused:
+    def step(self, state: Hashable, call: Call) -> Hashable | Refused:
         """A read is legal if it returned the state, a cas if it expected it."""
         observed = self.observes(call)
         if observed is not NOTHING and observed != state:
             return REFUSED
         written = self.produces(call)
-        return state if written is NOTHING else written
+        if written is NOTHING:
+            return state
+        seen: Hashable = written if self.observed is None or written in self.observed else UNOBSERVED
+        return seen
 
     def observation(self, call: Call) -> bool:
         """Reads."""
@@ -100,6 +126,14 @@ class Register:
         """Yes."""
         return True
 
+    def shown(self, state: Any) -> Any:
+        """The value."""
+        return state
+
+    def narrowed(self, calls: Iterable[Call]) -> Model:
+        """All values that no call observes are one."""
+        return Register(null_read=self.null_read, observed=frozenset(map(self.observes, calls)))
+
 
 class Unvalued:
     """Defaults for types whose state is more than one value."""
@@ -115,6 +149,14 @@ class Unvalued:
     def valued(self) -> bool:
         """No."""
         return False
+
+    def shown(self, state: Any) -> Any:
+        """As it is."""
+        return state
+
+    def narrowed(self, calls: Iterable[Call]) -> Model:  # noqa: ARG002
+        """Itself: nothing is known of which states look alike."""
+        return cast(Model, self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +184,22 @@ class MultiRegister(Unvalued):
                 return REFUSED
         return _registers(registers)
 
+    def shown(self, state: Any) -> Any:
+        """An object from names to values."""
+        return dict(state)
+
     def _unknown(self, value: Any) -> bool:
         return value is None and self.null_read == "unknown"
+
+    def narrowed(self, calls: Iterable[Call]) -> Model:
+        """Itself, after looking at the shape of the transactions."""
+        for call in calls:
+            for step in (call.value, call.result or ()):
+                if not isinstance(step, tuple) or any(len(part) != 3 or part[0] not in ("r", "w") for part in step):
+                    raise ValueError(
+                        f'transaction {call.value!r}: write it as [["r", name, value], ["w", name, value], ...]'
+                    )
+        return self
 
     def observation(self, call: Call) -> bool:
         """Transactions that only read."""
@@ -163,6 +219,7 @@ class KeyValue(Unvalued):
 
     functions = frozenset({"get", "put", "append", "delete", "cas"})
     null_read: str = "value"
+    observed: tuple[str, ...] | None = None
 
     def start(self, initial: Any) -> Hashable:
         """The text, or null."""
@@ -174,20 +231,42 @@ class KeyValue(Unvalued):
             unknown = not call.known or (call.result is None and self.null_read == "unknown")
             return state if unknown or _hashable(call.result) == state else REFUSED
         if call.f == "append":
-            return str(call.value) if state is None else str(state + call.value)
+            return UNOBSERVED if state is UNOBSERVED else self._known((state or "") + call.value)
         if call.f == "cas":
-            return _hashable(call.value[1]) if _hashable(call.value[0]) == state else REFUSED
-        return None if call.f == "delete" else _hashable(call.value)
+            return self._known(call.value[1]) if call.value[0] == state else REFUSED
+        return None if call.f == "delete" else self._known(call.value)
+
+    def _known(self, text: Any) -> Hashable:
+        if self.observed is None or not isinstance(text, str):
+            return _hashable(text)
+        place = bisect.bisect_left(self.observed, text)
+        beginning = place < len(self.observed) and self.observed[place].startswith(text)
+        return text if beginning else UNOBSERVED
 
     def observation(self, call: Call) -> bool:
         """Gets."""
         return call.f == "get"
 
+    def narrowed(self, calls: Iterable[Call]) -> Model:
+        """All texts that are no beginning of a text that some call observes are one: what grows from them is none
+        either.
+        """
+        for call in calls:
+            if call.f in ("put", "append") and not isinstance(call.value, str):
+                raise ValueError(f"{call.f} of {call.value!r}: the values of a kv history are texts")
+        seen = [call.result for call in calls if call.f == "get" and call.known]
+        seen += [call.value[0] for call in calls if call.f == "cas"]
+        return KeyValue(
+            null_read=self.null_read, observed=tuple(sorted(text for text in seen if isinstance(text, str)))
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mutex(Unvalued):
-    """acquire and release by whoever; the state is whether it is held. The initial value is ``unlocked`` (or null)
-    or ``locked``."""
+    """acquire and release by whoever; the state is whether it is held.
+
+    The initial value is ``unlocked`` (or null), or ``locked``.
+    """
 
     functions = frozenset({"acquire", "release"})
     null_read: str = "value"
@@ -196,16 +275,32 @@ class Mutex(Unvalued):
         """Is it held?"""
         if initial not in (None, "unlocked", "locked"):
             raise ValueError(f"the initial value of a mutex is {initial!r}; use 'unlocked' or 'locked'")
-        return initial == "locked"
+        return bool(initial == "locked")
 
     def step(self, state: Any, call: Call) -> Hashable | Refused:
         """Only a free mutex can be acquired, only a held one released."""
-        acquires = call.f == "acquire"
+        acquires: bool = call.f == "acquire"
         return REFUSED if state == acquires else acquires
 
     def observation(self, call: Call) -> bool:  # noqa: ARG002
         """None: both functions change the state."""
         return False
+
+    def produces(self, call: Call) -> Hashable:
+        """Held after acquire, free after release."""
+        return bool(call.f == "acquire")
+
+    def observes(self, call: Call) -> Hashable:
+        """Free before acquire, held before release."""
+        return bool(call.f != "acquire")
+
+    def shown(self, state: Any) -> Any:
+        """In words."""
+        return "locked" if state else "unlocked"
+
+    def valued(self) -> bool:
+        """Yes: acquire is a compare-and-set from free to held."""
+        return True
 
 
 MODELS: Mapping[str, Callable[..., Model]] = {
