@@ -1,0 +1,202 @@
+"""What a run's folder says, parsed once: the facts that pages, lists and plots are made from.
+
+Everything here is read leniently (:mod:`reports.lenient`): a killed run has half of its files, and a page about it is worth more than a
+traceback. What could not be read is in ``problems``, in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from checkers.operation import Operation, Outcome
+from checkers.verdict import Blame, Finding, Result, Validity, Verdict
+from reports.folder import RunFolder
+from reports.lenient import integer, mapping, read_lines, read_object, read_yaml, sequence, text, texts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proof:
+    """What the harness's probe saw."""
+
+    holds: bool
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """A fault as it was executed. Times are ns of the run; ``begin_ns`` is when injecting began, ``end_ns`` when healing had ended."""
+
+    number: int
+    family: str
+    summary: str
+    targets: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    planned_ns: int | None
+    for_ns: int | None
+    trigger: Any
+    begin_ns: int | None
+    in_force_ns: int | None
+    healing_ns: int | None
+    end_ns: int | None
+    bit: Proof | None
+    healed: Proof | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """A phase of the run; ``end_ns`` None if it never ended."""
+
+    name: str
+    begin_ns: int
+    end_ns: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """A run's folder, parsed. ``validity`` is None when the run has no verdict."""
+
+    folder: RunFolder
+    run: Mapping[str, Any]
+    scenario: Mapping[str, Any]
+    faults: tuple[Fault, ...]
+    phases: tuple[Phase, ...]
+    validity: Validity | None
+    sentence: str
+    findings: tuple[Finding, ...]
+    statistics: Mapping[str, Mapping[str, Any]]
+    problems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The scenario's name."""
+        return text(self.run.get("scenario")) or text(self.scenario.get("name")) or self.folder.path.parent.name
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes: those that the run started, or else those that left something."""
+        named = tuple(text(mapping(node).get("name")) for node in sequence(self.run.get("nodes")))
+        return tuple(name for name in named if name) or self.folder.node_names()
+
+    @property
+    def start_monotonic_ns(self) -> int:
+        """The clock's value when the run's time was zero."""
+        return integer(self.run.get("start_monotonic_ns")) or 0
+
+
+def read_record(folder: RunFolder) -> Record:
+    """Reads everything small in a run's folder (not the history, not the traces). Never fails for what the files hold."""
+    run, run_problem = read_object(folder.run)
+    scenario, scenario_problem = read_yaml(folder.scenario)
+    schedule, schedule_problem = read_lines(folder.schedule) if folder.schedule.exists() else ((), None)
+    verdict, verdict_problem = read_object(folder.verdict) if folder.verdict.exists() else (None, None)
+    results = tuple(_result(mapping(row)) for row in sequence(mapping(verdict).get("results")))
+    problems = (run_problem, scenario_problem, schedule_problem, verdict_problem)
+    return Record(
+        folder=folder,
+        run=mapping(run),
+        scenario=mapping(scenario),
+        faults=tuple(sorted((_fault(row) for row in schedule), key=lambda fault: (fault.begin_ns or 0, fault.number))),
+        phases=tuple(_phases(mapping(run).get("phases"))),
+        validity=parse_validity(mapping(verdict).get("validity")),
+        sentence=text(mapping(verdict).get("sentence")),
+        findings=Verdict(results=results).findings,
+        statistics={result.checker: result.statistics for result in results if result.statistics},
+        problems=tuple(problem for problem in problems if problem is not None),
+    )
+
+
+def parse_validity(value: Any) -> Validity | None:
+    """One of the three verdicts, or None for anything else."""
+    try:
+        return Validity(value)
+    except ValueError:
+        return None
+
+
+def _result(row: Mapping[str, Any]) -> Result:
+    checker = text(row.get("checker"), "?")
+    findings = tuple(_finding(mapping(item), checker) for item in sequence(row.get("findings")))
+    return Result(checker=checker, findings=findings, statistics=mapping(row.get("statistics")))
+
+
+def _finding(row: Mapping[str, Any], checker: str) -> Finding:
+    operations = (_operation(mapping(item)) for item in sequence(row.get("operations")))
+    return Finding(
+        checker=text(row.get("checker"), checker),
+        kind=text(row.get("kind"), "finding"),
+        message=text(row.get("message")),
+        blame=_blame(row.get("blame")),
+        key=row.get("key"),
+        operations=tuple(sorted(operations, key=lambda operation: operation.call_index)),
+        nodes=texts(row.get("nodes")),
+        time_ns=integer(row.get("time_ns")),
+        evidence=mapping(row.get("evidence")),
+    )
+
+
+def _blame(value: Any) -> Blame:
+    """An unknown word of blame is nobody's proof against the system: it counts as the harness's."""
+    try:
+        return Blame(value)
+    except ValueError:
+        return Blame.HARNESS
+
+
+def _operation(row: Mapping[str, Any]) -> Operation:
+    call_ns = integer(row.get("call_ns")) or 0
+    outcome = row.get("outcome")
+    return Operation(
+        index=integer(row.get("index")) or 0,
+        process=integer(row.get("process")) or 0,
+        f=text(row.get("f"), "?"),
+        key=row.get("key"),
+        value=row.get("value"),
+        result=row.get("result"),
+        outcome=Outcome(outcome) if outcome in ("ok", "fail", "info") else Outcome.INFO,
+        call_index=integer(row.get("call_index")) or 0,
+        return_index=integer(row.get("return_index")),
+        call_ns=call_ns,
+        return_ns=integer(row.get("return_ns")),
+        node=text(row.get("node")) or None,
+        error=text(row.get("error")) or None,
+    )
+
+
+def _fault(row: Mapping[str, Any]) -> Fault:
+    injected, healed = _pair(row.get("injected_ns")), _pair(row.get("healed_ns"))
+    family = text(row.get("family"), "?")
+    return Fault(
+        number=integer(row.get("id")) or 0,
+        family=family,
+        summary=text(row.get("summary")) or family,
+        targets=texts(row.get("targets")),
+        parameters=mapping(row.get("parameters")),
+        planned_ns=integer(row.get("planned_ns")),
+        for_ns=integer(row.get("for_ns")),
+        trigger=row.get("trigger"),
+        begin_ns=injected[0],
+        in_force_ns=injected[1],
+        healing_ns=healed[0],
+        end_ns=healed[1],
+        bit=_proof(row.get("bit")),
+        healed=_proof(row.get("healed")),
+    )
+
+
+def _pair(value: Any) -> tuple[int | None, int | None]:
+    items = sequence(value)
+    return (integer(items[0]), integer(items[1])) if len(items) == 2 else (None, None)
+
+
+def _proof(value: Any) -> Proof | None:
+    row = mapping(value)
+    return Proof(holds=row.get("holds") is True, evidence=mapping(row.get("evidence"))) if row else None
+
+
+def _phases(value: Any) -> Iterator[Phase]:
+    for row in map(mapping, sequence(value)):
+        begin = integer(row.get("begin_ns"))
+        if begin is not None:
+            yield Phase(name=text(row.get("name"), "?"), begin_ns=begin, end_ns=integer(row.get("end_ns")))

@@ -1,0 +1,95 @@
+"""Who led when, for pages: each node's roles and terms in the run's time, from the traces.
+
+A trace has a line for every entry that a node appends; a page needs only the few that change role or term, and cannot wait for all of
+them to be decoded (a node writes tens of thousands in half a minute). So the lines of interest are picked by their bytes before they are
+parsed, and given to :func:`checkers.timeline.timeline`, which knows what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from checkers.timeline import Segment, timeline
+from checkers.traces import Trace, TraceError, parse_trace
+from reports.folder import RunFolder
+from reports.record import Record
+
+_WANTED = re.compile(rb'"event"\s*:\s*"(?:start|role|term)"')
+
+SHARED_CLOCK = ("process", "docker", "compose")
+"""Substrates whose nodes share the controller's CLOCK_MONOTONIC."""
+
+SEGMENTS_MAX = 20_000
+"""A node that flaps more often than that is drawn up to there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Roles:
+    """Per node its segments, in ns of the run; ``notes`` says what could not be shown."""
+
+    segments: Mapping[str, Sequence[Segment]]
+    notes: tuple[str, ...] = ()
+
+    def at(self, node: str, ns: int) -> str:
+        """``leader of term 4``, ``follower in term 4``; empty if nobody knows."""
+        for segment in self.segments.get(node, ()):
+            if segment.from_ns <= ns < segment.to_ns:
+                return f"{segment.role} {'of' if segment.role == 'leader' else 'in'} term {segment.term}"
+        return ""
+
+
+def read_roles(record: Record) -> Roles:
+    """The roles of every node that left a trace."""
+    notes: list[str] = []
+    traces: dict[str, Trace] = {}
+    for node in record.folder.node_names():
+        try:
+            traces[node] = _read(record.folder, node)
+        except FileNotFoundError:
+            notes.append(f"{node} left no trace.")
+        except (OSError, TraceError) as error:
+            notes.append(f"The trace of {node} can’t be read: {error}")
+    if str(record.run.get("substrate", "process")) not in SHARED_CLOCK:
+        notes.append("The nodes ran on other machines, whose clocks are not this one’s: roles are not drawn on this time axis.")
+        traces = {}
+    zero = record.start_monotonic_ns
+    segments = {node: _shifted(found[:SEGMENTS_MAX], zero) for node, found in timeline(traces).items() if found}
+    if not segments and not notes:
+        notes.append("No node left a trace, so nobody knows who led when.")
+    return Roles(segments=segments, notes=tuple(notes))
+
+
+def _read(folder: RunFolder, node: str) -> Trace:
+    path = folder.trace(node)
+    return parse_trace(_pick(path), name=str(path.name), node=node)
+
+
+def _pick(path: Path) -> bytes:
+    """The lines that matter; and each incarnation's last one, which says how long its last segment lasted."""
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1  # what follows the last line end is torn
+    picked: list[tuple[int, int]] = []
+    for match in _WANTED.finditer(data, 0, whole):
+        line = _line_around(data, match.start())
+        if b'"start"' in match[0] and line[0] > 0:
+            picked.append(_line_around(data, line[0] - 2))
+        picked.append(line)
+    if whole > 1:
+        picked.append(_line_around(data, whole - 2))
+    return b"".join(data[begin:end] for begin, end in dict.fromkeys(picked))
+
+
+def _line_around(data: bytes, place: int) -> tuple[int, int]:
+    """Where the line that contains a place begins, and where it ends (after its line end)."""
+    return data.rfind(b"\n", 0, place) + 1, data.find(b"\n", place) + 1
+
+
+def _shifted(segments: Sequence[Segment], zero: int) -> list[Segment]:
+    return [
+        Segment(role=segment.role, term=segment.term, from_ns=segment.from_ns - zero, to_ns=segment.to_ns - zero)
+        for segment in segments
+        if segment.to_ns > zero
+    ]

@@ -1,0 +1,142 @@
+"""Figures and facts in words: how pages write times, counts, operations and scenarios."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from checkers.operation import Operation, Outcome
+from reports.lenient import integer, mapping, plain, sequence, text, texts
+
+THIN = " "
+"""A narrow space that does not break: between thousands, and between a number and its unit."""
+
+ARROW = "→"
+
+
+def count(value: float) -> str:
+    """A number with thousands apart; fractions with at most three significant digits after the point."""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:,.3g}".replace(",", THIN) if abs(value) < 1000 else f"{value:,.0f}".replace(",", THIN)
+    return f"{int(value):,}".replace(",", THIN)
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 fault``, ``2 faults``."""
+    return f"{count(number)}{THIN}{noun}" + ("" if number == 1 else "s")
+
+
+def duration(ns: float | None) -> str:
+    """A length of time in the unit that a person would choose."""
+    if ns is None:
+        return "–"
+    size = abs(ns)
+    if size >= 120e9:
+        minutes, seconds = divmod(round(ns / 1e9), 60)
+        return f"{minutes}{THIN}min {seconds}{THIN}s" if seconds else f"{minutes}{THIN}min"
+    for unit, scale in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if size >= scale:
+            return f"{_short(ns / scale)}{THIN}{unit}"
+    return f"{ns:.0f}{THIN}ns" if size else f"0{THIN}s"
+
+
+def _short(value: float) -> str:
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:.0f}"
+
+
+def moment(ns: int | None) -> str:
+    """A time of the run, to the millisecond."""
+    return "–" if ns is None else f"{ns / 1e9:.3f}{THIN}s"
+
+
+def size(value: float) -> str:
+    """Bytes in the unit that a person would choose."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f}{THIN}{unit}" if unit in ("B", "kB") else f"{value:.1f}{THIN}{unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
+def value_words(value: Any, limit: int = 28) -> str:
+    """A value of an operation, short enough for a label."""
+    words = "nil" if value is None else text(value)
+    return words if len(words) <= limit else f"{words[: limit - 1]}…"
+
+
+def operation_words(operation: Operation) -> str:
+    """``write 17``, ``read → 17``, ``cas 17 → 23``; the outcome when it was not ok."""
+    words = f"{operation.f} {_argument(operation)}".rstrip()
+    ending = {Outcome.OK: "", Outcome.FAIL: " (failed)", Outcome.INFO: " (outcome unknown)"}[operation.outcome]
+    return words + ending
+
+
+def _argument(operation: Operation) -> str:
+    pair = sequence(operation.value)
+    if operation.f == "cas" and len(pair) == 2:
+        return f"{value_words(pair[0], 14)} {ARROW} {value_words(pair[1], 14)}"
+    if operation.value is None:
+        return f"{ARROW} {value_words(operation.result)}" if operation.outcome is Outcome.OK else ""
+    if operation.outcome is Outcome.OK and operation.result not in (None, operation.value):
+        return f"{value_words(operation.value, 14)} {ARROW} {value_words(operation.result, 14)}"
+    return value_words(operation.value)
+
+
+def command_words(run: Mapping[str, Any]) -> str:
+    """The line that repeats the run, quoted for a shell; empty if the run did not say."""
+    return shlex.join(texts(run.get("command")))
+
+
+def bug_words(run: Mapping[str, Any]) -> str:
+    """The planted bug, or nothing."""
+    return text(run.get("bug"))
+
+
+def workload_words(scenario: Mapping[str, Any]) -> str:
+    """``register (rate 500, keys 20)``."""
+    workload = scenario.get("workload")
+    if not isinstance(workload, Mapping):
+        return text(workload)
+    details = [f"{name.replace('_', ' ')} {text(value)}" for name, value in workload.items() if name != "name" and value is not None]
+    return text(workload.get("name")) + (f" ({', '.join(details)})" if details else "")
+
+
+def planned_faults(scenario: Mapping[str, Any]) -> Iterator[str]:
+    """Each fault that the scenario asked for, in words."""
+    for entry in map(mapping, sequence(scenario.get("faults"))):
+        yield _planned(entry)
+
+
+_WHEN = ("at", "every", "when", "random", "for", "interval")
+
+
+def _planned(entry: Mapping[str, Any]) -> str:
+    families = [name for name in entry if name not in _WHEN]
+    what = f"one of {', '.join(texts(entry.get('random')))}" if "random" in entry else " and ".join(_family(name, entry[name]) for name in families)
+    lasting = f", for {_time(entry['for'])}" if "for" in entry else ""
+    return f"{_start(entry)}: {what}{lasting}"
+
+
+def _start(entry: Mapping[str, Any]) -> str:
+    if "at" in entry:
+        return f"at {_time(entry['at'])}"
+    if "every" in entry:
+        return f"every {_time(entry['every'])}"
+    if "random" in entry:
+        return f"every {_time(entry.get('interval', '6s'))}"
+    trigger = entry.get("when")
+    details = [f"{name} {text(value)}" for name, value in mapping(trigger).items()]
+    return f"when {', '.join(details) or text(trigger)}"
+
+
+def _family(name: str, parameters: Any) -> str:
+    details = [f"{key.replace('_', ' ')} {', '.join(texts(value)) or text(value)}" for key, value in mapping(parameters).items() if value is not None]
+    return f"{name} ({', '.join(details)})" if details else name
+
+
+def _time(value: Any) -> str:
+    """Scenario files hold durations as people write them, resolved ones may hold nanoseconds."""
+    ns = integer(value)
+    return text(value) if ns is None else duration(ns)
