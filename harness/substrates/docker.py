@@ -32,6 +32,7 @@ LOG_DIR = "/capsize/log"
 DATA_DIR = "/capsize/data"
 NODE_LOG = "node.log"
 NETWORK_TRIES_MAX = 20
+LINKS_TIMEOUT_S = 5.0
 REMOVALS = ("container", "docker_network")
 REMOVAL_POLL_S = 0.1
 REMOVAL_POLLS_MAX = 50
@@ -51,6 +52,7 @@ class Plan:
     toolbox: str
     launch: LaunchOf
     keep_data: bool = False
+    pool: subnets.Network = subnets.POOL
 
     @property
     def network(self) -> str:
@@ -131,17 +133,20 @@ class DockerCluster:
             name: Place(name=name, address=found[name], data_dir=DATA_DIR, log_dir=LOG_DIR, python="python3")
             for name in self._names
         }
-        door = Door()
+        door = Door(self._plan.run_id)
+        await self._register("remove", door.folder, argument="path")
         try:
+            door.open()
             await all_of(self._start_node(place, door) for place in self.places.values())
         finally:
             door.close()
         self._add_client(subnets.gateway(subnet))
+        await self._verify_links()
 
     async def _make_network(self) -> subnets.Network:
         await self._register("docker_network", self._plan.network)
         taken = [*await self._engine.subnets(), *subnets.host_routes(subnets.ROUTES.read_text(encoding="ascii"))]
-        candidates = subnets.candidates(self._plan.run_id, taken)
+        candidates = subnets.candidates(self._plan.run_id, taken, self._plan.pool)
         for _, subnet in zip(range(NETWORK_TRIES_MAX), candidates, strict=False):
             try:
                 await self._engine.create_network(
@@ -154,11 +159,14 @@ class DockerCluster:
                 continue  # another run was faster, or the engine knows of a network that we don't
             return subnet
         raise HarnessError(
-            f"no free subnet in {subnets.POOL} for containers: `docker network prune` removes unused ones"
+            f"no free subnet in {self._plan.pool} for containers: `docker network prune` removes unused ones"
         )
 
     async def _start_node(self, place: Place, door: Door) -> None:
-        (self._plan.folder / place.name / "data").mkdir(parents=True, exist_ok=True)
+        data = self._plan.folder / place.name / "data"
+        if not self._plan.keep_data:
+            await self._register("remove", str(data), argument="path")
+        data.mkdir(parents=True, exist_ok=True)
         holder, server = self._plan.holder(place.name), self._plan.server(place.name)
         await self._register("container", holder)
         await self._register("container", server)
@@ -185,6 +193,17 @@ class DockerCluster:
                 " run here, not in a virtual machine, on another host or without root (`docker context ls`)"
             ) from error
 
+    async def _verify_links(self) -> None:
+        ends = [CLIENT, *self._names]
+        pairs = [(source, target) for source in ends for target in self._names if source != target]
+        seen = await self.links.probe(pairs, timeout_s=LINKS_TIMEOUT_S)
+        closed = [f"{source} to {target}" for (source, target), is_open in seen.items() if not is_open]
+        if closed:
+            raise HarnessError(
+                f"the containers' network carries no packets from {', '.join(closed)}: is a firewall of this machine"
+                " in the way? `sudo iptables -L FORWARD -v` tells"
+            )
+
     async def exits(self) -> Mapping[str, int]:
         """See :class:`harness.substrates.protocol.Cluster`."""
         dead = [node for node in self._nodes.values() if not node.ended_by_fault and not node.alive]
@@ -210,7 +229,7 @@ class DockerCluster:
         names = {kind: [undo.arguments["id"] for undo in self._made if undo.kind == kind] for kind in REMOVALS}
         errors = await outcomes(self._engine.remove(name) for name in names["container"])
         errors += await outcomes(self._engine.remove_network(name) for name in names["docker_network"])
-        left = await self._left()
+        left = await self._left(patient=not errors)
         if left:
             reasons = "; ".join(map(str, errors))
             raise HarnessError(f"still there after removal: {', '.join(left)} ({reasons}); `capsize clean` tries again")
@@ -220,9 +239,9 @@ class DockerCluster:
         self._made.clear()
         self._engine.close()
 
-    async def _left(self) -> Sequence[str]:
-        """What is still there; waits a little for removals that somebody else began."""
-        for _ in range(REMOVAL_POLLS_MAX):
+    async def _left(self, *, patient: bool) -> Sequence[str]:
+        """What is still there; if no removal failed, waits a little for those that somebody else began."""
+        for _ in range(REMOVAL_POLLS_MAX if patient else 1):
             left = await self._engine.labelled(f"{marks.LABEL_RUN}={self._plan.run_id}")
             if not left:
                 break
@@ -233,8 +252,8 @@ class DockerCluster:
         for name in self._names:
             shutil.rmtree(self._plan.folder / name / "data", ignore_errors=True)
 
-    async def _register(self, kind: str, name: str) -> None:
-        undo = Undo(id=f"{kind} {name}", kind=kind, arguments={"id": name})
+    async def _register(self, kind: str, name: str, *, argument: str = "id") -> None:
+        undo = Undo(id=f"{kind} {name}", kind=kind, arguments={argument: name})
         self._made.append(undo)
         await self.undo.register(undo)
 

@@ -35,10 +35,14 @@ os.execvp("sleep", ["sleep", "infinity"])
 class Door:
     """A folder with one listening socket per node, each used once. Close it when every socket was handed out."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_id: str) -> None:
         # Not in the run folder: a Unix socket's path has 107 bytes at most.
-        self.folder = tempfile.mkdtemp(prefix="capsize-")
+        self.folder = os.path.join(tempfile.gettempdir(), f"capsize-door-{run_id}")
         self._listening: dict[str, socket.socket] = {}
+
+    def open(self) -> None:
+        """Makes the folder, for nobody but us."""
+        os.mkdir(self.folder, 0o700)
 
     def listen(self, name: str) -> None:
         """Before the holder is started."""

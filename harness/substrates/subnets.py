@@ -8,7 +8,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-POOL = ipaddress.ip_network("10.192.0.0/10")
+Network = ipaddress.IPv4Network
+POOL = ipaddress.IPv4Network("10.192.0.0/10")
 """Where runs take their subnets from: inside a private range, away from what Docker (172.16/12, 192.168/16) and most
 home and office networks use.
 """
@@ -17,10 +18,8 @@ FIRST_NODE = 11
 NODES_MAX = 200
 ROUTES = Path("/proc/net/route")
 
-Network = ipaddress.IPv4Network
 
-
-def candidates(run_id: str, taken: Iterable[str]) -> Iterator[Network]:
+def candidates(run_id: str, taken: Iterable[str], pool: Network = POOL) -> Iterator[Network]:
     """Free subnets, beginning at a place that depends on the run, so that two runs side by side rarely ask for the
     same.
 
@@ -28,9 +27,9 @@ def candidates(run_id: str, taken: Iterable[str]) -> Iterator[Network]:
     """
     busy = [network for text in taken if isinstance(network := ipaddress.ip_network(text, strict=False), Network)]
     busy = [network for network in busy if network.prefixlen > 0]
-    count = 1 << (24 - POOL.prefixlen)
+    count = 1 << (24 - pool.prefixlen)
     begin = zlib.crc32(run_id.encode()) % count
-    base = int(POOL.network_address)
+    base = int(pool.network_address)
     for offset in range(count):
         subnet = Network((base + ((begin + offset) % count << 8), 24))
         if not any(subnet.overlaps(other) for other in busy):
