@@ -1,0 +1,161 @@
+"""The watchdog, as a real process, guarding real controllers (small programs that die in various ways)."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faults.needs import Undo
+from harness import marks, processes
+from harness.ledger import read_ledger
+from harness.watchdog import Watchdog, WatchdogError
+
+CONTROLLER = """
+import asyncio, os, signal, sys, time
+from pathlib import Path
+from faults.needs import Undo
+from harness.watchdog import Watchdog
+
+folder = Path(sys.argv[1])
+
+async def main():
+    watchdog = Watchdog.start(run_id="guarded", folder=folder, silence_s=float(sys.argv[3]))
+    (folder / "data").mkdir()
+    await watchdog.register(Undo(id="data", kind="remove", arguments={"path": str(folder / "data")}))
+    for name in ("first", "second"):
+        argv = ["sh", "-c", f"echo {name} >> {folder}/order"]
+        await watchdog.register(Undo(id=name, kind="run", arguments={"argv": argv}))
+    if (folder / "break").exists():
+        await watchdog.register(Undo(id="broken", kind="run", arguments={"argv": ["false"]}))
+    print(watchdog.pid, flush=True)
+    exec(sys.argv[2])
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def watchdog(tmp_path: Path) -> Iterator[Watchdog]:
+    """A watchdog of this very process."""
+    made = Watchdog.start(run_id="test", folder=tmp_path)
+    yield made
+    made.close()
+
+
+def remove(path: Path, name: str = "x") -> Undo:
+    return Undo(id=name, kind="remove", arguments={"path": str(path)})
+
+
+async def test_an_entry_is_on_disk_when_it_is_confirmed(watchdog: Watchdog, tmp_path: Path) -> None:
+    """After register returns, the list in the run folder holds the entry and says whose it is."""
+    await watchdog.register(remove(tmp_path / "a"))
+    remainder = read_ledger(tmp_path / "undo.jsonl")
+    assert remainder is not None
+    assert [entry["id"] for entry in remainder.entries] == ["x"]
+    controller = marks.parse_controller(remainder.controller)
+    assert controller == marks.this_controller()
+
+
+async def test_a_process_is_registered_with_its_start_time(watchdog: Watchdog, tmp_path: Path) -> None:
+    """Faults name only a pid; the list adds what tells it from its successors."""
+    await watchdog.register(Undo(id="self", kind="continue", arguments={"pid": os.getpid()}))
+    remainder = read_ledger(tmp_path / "undo.jsonl")
+    assert remainder is not None
+    assert remainder.entries[0]["arguments"]["pid_start"] == processes.start_ticks(os.getpid())
+
+
+async def test_goodbye_undoes_what_is_left_and_leaves_no_file(watchdog: Watchdog, tmp_path: Path) -> None:
+    """What was discharged stays, what was not is undone; the process ends, and a second goodbye is nothing."""
+    for name in ("kept", "dropped"):
+        (tmp_path / name).mkdir()
+        await watchdog.register(remove(tmp_path / name, name))
+    await watchdog.discharge("kept")
+    await watchdog.discharge("never registered")
+    assert watchdog.close() == ["dropped: undone"]
+    assert (tmp_path / "kept").exists()
+    assert not (tmp_path / "dropped").exists()
+    assert not (tmp_path / "undo.jsonl").exists()
+    assert not watchdog.alive
+    assert watchdog.close() == []
+    with pytest.raises(WatchdogError):
+        await watchdog.register(remove(tmp_path))
+
+
+async def test_a_dead_watchdog_refuses_new_entries(watchdog: Watchdog, tmp_path: Path) -> None:
+    """Nothing may be broken when nobody would mend it."""
+    await watchdog.register(remove(tmp_path / "a"))
+    os.kill(watchdog.pid, signal.SIGKILL)
+    with pytest.raises(WatchdogError, match=str(watchdog.pid)):
+        await watchdog.register(remove(tmp_path / "b"))
+    assert watchdog.close() == []
+
+
+async def test_the_terminals_signals_do_not_reach_it(watchdog: Watchdog, tmp_path: Path) -> None:
+    """Ctrl-C, a hang-up and a polite request to end are ignored, and it is in a session of its own."""
+    await watchdog.register(remove(tmp_path / "a"))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(watchdog.pid, number)
+    await watchdog.register(remove(tmp_path / "b"))
+    assert processes.session_of(watchdog.pid) == watchdog.pid
+
+
+def guard(folder: Path, deed: str, silence_s: float = 30.0) -> tuple[int, int]:
+    """Runs a controller that does this deed; returns its status and the watchdog's pid once both have ended."""
+    argv = [sys.executable, "-c", CONTROLLER, str(folder), deed, str(silence_s)]
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}
+    ) as controller:
+        assert controller.stdout is not None
+        watchdog_pid = int(controller.stdout.readline())
+        pidfd = os.pidfd_open(watchdog_pid)
+        try:
+            status = controller.wait(30)
+            assert select.select([pidfd], [], [], 30)[0], "the watchdog did not end"
+        finally:
+            os.close(pidfd)
+    return status, watchdog_pid
+
+
+HOLDS_THE_LINE = "[time.sleep(0.01) for _ in range(1000) if (folder / 'undo.jsonl').exists()]"
+"""What a forked child does: stays until the watchdog has ended, with the controller's socket open."""
+
+
+@pytest.mark.parametrize(
+    ("deed", "silence_s", "status", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", 30.0, -9, "died"),
+        ("os._exit(130)", 30.0, 130, "died"),
+        ("os.kill(os.getpid(), signal.SIGSTOP)", 0.3, -9, "silent"),
+        ("watchdog._line.close(); signal.pause()", 30.0, -9, "without a goodbye"),
+        (f"os.fork() or {HOLDS_THE_LINE}; os._exit(3)", 30.0, 3, "died"),
+    ],
+    ids=["killed", "exited", "stopped", "let go", "left a child that holds the line"],
+)
+def test_everything_is_undone_when_the_controller_is_no_more(
+    tmp_path: Path, deed: str, silence_s: float, status: int, reason: str
+) -> None:
+    """However the controller ends, entries are undone newest first, the log says why, and no list is left."""
+    assert guard(tmp_path, deed, silence_s)[0] == status
+    assert not (tmp_path / "data").exists()
+    assert (tmp_path / "order").read_text().split() == ["second", "first"]
+    assert not (tmp_path / "undo.jsonl").exists()
+    assert reason in (tmp_path / "harness.log").read_text()
+
+
+def test_what_cannot_be_undone_stays_on_the_list(tmp_path: Path) -> None:
+    """A failing entry does not stop the others; it is left for capsize clean."""
+    (tmp_path / "break").touch()
+    guard(tmp_path, "os._exit(1)")
+    remainder = read_ledger(tmp_path / "undo.jsonl")
+    assert remainder is not None
+    assert [entry["id"] for entry in remainder.entries] == ["broken"]
+    assert (tmp_path / "order").read_text().split() == ["second", "first"]
+    assert "left for capsize clean: broken" in (tmp_path / "harness.log").read_text()
