@@ -15,6 +15,9 @@ import click
 
 from harness.errors import EXIT_USAGE, CapsizeError
 
+# Nothing here multiplies matrices, and a BLAS that starts threads when numpy is imported would keep a run out of its own namespaces.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 RUNS_ROOT = "runs"
 
 

@@ -140,17 +140,17 @@ class RaftkvClient:
             if not self.session and not isinstance(operation, kv.Get):
                 return await self._open_session(timeout_s)
             return await self.library.execute(attempts.node, operation, timeout_s, session=self.session, sequence=self.sequence)
-        except kv.NotLeader as error:
+        except kv.NotLeaderError as error:
             attempts.error = str(error)
             await self._go_on(error.leader, PAUSE_S)
-        except kv.SessionExpired as error:
+        except kv.SessionExpiredError as error:
             attempts.error, self.session = str(error), 0
             if attempts.doubt is not None:  # under a new session the store could not tell a retry from a new write
                 attempts.made = ATTEMPTS_MAX
-        except kv.Definite as error:
+        except kv.DefiniteError as error:
             attempts.error = str(error)
             await self._go_on(None, PAUSE_S)
-        except kv.Indefinite as error:
+        except kv.IndefiniteError as error:
             attempts.doubt = attempts.error = str(error)
             await self._go_on(None, PAUSE_AFTER_DOUBT_S)
         return None
@@ -160,8 +160,8 @@ class RaftkvClient:
         try:
             self.session = await self.library.open_session(self.attempts.node, timeout_s)
             self.attempts.made -= 1
-        except kv.Indefinite as error:
-            raise kv.Definite(f"no session: {error}") from error
+        except kv.IndefiniteError as error:
+            raise kv.DefiniteError(f"no session: {error}") from error
 
     async def _go_on(self, leader: str | None, pause_s: tuple[float, float]) -> None:
         """To the leader that was named, at once; else to the next node after a pause."""
