@@ -91,7 +91,7 @@ BUGS: Mapping[str, Bug] = {
         ),
         Bug(
             name="vote-not-durable",
-            what="the term is written to the disk, but not the vote: a restart forgets it, and a server votes twice in a term",
+            what="the term is written to the disk, but not the vote: after a restart a server votes twice in a term",
             provoked_by="kill a voter in an election",
             observer="INV",
             source="ktoso/akka-raft#62",

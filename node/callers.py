@@ -1,8 +1,9 @@
 """Operations of clients on their way through a node: from request to reply.
 
-**What a client is told.** A write is acknowledged when its entry was applied, told by index *and* term. When leadership ends, every write under way is
-answered "unknown": that its entry was cut from this log would prove nothing, for another node may still hold it, be elected and commit it. Only
-another entry *committed* at its index proves that it never happens. A get has no effect, so it is simply refused.
+**What a client is told.** A write is acknowledged when its entry was applied, told by index *and* term. When leadership
+ends, every write under way is answered "unknown": that its entry was cut from this log would prove nothing, for another
+node may still hold it, be elected and commit it. Only another entry *committed* at its index proves that it never
+happens. A get has no effect, so it is simply refused.
 
 Replies gather and go out at the end of a turn (:meth:`Callers.let_replies_go`), after the trace.
 """

@@ -1,12 +1,15 @@
 """The client library: single attempts at named nodes, with failures that say whether something may have happened.
 
-No retries, no routing, no hidden waiting: what to try again, where and when is the caller's decision, because only the caller can keep an honest account of its
-attempts. Every failure is either :class:`DefiniteError` (nothing happened and nothing will) or :class:`IndefiniteError` (it may have happened, or may yet).
+No retries, no routing, no hidden waiting: what to try again, where and when is the caller's decision, because only the
+caller can keep an honest account of its attempts. Every failure is either :class:`DefiniteError` (nothing happened and
+nothing will) or :class:`IndefiniteError` (it may have happened, or may yet).
 
-How that is known: all calls to one node share one stream (``Converse``), and the node greets before it reads. Until the greeting nothing was sent, so what fails
-then is definite; so is a call that was still queued here when its time ran out. Once a call was handed to the stream, only a reply is certain.
+How that is known: all calls to one node share one stream (``Converse``), and the node greets before it reads. Until the
+greeting nothing was sent, so what fails then is definite; so is a call that was still queued here when its time ran
+out. Once a call was handed to the stream, only a reply is certain.
 
-One :class:`KvClient` may be shared by any number of tasks of one event loop, and should be: calls of all of them travel together.
+One :class:`KvClient` may be shared by any number of tasks of one event loop, and should be: calls of all of them travel
+together.
 """
 
 from __future__ import annotations
@@ -87,8 +90,9 @@ Operation = Get | Put | CompareAndSet | Append | Delete
 class Done:
     """The operation's answer.
 
-    ``applied`` is False for a compare-and-set that found another value. ``value`` is what a get read, or what such a compare-and-set observed
-    (None: the key does not exist). ``index`` is the log's: of the write, or of the state that was read.
+    ``applied`` is False for a compare-and-set that found another value. ``value`` is what a get read, or what such a
+    compare-and-set observed (None: the key does not exist). ``index`` is the log's: of the write, or of the state that
+    was read.
     """
 
     applied: bool
@@ -139,7 +143,9 @@ class BusyError(DefiniteError):
 
 
 class SessionExpiredError(DefiniteError):
-    """The node knows no such session (any more). An *earlier* attempt of the same write may have happened before it expired."""
+    """The node knows no such session (any more). An *earlier* attempt of the same write may have happened before it
+    expired.
+    """
 
 
 class InvalidRequestError(DefiniteError):
@@ -163,7 +169,9 @@ class ConnectionLostError(IndefiniteError):
 
 
 class InDoubtError(IndefiniteError):
-    """The node lost its leadership while the operation was under way, or no longer remembers the outcome of an older write."""
+    """The node lost its leadership while the operation was under way, or no longer remembers the outcome of an older
+    write.
+    """
 
 
 def _outcome_error(reply: kv_pb2.Reply) -> KvError | None:
@@ -195,15 +203,18 @@ class KvClient:
         self._nodes = {name: _Node(name, address) for name, address in addresses.items()}
 
     async def open_session(self, node: str, timeout_s: float) -> int:
-        """A new session's id. Raises :class:`KvError`; a session that was opened in doubt is no use and does no harm."""
+        """A new session's id. Raises :class:`KvError`; a session that was opened in doubt is no use and does no
+        harm.
+        """
         call = kv_pb2.Call(open_session=kv_pb2.OpenSessionRequest())
         return (await self._nodes[node].call(call, timeout_s)).session
 
     async def execute(
         self, node: str, operation: Operation, timeout_s: float, *, session: int = 0, sequence: int = 0
     ) -> Done:
-        """One attempt at one operation. Writes need a session and a sequence number that rises with every new write of that session, from 1 on;
-        the same number again is the same write again. Raises :class:`KvError`."""
+        """One attempt at one operation. Writes need a session and a sequence number that rises with every new write of
+        that session, from 1 on; the same number again is the same write again. Raises :class:`KvError`.
+        """
         request = _request(operation)
         request.session, request.sequence = session, sequence
         reply = await self._nodes[node].call(kv_pb2.Call(execute=request), timeout_s)
@@ -211,7 +222,9 @@ class KvClient:
         return Done(applied=reply.outcome == kv_pb2.OK, value=value, index=reply.index)
 
     async def status(self, node: str, timeout_s: float, *, state_hash: bool = False) -> Status:
-        """Raises :class:`UnreachableError` or :class:`TimedOutError`. ``state_hash`` costs the node time in proportion to its state."""
+        """Raises :class:`UnreachableError` or :class:`TimedOutError`. ``state_hash`` costs the node time in proportion
+        to its state.
+        """
         return await self._nodes[node].status(timeout_s, state_hash=state_hash)
 
     async def close(self) -> None:
@@ -324,8 +337,8 @@ class _Node:
         waiting = self._waiting.get(call_id)
         if waiting is None or waiting.future.done():
             return
-        error = TimedOutError("no reply in time") if waiting.sent else UnreachableError(f"no connection to {self._name} in time")
-        waiting.future.set_exception(error)
+        unsent = UnreachableError(f"no connection to {self._name} in time")
+        waiting.future.set_exception(TimedOutError("no reply in time") if waiting.sent else unsent)
 
     async def _converse(self) -> None:
         """One stream, from its opening to its end; every call that it leaves unanswered fails."""
@@ -359,7 +372,9 @@ class _Node:
                 waiting.future.set_result(reply)
 
     async def _write_to(self, stream: Any) -> None:
-        """Sends whatever has gathered, one message at a time. The reader learns of a broken stream; here it only ends the writing."""
+        """Sends whatever has gathered, one message at a time. The reader learns of a broken stream; here it only ends
+        the writing.
+        """
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             while True:
                 await self._news.wait()
@@ -369,7 +384,9 @@ class _Node:
                     await stream.write(kv_pb2.Calls(calls=calls))
 
     def _take_unsent(self) -> list[kv_pb2.Call]:
-        """The calls that go out now. One whose time ran out a moment ago has been called definite, so it must never be sent."""
+        """The calls that go out now. One whose time ran out a moment ago has been called definite, so it must never be
+        sent.
+        """
         waiting = [self._waiting[call_id] for call_id in self._unsent if call_id in self._waiting]
         self._unsent.clear()
         alive = [one for one in waiting if not one.future.done()]

@@ -1,7 +1,8 @@
 """The disk as the event loop sees it: work is queued, done in order by one thread, and reported back to the loop.
 
-Group commit falls out of it: at most one write and sync is under way; what the loop submits meanwhile is written together by the next one. An OSError
-stops everything: nothing that was queued is done or reported, and ``failed`` is called once.
+Group commit falls out of it: at most one write and sync is under way; what the loop submits meanwhile is written
+together by the next one. An OSError stops everything: nothing that was queued is done or reported, and ``failed`` is
+called once.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class _Job:
 class Disk:
     """Belongs to one event loop."""
 
-    def __init__(self, storage: Storage, loop: asyncio.AbstractEventLoop, failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, storage: Storage, loop: asyncio.AbstractEventLoop, failed: Callable[[BaseException], None]
+    ) -> None:
         """``failed`` is called in the loop with the error after which nothing more will be done."""
         self._storage = storage
         self._loop = loop

@@ -1,12 +1,15 @@
 """The key-value state machine: registers, and the client sessions that make writes happen exactly once.
 
-Deterministic: the same commands in the same order give the same results and the same state, byte for byte, on every node. Nothing here reads a clock or
-a setting that could differ between nodes. Sessions follow Ongaro's thesis, 6.3: opening one goes through the log and its id is the log index of
-that entry; each write carries (session, sequence); a write that was already applied gets the remembered result instead of being applied again. A session
-has one write under way at a time, so one result is remembered. The number of sessions is bounded; when it is exceeded, the one whose last use lies
-furthest back in the log is forgotten, at the same place of the log everywhere. A forgotten session's write is refused and changes nothing.
+Deterministic: the same commands in the same order give the same results and the same state, byte for byte, on every
+node. Nothing here reads a clock or a setting that could differ between nodes. Sessions follow Ongaro's thesis, 6.3:
+opening one goes through the log and its id is the log index of that entry; each write carries (session, sequence); a
+write that was already applied gets the remembered result instead of being applied again. A session has one write under
+way at a time, so one result is remembered. The number of sessions is bounded; when it is exceeded, the one whose last
+use lies furthest back in the log is forgotten, at the same place of the log everywhere. A forgotten session's write is
+refused and changes nothing.
 
-The state is encoded in the order of its dictionaries. That order is a function of the log too (and survives a snapshot), so nothing is sorted.
+The state is encoded in the order of its dictionaries. That order is a function of the log too (and survives a
+snapshot), so nothing is sorted.
 """
 
 from __future__ import annotations
@@ -126,7 +129,9 @@ class Machine:
         return len(self._sessions)
 
     def apply(self, index: int, data: bytes) -> Result:
-        """Applies the committed command at this log index. Never raises: bytes that are no command give INVALID, on every node alike."""
+        """Applies the committed command at this log index. Never raises: bytes that are no command give INVALID, on
+        every node alike.
+        """
         try:
             command = kv_pb2.Command.FromString(data)
         except DecodeError:
@@ -145,7 +150,9 @@ class Machine:
         return digest(self.copy().encode())
 
     def restore(self, state: bytes) -> None:
-        """Replaces the state by one that :meth:`StateCopy.encode` produced. Raises :class:`BadStateError` and then changes nothing."""
+        """Replaces the state by one that :meth:`StateCopy.encode` produced. Raises :class:`BadStateError` and then
+        changes nothing.
+        """
         try:
             saved = msgspec.msgpack.decode(state, type=_Saved)
         except msgspec.DecodeError as error:

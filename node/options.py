@@ -22,7 +22,8 @@ EXIT_IO = 74
 """The disk or the network refused; after a failed write or sync nothing is tried again."""
 
 _DESCRIPTION = """\
-One node of a replicated key-value store (Raft). All nodes of a cluster are started with the same --node options; each with its own --name.
+One node of a replicated key-value store (Raft). All nodes of a cluster are started with the same --node options; each
+with its own --name.
 """
 
 _EPILOG = f"""\
@@ -34,7 +35,7 @@ files:
 exit status:
   0   stopped by SIGTERM or SIGINT
   {EXIT_USAGE}  usage error
-  {EXIT_UNRECOVERABLE}  the data directory can't be trusted (damaged records, no good snapshot) or is in use; nothing was changed
+  {EXIT_UNRECOVERABLE}  the data directory can't be trusted (damaged records, no good snapshot), or is in use
   {EXIT_SOFTWARE}  a defect of the node; a traceback is in the log
   {EXIT_IO}  an I/O error: the disk failed or is full, or an address can't be used; nothing is written after it
 
@@ -76,7 +77,9 @@ class _Parser(argparse.ArgumentParser):
 def _node(text: str) -> tuple[str, NodeAddresses]:
     match = re.fullmatch(r"([A-Za-z0-9_.-]+)=(.+):(\d+):(\d+)", text)
     if match is None or not all(0 < int(port) < 65536 for port in match.group(3, 4)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=HOST:PEERPORT:CLIENTPORT, as in n1=10.99.0.11:7001:7000")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=HOST:PEERPORT:CLIENTPORT, as in n1=10.99.0.11:7001:7000"
+        )
     name, host, peer_port, client_port = match.groups()
     return name, NodeAddresses(peers=Address(host, int(peer_port)), clients=Address(host, int(client_port)))
 
@@ -137,7 +140,9 @@ def _parser(bugs: Sequence[str]) -> _Parser:
 
 
 def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
-    """Options from the command line; ``bugs`` are the names that --bug knows. Raises SystemExit after saying what is wrong."""
+    """Options from the command line; ``bugs`` are the names that --bug knows. Raises SystemExit after saying what is
+    wrong.
+    """
     parser = _parser(bugs)
     parsed = parser.parse_args(argv)
     nodes = dict(parsed.nodes)
@@ -147,10 +152,10 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         parser.error(f"--name {parsed.name}: no --node is called so (there are {', '.join(nodes)})")
     shortest, longest = parsed.election_timeout_ms
     if parsed.heartbeat_ms >= shortest:
-        parser.error(f"--heartbeat-ms {parsed.heartbeat_ms} must be below the election time-out of {shortest}-{longest} ms")
-    timing = Timing(
-        election_ns_min=shortest * MS, election_ns_max=longest * MS, heartbeat_ns=parsed.heartbeat_ms * MS
-    )
+        parser.error(
+            f"--heartbeat-ms {parsed.heartbeat_ms} must be below the election time-out of {shortest}-{longest} ms"
+        )
+    timing = Timing(election_ns_min=shortest * MS, election_ns_max=longest * MS, heartbeat_ns=parsed.heartbeat_ms * MS)
     return Options(
         name=parsed.name,
         nodes=nodes,

@@ -115,7 +115,9 @@ def _build(options: Options, storage: Storage, trace: Trace, end: Callable[[Base
 
 
 def _failed(error: BaseException) -> int:
-    """Says why the node ends, and what its exit status is. Nothing is flushed or closed: the disk may be what failed."""
+    """Says why the node ends, and what its exit status is. Nothing is flushed or closed: the disk may be what
+    failed.
+    """
     if isinstance(error, OSError):
         _log.critical("I/O error, giving up: %s", error)
         status = EXIT_IO

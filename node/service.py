@@ -1,8 +1,10 @@
-"""The gRPC service for clients (``kv.proto``): requests are checked here, handed to the shell, and its replies carried back.
+"""The gRPC service for clients (``kv.proto``): requests are checked here, handed to the shell, and its replies carried
+back.
 
-Why there is a stream: a unary call costs grpc.aio about 300 us of processor, whatever is in it. On a ``Converse`` stream all calls that a client has ready share one
-message, and so do all replies of a turn; with several workers sharing a :class:`node.client.KvClient` most of gRPC's cost is shared too. The unary methods do
-the same for those who want them (other languages, a command line). docs/node.md has the figures.
+Why there is a stream: a unary call costs grpc.aio about 300 us of processor, whatever is in it. On a ``Converse``
+stream all calls that a client has ready share one message, and so do all replies of a turn; with several workers
+sharing a :class:`node.client.KvClient` most of gRPC's cost is shared too. The unary methods do the same for those who
+want them (other languages, a command line). docs/node.md has the figures.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ def fault_of(request: kv_pb2.ExecuteRequest) -> str | None:
     if not request.key or len(request.key.encode()) > KEY_BYTES_MAX:
         return f"a key has 1 to {KEY_BYTES_MAX} bytes, not {len(request.key.encode())}"
     if operation != "get" and not (request.session and request.sequence):
-        return f"{operation} needs a session and a sequence number from 1 on, not {request.session} and {request.sequence}"
+        return (
+            f"{operation} needs a session and a sequence number from 1 on, not {request.session} and {request.sequence}"
+        )
     if operation in ("put", "cas", "append") and len(getattr(request, operation).value) > VALUE_BYTES_MAX:
         return f"a value has at most {VALUE_BYTES_MAX} bytes, not {len(getattr(request, operation).value)}"
     return None

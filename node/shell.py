@@ -1,12 +1,15 @@
-"""The shell around the core: one node's event loop, in turns. What arrived since the last turn goes into the core; what the core says is done.
+"""The shell around the core: one node's event loop, in turns. What arrived since the last turn goes into the core; what
+the core says is done.
 
-A turn is one synchronous function (:meth:`Shell._turn`), so nothing can interleave with it: feed the core, carry out its Readies, then let things out in this
-order: trace, messages, disk work, replies. The trace goes first because it must tell of an event before anybody can hear of it. Everything that arrives
-during a turn, or while a sync is under way, is one batch of the next: one proposal, one AppendEntries per follower, one frame of the log.
+A turn is one synchronous function (:meth:`Shell._turn`), so nothing can interleave with it: feed the core, carry out
+its Readies, then let things out in this order: trace, messages, disk work, replies. The trace goes first because it
+must tell of an event before anybody can hear of it. Everything that arrives during a turn, or while a sync is under
+way, is one batch of the next: one proposal, one AppendEntries per follower, one frame of the log.
 
-Duties of :class:`node.messages.Ready` and where they are done: 1 (send now) and 5 (apply) in the turn itself; 2 (persist) is queued on
-:class:`node.disk.Disk`, which reports back in order, and then 3 and 4 follow in a later turn. Applying does not wait for this node's own sync: what is
-committed is durable on a majority, and the state machine is rebuilt from the log anyway.
+Duties of :class:`node.messages.Ready` and where they are done: 1 (send now) and 5 (apply) in the turn itself; 2
+(persist) is queued on :class:`node.disk.Disk`, which reports back in order, and then 3 and 4 follow in a later turn.
+Applying does not wait for this node's own sync: what is committed is durable on a majority, and the state machine is
+rebuilt from the log anyway.
 """
 
 from __future__ import annotations
@@ -41,7 +44,9 @@ class _Synced:
 
 
 class Shell:
-    """One running node. ``failed`` is called, once, with the error after which the node must end; it then says and does nothing more."""
+    """One running node. ``failed`` is called, once, with the error after which the node must end; it then says and does
+    nothing more.
+    """
 
     def __init__(
         self,
@@ -90,7 +95,9 @@ class Shell:
     # Life
 
     async def start(self) -> None:
-        """Tells the trace what was recovered, listens to peers, takes the first turn. Raises OSError if the address can't be used."""
+        """Tells the trace what was recovered, listens to peers, takes the first turn. Raises OSError if the address
+        can't be used.
+        """
         core = self._core
         self._trace.start(
             term=core.term,
@@ -186,7 +193,9 @@ class Shell:
             self._loop.call_soon(self._guarded_turn)
 
     def _guarded_turn(self) -> None:
-        """The edge of the node's own code: whatever goes wrong in a turn ends the node, because the rest of the turn was not done."""
+        """The edge of the node's own code: whatever goes wrong in a turn ends the node, because the rest of the turn
+        was not done.
+        """
         self._scheduled = False
         if self._stopped:
             return
@@ -246,7 +255,9 @@ class Shell:
                 self._snapshotting.replied(message)
 
     def _arm_timer(self, now_ns: int) -> None:
-        """Wakes up for the core's next deadline. A timer for a deadline that has moved on stays: it costs one empty turn."""
+        """Wakes up for the core's next deadline. A timer for a deadline that has moved on stays: it costs one empty
+        turn.
+        """
         deadline_ns = self._core.next_deadline_ns()
         if self._timer is not None and now_ns < self._timer_ns <= deadline_ns:
             return

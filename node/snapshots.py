@@ -1,11 +1,12 @@
 """Snapshot files: written atomically, checked as a whole before a byte of them is believed.
 
-A snapshot is written to a temporary file, synced, renamed to ``<index>-<term>.snapshot`` (sixteen hex digits each), and the directory is synced: a file
-under its final name is complete, or the disk lied, which the digest at its end tells. A leader sends the file as it is, in chunks; the follower
-verifies the same digest over what arrived before it renames its copy.
+A snapshot is written to a temporary file, synced, renamed to ``<index>-<term>.snapshot`` (sixteen hex digits each), and
+the directory is synced: a file under its final name is complete, or the disk lied, which the digest at its end tells. A
+leader sends the file as it is, in chunks; the follower verifies the same digest over what arrived before it renames its
+copy.
 
-Layout, little endian: magic (8 bytes), length of the metadata (u32), length of the state (u64), metadata (``log.proto`` SnapshotMeta), state (opaque),
-BLAKE2b-256 of all that came before.
+Layout, little endian: magic (8 bytes), length of the metadata (u32), length of the state (u64), metadata (``log.proto``
+SnapshotMeta), state (opaque), BLAKE2b-256 of all that came before.
 """
 
 from __future__ import annotations
@@ -101,13 +102,17 @@ class SnapshotStore:
         return decode_snapshot(path.read_bytes(), str(path))
 
     def chunk(self, snapshot: Snapshot, offset: int) -> tuple[bytes, bool]:
-        """Bytes of the file from ``offset`` on, and whether they are its last. Raises FileNotFoundError if it was pruned meanwhile."""
+        """Bytes of the file from ``offset`` on, and whether they are its last. Raises FileNotFoundError if it was
+        pruned meanwhile.
+        """
         with self.path(snapshot).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             return os.pread(file.fileno(), CHUNK_BYTES, offset), offset + CHUNK_BYTES >= size
 
     def receive(self, snapshot: Snapshot, data: bytes) -> Loaded:
-        """Verifies a file that came from a peer and makes it durable under its final name. Raises :class:`BadSnapshotError`."""
+        """Verifies a file that came from a peer and makes it durable under its final name. Raises
+        :class:`BadSnapshotError`.
+        """
         loaded = decode_snapshot(data, f"snapshot {snapshot.index} from a peer")
         if (loaded.snapshot.index, loaded.snapshot.term) != (snapshot.index, snapshot.term):
             raise BadSnapshotError(f"announced as {snapshot}, but it is {loaded.snapshot}")
@@ -134,7 +139,9 @@ class SnapshotStore:
 
 @dataclass(slots=True)
 class Arrival:
-    """A snapshot that is being received: chunks are taken in order, others ignored. Kept in memory: it is loaded from there right after."""
+    """A snapshot that is being received: chunks are taken in order, others ignored. Kept in memory: it is loaded from
+    there right after.
+    """
 
     snapshot: Snapshot
     data: bytearray

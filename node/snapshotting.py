@@ -1,9 +1,10 @@
 """Snapshots in motion: taking them beside the running node, sending them to followers in chunks, receiving them.
 
-Taking: the state is copied in a turn (two dictionary copies), encoded and written by a thread of its own, and only when the log, too, is durable that far is the
-log compacted behind it. Sending: one chunk is under way per follower; its reply asks for the next one; the core asks again when a follower falls silent.
-Receiving: chunks gather in memory; the whole is verified and made durable before the core hears of it, and the core has the last word on whether it is installed
-(figure 13; it may be late).
+Taking: the state is copied in a turn (two dictionary copies), encoded and written by a thread of its own, and only when
+the log, too, is durable that far is the log compacted behind it. Sending: one chunk is under way per follower; its
+reply asks for the next one; the core asks again when a follower falls silent. Receiving: chunks gather in memory; the
+whole is verified and made durable before the core hears of it, and the core has the last word on whether it is
+installed (figure 13; it may be late).
 """
 
 from __future__ import annotations
@@ -165,10 +166,14 @@ class Snapshotting:
         self._turn()
 
     def install(self, snapshot: Snapshot) -> None:
-        """The core decided that a snapshot takes the place of the state: called after the log's reset was queued on the disk."""
+        """The core decided that a snapshot takes the place of the state: called after the log's reset was queued on the
+        disk.
+        """
         received = self._received
         if received is None or received.snapshot.index != snapshot.index:
-            raise RuntimeError(f"told to install {snapshot}, but the last one received is {received and received.snapshot}")
+            raise RuntimeError(
+                f"told to install {snapshot}, but the last one received is {received and received.snapshot}"
+            )
         self._received = None
         self._machine.restore(received.state)
         self._trace.snapshot("installed", snapshot, digest(received.state))

@@ -1,14 +1,16 @@
 """Everything durable of one node: what a Ready asks to be persisted, in; what a restart remembers, out.
 
-On disk, below the data directory: ``lock`` (one process at a time), ``wal/`` (:mod:`node.wal`; each frame is a ``log.proto`` Batch) and ``snapshots/``
-(:mod:`node.snapshots`). The two newest snapshots are kept, and the log back to the *older* of them: a newest snapshot that turns out bad costs nothing
-but a longer replay, and a follower that is a little behind needs no snapshot.
+On disk, below the data directory: ``lock`` (one process at a time), ``wal/`` (:mod:`node.wal`; each frame is a
+``log.proto`` Batch) and ``snapshots/`` (:mod:`node.snapshots`). The two newest snapshots are kept, and the log back to
+the *older* of them: a newest snapshot that turns out bad costs nothing but a longer replay, and a follower that is a
+little behind needs no snapshot.
 
-The rule of replay (:class:`LogReplay`): batches in order; in a batch, ``begins_after`` forgets older entries, then each change resets the log to a received
-snapshot, cuts, appends. Every segment begins with hard state and ``begins_after``, so that segments whose entries are all compacted can go.
+The rule of replay (:class:`LogReplay`): batches in order; in a batch, ``begins_after`` forgets older entries, then each
+change resets the log to a received snapshot, cuts, appends. Every segment begins with hard state and ``begins_after``,
+so that segments whose entries are all compacted can go.
 
-All methods block. Any OSError means: never write again (after a failed fsync the kernel may have dropped the dirty pages and call the next sync a
-success; "fsyncgate", 2018). The caller exits.
+All methods block. Any OSError means: never write again (after a failed fsync the kernel may have dropped the dirty
+pages and call the next sync a success; "fsyncgate", 2018). The caller exits.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ SNAPSHOTS_KEPT = 2
 
 
 class UnrecoverableError(Exception):
-    """What is on disk can't be trusted or does not fit together: names the file and the next step. The node must not start."""
+    """What is on disk can't be trusted or does not fit together: names the file and the next step. The node must not
+    start.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +107,7 @@ class Storage:
         self.state: bytes | None = loaded.state if loaded else None
         """The state machine's state in the snapshot; None if there is no snapshot."""
         self._snapshot = loaded.snapshot if loaded else Snapshot()
-        self.recovered = Recovered(
-            hard_state=replay.hard_state, snapshot=self._snapshot, entries=tuple(replay.entries)
-        )
+        self.recovered = Recovered(hard_state=replay.hard_state, snapshot=self._snapshot, entries=tuple(replay.entries))
 
     def persist(self, changes: Sequence[Change]) -> None:
         """Makes the changes of several Readies durable at once, in their order. Raises OSError."""
@@ -122,7 +124,8 @@ class Storage:
     def compact(self, snapshot: Snapshot) -> None:
         """A snapshot of applied state was saved: drops what neither it nor the one before needs. Raises OSError.
 
-        To be called only after all entries up to the snapshot were persisted, so that the log never depends on one file alone.
+        To be called only after all entries up to the snapshot were persisted, so that the log never depends on one file
+        alone.
         """
         previous, self._snapshot = self._snapshot, snapshot
         if previous.index > self._base.index:
@@ -132,7 +135,9 @@ class Storage:
         self._store.prune(SNAPSHOTS_KEPT)
 
     def installed(self, snapshot: Snapshot) -> None:
-        """A received snapshot was installed and the log reset behind it (:class:`Change`): older files may go. Raises OSError."""
+        """A received snapshot was installed and the log reset behind it (:class:`Change`): older files may go. Raises
+        OSError.
+        """
         self._snapshot = snapshot
         self._remove_segments()
         self._store.prune(SNAPSHOTS_KEPT)
@@ -142,15 +147,21 @@ class Storage:
         self._wal.seal()
 
     def save_snapshot(self, snapshot: Snapshot, state: bytes) -> None:
-        """Durable when it returns; :meth:`compact` makes use of it. May run beside the other methods. Raises OSError."""
+        """Durable when it returns; :meth:`compact` makes use of it. May run beside the other methods. Raises
+        OSError.
+        """
         self._store.save(snapshot, state)
 
     def receive_snapshot(self, snapshot: Snapshot, data: bytes) -> Loaded:
-        """Verifies and stores what a leader sent. May run beside the other methods. Raises BadSnapshotError, OSError."""
+        """Verifies and stores what a leader sent. May run beside the other methods. Raises BadSnapshotError,
+        OSError.
+        """
         return self._store.receive(snapshot, data)
 
     def snapshot_chunk(self, snapshot: Snapshot, offset: int) -> tuple[bytes, bool]:
-        """A chunk to send, and whether it is the last. Raises FileNotFoundError if that snapshot was pruned, OSError."""
+        """A chunk to send, and whether it is the last. Raises FileNotFoundError if that snapshot was pruned,
+        OSError.
+        """
         return self._store.chunk(snapshot, offset)
 
     def close(self) -> None:
@@ -197,7 +208,9 @@ class Storage:
             raise UnrecoverableError(f"{error}. {_NEXT_STEP}") from None
         except ValueError as error:
             raise UnrecoverableError(f"the log contradicts itself: {error}. {_NEXT_STEP}") from None
-        self.notes += [f"cut a torn tail: {cut.length} bytes at offset {cut.offset} of {cut.path}" for cut in self._wal.cuts]
+        self.notes += [
+            f"cut a torn tail: {cut.length} bytes at offset {cut.offset} of {cut.path}" for cut in self._wal.cuts
+        ]
         return replay
 
     def _replay_frame(self, replay: LogReplay, frame: Frame) -> None:
@@ -210,7 +223,9 @@ class Storage:
         self._marks[frame.segment] = max(self._marks.get(frame.segment, 0), highest)
 
     def _newest_covered(self, base_index: int) -> Loaded | None:
-        """The newest good snapshot that the log reaches back to; None if the log needs none. Raises :class:`UnrecoverableError`."""
+        """The newest good snapshot that the log reaches back to; None if the log needs none. Raises
+        :class:`UnrecoverableError`.
+        """
         for path in self._store.paths():
             try:
                 loaded = self._store.load(path)
@@ -222,13 +237,15 @@ class Storage:
                 return loaded
         if base_index > 0:
             bad = "; ".join(self.notes) or "none was found"
-            raise UnrecoverableError(f"the log begins after index {base_index}, and no good snapshot reaches there ({bad}). {_NEXT_STEP}")
+            raise UnrecoverableError(
+                f"the log begins after index {base_index}, and no good snapshot reaches there ({bad}). {_NEXT_STEP}"
+            )
         return None
 
 
 _NEXT_STEP = (
-    "Refusing to start. Put the damaged file back from a copy, or give this node up and let a new one take its place under a new name; "
-    "starting it with an empty directory would break promises that it gave its peers"
+    "Refusing to start. Put the damaged file back from a copy, or give this node up and let a new one take its place "
+    "under a new name; starting it with an empty directory would break promises that it gave its peers"
 )
 
 

@@ -1,7 +1,9 @@
-"""``trace.jsonl``: what the node says of itself, for checkers (docs/formats.md). The same code runs in the correct node and in a planted one.
+"""``trace.jsonl``: what the node says of itself, for checkers (docs/formats.md). The same code runs in the correct node
+and in a planted one.
 
-Events of one turn of the loop gather in memory and go out in one ``os.write`` *before* any message or reply that would reveal them: whoever sends
-calls :meth:`Trace.flush` first. So a SIGKILL can cost lines that nobody heard of, and tear the last one, but never a line that somebody acted on.
+Events of one turn of the loop gather in memory and go out in one ``os.write`` *before* any message or reply that would
+reveal them: whoever sends calls :meth:`Trace.flush` first. So a SIGKILL can cost lines that nobody heard of, and tear
+the last one, but never a line that somebody acted on.
 """
 
 from __future__ import annotations

@@ -1,18 +1,25 @@
-"""Messages between nodes: framed protobuf over plain TCP on uvloop, one long-lived connection for each direction of each pair.
+"""Messages between nodes: framed protobuf over plain TCP on uvloop, one long-lived connection for each direction of
+each pair.
 
-Why not gRPC streams between nodes: ``benchmarks/node_transport.py`` compares both on the same messages; the figures are in docs/node.md. Nothing of gRPC would be
-used here but its framing, and its reconnect back-off and keepalive are what has to be fought after a partition.
+Why not gRPC streams between nodes: ``benchmarks/node_transport.py`` compares both on the same messages; the figures are
+in docs/node.md. Nothing of gRPC would be used here but its framing, and its reconnect back-off and keepalive are what
+has to be fought after a partition.
 
-Raft tolerates loss, repetition and reordering, so this layer promises little and never blocks the loop: what can't be sent is dropped, oldest first.
-What it has to be good at is *coming back*. A cut link loses packets silently, and TCP would wait up to minutes before it tries again; so
+Raft tolerates loss, repetition and reordering, so this layer promises little and never blocks the loop: what can't be
+sent is dropped, oldest first. What it has to be good at is *coming back*. A cut link loses packets silently, and TCP
+would wait up to minutes before it tries again; so
 
-- a connection whose data is not acknowledged for :data:`UNACKNOWLEDGED_MS_MAX` is ended by the kernel (TCP_USER_TIMEOUT), an idle one by keepalive;
-- a connection attempt is given up after :data:`CONNECT_TIMEOUT_S` (before the kernel would repeat its SYN) and tried again after a short pause.
+- a connection whose data is not acknowledged for :data:`UNACKNOWLEDGED_MS_MAX` is ended by the kernel
+  (TCP_USER_TIMEOUT), an idle one by keepalive;
+- a connection attempt is given up after :data:`CONNECT_TIMEOUT_S` (before the kernel would repeat its SYN) and tried
+  again after a short pause.
 
-So a healed link carries traffic within about a second, however long it was cut. Cut in one direction only, TCP gets nothing across in either direction once
-buffers are full of unacknowledged data; the pair is then as good as cut, and comes back in the same way.
+So a healed link carries traffic within about a second, however long it was cut. Cut in one direction only, TCP gets
+nothing across in either direction once buffers are full of unacknowledged data; the pair is then as good as cut, and
+comes back in the same way.
 
-A frame: length (u32), CRC-32 (u32), payload, little endian (TCP's own checksum misses one damaged segment in 65 536). The first one of a connection is a Hello.
+A frame: length (u32), CRC-32 (u32), payload, little endian (TCP's own checksum misses one damaged segment in 65 536).
+The first one of a connection is a Hello.
 """
 
 from __future__ import annotations
@@ -230,7 +237,9 @@ class _Listener(asyncio.Protocol):
             return
         message = decode_message(payload)
         if message.source != self.peer or message.target != self._owner.name:
-            raise WireError(f"a message from {message.source!r} to {message.target!r} on a connection from {self.peer!r}")
+            raise WireError(
+                f"a message from {message.source!r} to {message.target!r} on a connection from {self.peer!r}"
+            )
         self._owner.received(message)
 
 
@@ -298,7 +307,9 @@ def _check_hello(payload: bytes, name: str, peers: frozenset[str]) -> str:
     if message.WhichOneof("body") != "hello" or message.hello.version != PROTOCOL_VERSION:
         raise WireError(f"it does not begin with a Hello of version {PROTOCOL_VERSION}")
     if message.target != name or message.source not in peers:
-        raise WireError(f"{message.source!r} wants to speak to {message.target!r}; this is {name!r} with peers {sorted(peers)}")
+        raise WireError(
+            f"{message.source!r} wants to speak to {message.target!r}; this is {name!r} with peers {sorted(peers)}"
+        )
     return message.source
 
 

@@ -1,20 +1,25 @@
-"""The write-ahead log on disk: segments of frames. It knows nothing of Raft; :mod:`node.storage` says what the frames hold.
+"""The write-ahead log on disk: segments of frames. It knows nothing of Raft; :mod:`node.storage` says what the frames
+hold.
 
-**One frame is one group commit**: written at once, synced at once, checked as a whole. Frame *n + 1* is written only after the sync of frame *n*
-returned, which is what makes the two kinds of damage distinguishable:
+**One frame is one group commit**: written at once, synced at once, checked as a whole. Frame *n + 1* is written only
+after the sync of frame *n* returned, which is what makes the two kinds of damage distinguishable:
 
-- a bad frame *with no valid frame behind it* at the end of the last segment was being written when the process or the machine died. Nobody was
-  told that it is durable, so it is cut off ("torn tail").
-- a bad frame *with a valid frame behind it* had been synced: the disk lost what it had promised. That is :class:`WalCorruptError`, never repaired here.
+- a bad frame *with no valid frame behind it* at the end of the last segment was being written when the process or the
+  machine died. Nobody was told that it is durable, so it is cut off ("torn tail").
+- a bad frame *with a valid frame behind it* had been synced: the disk lost what it had promised. That is
+  :class:`WalCorruptError`, never repaired here.
 
-So the last frame is the only one whose rot looks like a torn write. To narrow that, an idle node puts a *seal* (an empty frame, not synced, overwritten by
-the next real frame) behind the last frame after its sync: with the seal in place, rot of the last frame is recognised as well.
+So the last frame is the only one whose rot looks like a torn write. To narrow that, an idle node puts a *seal* (an
+empty frame, not synced, overwritten by the next real frame) behind the last frame after its sync: with the seal in
+place, rot of the last frame is recognised as well.
 
-A frame's checksum covers its segment's number and its offset, so a frame is never taken for valid anywhere but where it was written (a recycled
-block, a copied file, an old tail that shines through). Layout, little endian: magic (4 bytes), payload length (u32), CRC-32 (u32) of segment number,
-offset, length and payload; then the payload. Files are named ``<number>.wal`` in sixteen hex digits and start directly with a frame.
+A frame's checksum covers its segment's number and its offset, so a frame is never taken for valid anywhere but where it
+was written (a recycled block, a copied file, an old tail that shines through). Layout, little endian: magic (4 bytes),
+payload length (u32), CRC-32 (u32) of segment number, offset, length and payload; then the payload. Files are named
+``<number>.wal`` in sixteen hex digits and start directly with a frame.
 
-Reading syncs what it found before it is trusted: after SIGKILL a frame may be readable from the page cache that no sync has ever covered.
+Reading syncs what it found before it is trusted: after SIGKILL a frame may be readable from the page cache that no sync
+has ever covered.
 """
 
 from __future__ import annotations
@@ -121,7 +126,9 @@ def _end(frames: list[Frame]) -> int:
 
 
 class Wal:
-    """An open log, positioned at its end. All methods block; any OSError leaves it unusable (never write on after a failed sync)."""
+    """An open log, positioned at its end. All methods block; any OSError leaves it unusable (never write on after a
+    failed sync).
+    """
 
     def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         """Creates the directory if need be. :meth:`recover` must be called before anything is appended."""
@@ -176,12 +183,16 @@ class Wal:
         self.offset += len(frame)
 
     def seal(self) -> None:
-        """Marks the last frame as synced, for recovery's sake: an empty frame, not synced, that the next frame overwrites. Raises OSError."""
+        """Marks the last frame as synced, for recovery's sake: an empty frame, not synced, that the next frame
+        overwrites. Raises OSError.
+        """
         if self.offset > 0:
             write_fully(self._fd, encode_frame(self.segment, self.offset, b""), self.offset)
 
     def remove_before(self, segment: int) -> None:
-        """Deletes all segments with smaller numbers, oldest first, so that what is left never has a hole. Raises OSError."""
+        """Deletes all segments with smaller numbers, oldest first, so that what is left never has a hole. Raises
+        OSError.
+        """
         doomed = [number for number in self.segments() if number < segment]
         for number in doomed:
             self._path(number).unlink()
@@ -229,7 +240,9 @@ class Wal:
                 f"{path}: bad record at offset {end}, but a valid one at offset {beyond}: synced data is damaged"
             )
         if not last:
-            raise WalCorruptError(f"{path}: bad record at offset {end}, but later segments exist: synced data is damaged")
+            raise WalCorruptError(
+                f"{path}: bad record at offset {end}, but later segments exist: synced data is damaged"
+            )
         self.cuts.append(Cut(path=path, offset=end, length=len(data) - end))
 
     def _sync_recovered(self, path: Path, end: int) -> None:

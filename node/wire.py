@@ -1,4 +1,6 @@
-"""Core messages and log entries as protobuf, and back. One pair of functions a message; the tables below are the whole protocol."""
+"""Core messages and log entries as protobuf, and back. One pair of functions a message; the tables below are the whole
+protocol.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Generates ``node/*_pb2.py`` and their type stubs from ``node/proto/*.proto``: ``python -m node.proto.generate`` in the repository's root.
+"""Generates ``node/*_pb2.py`` and their type stubs from ``node/proto/*.proto``: ``python -m node.proto.generate`` in
+the repository's root.
 
-The generated files are committed, so that running a node needs no compiler; a test asserts that they are current. No gRPC stubs are
-generated: four method names are all that they would hold, and they would tie the program to the generator's grpcio version.
+The generated files are committed, so that running a node needs no compiler; a test asserts that they are current. No
+gRPC stubs are generated: four method names are all that they would hold, and they would tie the program to the
+generator's grpcio version.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ PROTO = Path(__file__).resolve().parent
 
 
 def generate(root: Path) -> list[Path]:
-    """Writes the generated modules into ``root/node`` and returns their paths. Raises CalledProcessError on a faulty .proto."""
+    """Writes the generated modules into ``root/node`` and returns their paths. Raises CalledProcessError on a faulty
+    .proto.
+    """
     sources = sorted(f"node/{path.name}" for path in PROTO.glob("*.proto"))
     (root / "node").mkdir(exist_ok=True)
     plugin = shutil.which("protoc-gen-mypy", path=str(Path(sys.executable).parent)) or "protoc-gen-mypy"
