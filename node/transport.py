@@ -104,8 +104,15 @@ class _Speaker(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.writable = True
+        self._paused = False
         self._transport: asyncio.Transport | None = None
+
+    @property
+    def writable(self) -> bool:
+        """Whether it takes data now. A connection that broke a moment ago is closing before it says that it is lost, and
+        uvloop raises at a write to it.
+        """
+        return not self._paused and self._transport is not None and not self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -117,10 +124,10 @@ class _Speaker(asyncio.Protocol):
             self.lost.set_result(None)
 
     def pause_writing(self) -> None:
-        self.writable = False
+        self._paused = True
 
     def resume_writing(self) -> None:
-        self.writable = True
+        self._paused = False
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
