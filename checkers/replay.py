@@ -23,6 +23,7 @@ from checkers.traces import (
     Append,
     Apply,
     Commit,
+    Config,
     Durable,
     Entry,
     RoleChange,
@@ -38,6 +39,10 @@ _UNKNOWN_MAX = 100_000
 """How many unknown entries are worth a place in memory; beyond that the known ones below them are given up."""
 
 
+_ONE_READY = 3
+"""Lines that may stand from a truncation to the snapshot that it makes way for: an append, a commit, and itself."""
+
+
 class NodeLog:
     """One node's log as its trace tells it. Indexes are Raft's (the first entry is 1); an unknown term is ``None``."""
 
@@ -51,7 +56,9 @@ class NodeLog:
         self.promised = 0
         """The last index that the disk must still have after a kill: durable, and not cut since."""
         self._untouched: int | None = None
-        """Entries up to here were not cut since the last durable point (``None``: none was cut)."""
+        """Entries up to here were not cut by truncations that may not be durable yet (``None``: there are none)."""
+        self._reached = 0
+        """How far the log reached before those truncations: a sync told later may speak of that log still."""
         self._durable_indexes: list[int] = []
         self._durable_times: list[int] = []
         """Both rising: when (ns) the log became durable up to which index; cuts make it forget."""
@@ -89,17 +96,23 @@ class NodeLog:
 
     def cut(self, index: int) -> None:
         """Forgets the entries from ``index`` on, as a truncation does."""
+        if index <= self.last:
+            self._reached = self.last if self._untouched is None else max(self._reached, self.last)
+            self._untouched = index - 1 if self._untouched is None else min(self._untouched, index - 1)
         self._keep(index - 1)
         self._promise_at_most(index - 1)
-        self._untouched = index - 1 if self._untouched is None else min(self._untouched, index - 1)
 
     def synced(self, index: int, time: int) -> None:
-        """The log up to ``index`` is durable, and so is every truncation traced before."""
-        self.promised = min(index, self.last) if self.certain else index
-        self._untouched = None
+        """The log up to ``index`` is durable. Disks work behind the log: the line may tell of a log that has been cut
+        since, unless it reaches further than that log did. So no promise is taken for what came after the cut; but
+        the entries count as durable from now on for those who ask whether they may have been."""
+        index = min(index, self.last) if self.certain else index
         if not self._durable_indexes or self._durable_indexes[-1] < index:
             self._durable_indexes.append(index)
             self._durable_times.append(time)
+        if self._untouched is not None and index > self._reached:
+            self._untouched = None
+        self.promised = index if self._untouched is None else min(index, self._untouched)
 
     def install(self, index: int, term: int) -> None:
         """Figure 13, steps 6 and 7: keeps what follows an entry equal to the snapshot's last, else drops it all."""
@@ -107,6 +120,7 @@ class NodeLog:
         if index <= self.last and (known is None or known == term):
             self.certain = self.certain and known is not None
             return
+        self._reached = max(self.last, index)
         self._reset(index, term)
         self._promise_at_most(index)
         self._untouched = index
@@ -260,6 +274,8 @@ class _Teller:
     """Entries up to here were known as committed by this node in this or an earlier incarnation, and are in its log."""
     durable: int | None = None
     term: int = 0
+    doubtful: bool = False
+    """The end of an incarnation of which a line may be missing in the middle of what happened at once."""
 
     @property
     def log(self) -> NodeLog:
@@ -290,6 +306,25 @@ class _Teller:
                 return entries[place:]
         return ()
 
+    def truncate(self, position: int, event: Truncate) -> None:
+        """A cut. One that makes way for a snapshot may be told before its ``installed`` line, together with what comes
+        behind the snapshot; if a kill took that line, nobody can tell, and the rest of the incarnation is passed over.
+        """
+        self.cut(position, event.from_index)
+        following = self.story.trace.events[position + 1 : position + 1 + _ONE_READY]
+        for one in following:
+            if isinstance(one, SnapshotEvent) and one.action == "installed" and one.index >= event.from_index - 1:
+                self.snapshot(one)
+                return
+            if isinstance(one, Start):
+                break
+            if not isinstance(one, (Append, Commit, Config)):
+                return
+        else:
+            if len(following) == _ONE_READY:
+                return
+        self.doubtful = True
+
     def cut(self, position: int, index: int) -> None:
         self.story.cuts.append(Cut(position, index, self.leading, self.committed))
         self.committed = min(self.committed, max(index - 1, 0))
@@ -311,6 +346,7 @@ class _Teller:
         self.committed = min(self.committed, self.log.recover(event, self.committed))
         self.term = event.term
         self.leading = None
+        self.doubtful = False
 
     def _lost(self, start: Start) -> Entry | None:
         last, term = recovered_end(start)
@@ -339,6 +375,8 @@ def retell(trace: Trace) -> Story:
     for position, event in enumerate(trace.events):
         if event.__class__ is Apply or event.__class__ is Ack:
             continue  # the frequent ones that say nothing about the log
+        if teller.doubtful and not isinstance(event, Start):
+            continue
         if isinstance(event, Append):
             if event.entries:
                 teller.append(position, event.entries)
@@ -349,7 +387,7 @@ def retell(trace: Trace) -> Story:
         elif isinstance(event, Commit):
             teller.commit(position, event)
         elif isinstance(event, Truncate):
-            teller.cut(position, event.from_index)
+            teller.truncate(position, event)
         elif isinstance(event, RoleChange):
             teller.role(position, event)
         elif isinstance(event, SnapshotEvent):

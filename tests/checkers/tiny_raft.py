@@ -31,7 +31,7 @@ class Disk:
     log: list[tuple[int, int, str]] = field(default_factory=list)  # entries behind the snapshot
     unsynced: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def perform(self, count: int) -> None:
+    def perform(self, count: int, *, rest_survives: bool = False) -> None:
         for kind, *values in self.unsynced[:count]:
             if kind == "hard":
                 self.term, self.vote = values
@@ -42,7 +42,7 @@ class Disk:
             else:
                 self.snapshot, keep = values
                 self.log = [entry for entry in self.log if entry[0] > self.snapshot[0]] if keep else []
-        self.unsynced.clear()
+        del self.unsynced[: count if rest_survives else None]
 
 
 class Node:
@@ -149,6 +149,9 @@ class Node:
         keep = snapshot[0] <= self.last and snapshot[0] > self.snapshot[0] and self.term_at(snapshot[0]) == snapshot[1]
         self.log = [entry for entry in self.log if entry[0] > snapshot[0]] if keep else []
         self.disk.unsynced.append(("snapshot", snapshot, keep))
+        if not keep and self.cluster.random.random() < 0.5:  # some systems tell the cut and the commit first
+            self.trace("truncate", **{"from": snapshot[0] + 1})
+            self.trace("commit", index=snapshot[0], term=self.term)
         self.snapshot, self.state = snapshot, snapshot[2]
         self.commit = self.applied = snapshot[0]
         self.trace("snapshot", action="installed", index=snapshot[0], term=snapshot[1], hash=snapshot[2])
@@ -275,12 +278,21 @@ class Cluster:
         return follower.last < leader.snapshot[0] or not self.same(leader, follower, leader.snapshot[0])
 
     def overwrite(self, leader: Node, follower: Node, start: int) -> int:
+        told = (len(follower.disk.unsynced), follower.vote, follower.last, follower.term)
         entries = leader.entries(start + 1, self.random.randint(1, 4))
         if entries and start < follower.last:
             follower.truncate(start + 1)
         if entries:
             follower.append(entries)
+        self.tell_late(follower, told)
         return start + len(entries)
+
+    def tell_late(self, node: Node, told: tuple[int, int | str | None, int, int]) -> None:
+        """Sometimes the sync of what was there before reports only now: its line speaks of a log that has been cut."""
+        unsynced, vote, index, term = told
+        if self.random.random() < 0.3:
+            node.disk.perform(unsynced, rest_survives=True)
+            node.trace("durable", term=term, vote=vote, index=index)
 
     def advance(self) -> None:
         for leader in self.leaders():
