@@ -156,6 +156,16 @@ _COLUMNS = (
     *("process", "f", "key", "value", "expected", "result", "outcome"),
     *("call", "return_", "call_ns", "return_ns", "node", "error", "final"),
 )
+_WIDTH = len(_COLUMNS)
+_F, _KEY, _RESULT, _OUTCOME = (_COLUMNS.index(name) for name in ("f", "key", "result", "outcome"))
+_CALL, _RETURN, _RETURN_NS = (_COLUMNS.index(name) for name in ("call", "return_", "return_ns"))
+_NODE, _ERROR, _FINAL = (_COLUMNS.index(name) for name in ("node", "error", "final"))
+_DTYPES: Mapping[str, npt.DTypeLike] = {
+    **dict.fromkeys(_COLUMNS, np.int64),
+    **dict.fromkeys(("f", "key", "value", "expected", "result", "error", "node"), np.int32),
+    "outcome": np.int8,
+    "final": np.bool_,
+}
 _TABLES = ("functions", "keys", "values", "nodes", "errors", "nemesis", "notes", "source", "format", "events")
 
 
@@ -220,19 +230,11 @@ class HistoryBuilder:
         self._last_ns = -(2**63)
         self._completed_at_last_ns = False
         self._ties = False
-        codes = {name: array("i") for name in ("key", "value", "expected", "result", "error")}
-        small = {"f": array("h"), "node": array("h"), "outcome": array("b"), "final": array("b")}
-        wide = {name: array("q") for name in ("process", "call", "return_", "call_ns", "return_ns")}
-        self._columns = {**codes, **small, **wide}
-        self._pending_columns()
-
-    def _pending_columns(self) -> None:
-        # Bound once: attribute and dictionary look-ups are a quarter of the cost of an event otherwise.
-        columns = self._columns
-        self._appends = tuple(columns[name].append for name in _COLUMNS)
+        # One array for all cells, row after row: extending it once is a third of the cost of appending to each column.
+        self._cells = array("q")
 
     def __len__(self) -> int:
-        return len(self._columns["process"])
+        return len(self._cells) // _WIDTH
 
     def add_event(self, event: Mapping[str, Any]) -> None:
         """Adds the next event.
@@ -288,11 +290,11 @@ class HistoryBuilder:
             raise self._error(
                 line, f"a value that JSON cannot say: {shorten(event.value)}", "Record JSON values."
             ) from None
-        self._open[process] = len(self)
-        row = (process, self._functions.code(event.f), key, value, expected, ABSENT, INFO)
-        times = (self._events, NEVER, event.time, -1, self._nodes.code(event.node), ABSENT, event.final)
-        for append, item in zip(self._appends, row + times, strict=True):
-            append(item)
+        cells = self._cells
+        self._open[process] = len(cells)
+        f, node = self._functions.code(event.f), self._nodes.code(event.node)
+        what = (process, f, key, value, expected, ABSENT, INFO)
+        cells.extend((*what, self._events, NEVER, event.time, -1, node, ABSENT, event.final))
 
     def _pair(self, value: Any, line: int) -> tuple[int, int]:
         if not isinstance(value, list | tuple) or len(value) != 2:
@@ -310,29 +312,28 @@ class HistoryBuilder:
             problem = f"process {process} has {event.type} without an invocation"
             raise self._error(line, problem, "Record the invoke event before its completion.")
         self._completed_at_last_ns = True
-        columns = self._columns
+        cells = self._cells
         self._match(event, row, line)
-        columns["outcome"][row] = outcome
-        columns["return_ns"][row] = event.time
+        cells[row + _OUTCOME] = outcome
+        cells[row + _RETURN_NS] = event.time
         if outcome != INFO:
-            columns["return_"][row] = self._events
+            cells[row + _RETURN] = self._events
         if outcome == OK and event.f != _CAS:
-            columns["result"][row] = self._values.code(event.value)
+            cells[row + _RESULT] = self._values.code(event.value)
         if event.error is not None:
-            columns["error"][row] = self._errors.code(_text(event.error))
+            cells[row + _ERROR] = self._errors.code(_text(event.error))
         if event.node is not None:
-            columns["node"][row] = self._nodes.code(event.node)
+            cells[row + _NODE] = self._nodes.code(event.node)
         if event.final:
-            columns["final"][row] = True
+            cells[row + _FINAL] = True
 
     def _match(self, event: Event, row: int, line: int) -> None:
-        f = self._functions.codes.get(event.f)
-        if f != self._columns["f"][row]:
-            invoked = self._functions.snapshot()[self._columns["f"][row]]
+        if self._functions.codes.get(event.f) != self._cells[row + _F]:
+            invoked = self._functions.snapshot()[self._cells[row + _F]]
             problem = f"process {event.process} invoked {invoked} but {shorten(event.f)} completed"
             raise self._error(line, problem, "A completion repeats the f of its invocation.")
-        if event.key is not None and self._keys.code(event.key) != self._columns["key"][row]:
-            invoked_key = self._keys.values[self._columns["key"][row]]
+        if event.key is not None and self._keys.code(event.key) != self._cells[row + _KEY]:
+            invoked_key = self._keys.values[self._cells[row + _KEY]]
             problem = (
                 f"process {event.process} invoked on key {shorten(invoked_key)} but {shorten(event.key)} completed"
             )
@@ -346,7 +347,7 @@ class HistoryBuilder:
         self._nemesis.append({name: value for name, value in fields.items() if value is not None and name != "final"})
 
     def _refuse_second_invocation(self, process: int, line: int) -> None:
-        first = self._columns["call"][self._open[process]] + 1
+        first = self._cells[self._open[process] + _CALL] + 1
         problem = f"process {process} invokes while its operation of event {first} is still open"
         raise self._error(
             line, problem, "Complete it first (info if nobody knows), or invoke under a new process number."
@@ -360,8 +361,9 @@ class HistoryBuilder:
 
         Costs a copy of the columns (about 70 bytes an operation).
         """
-        columns = {name: np.array(column) for name, column in self._columns.items()}
-        columns["final"] = columns["final"].astype(np.bool_)
+        # A copy: numpy's view of the cells would forbid the array to grow.
+        table = np.array(self._cells).reshape(-1, _WIDTH).T
+        columns = {name: column.astype(_DTYPES[name]) for name, column in zip(_COLUMNS, table, strict=True)}
         if self._ties:
             _order_ties(columns, self._events)
         for column in columns.values():
