@@ -77,4 +77,6 @@ def test_the_generated_code_is_current(tmp_path: Path) -> None:
     written = generate(tmp_path)
     assert {path.name for path in written} == {path.name for path in committed.glob("*_pb2.py*")}
     for path in written:
-        assert path.read_text() == (committed / path.name).read_text(), f"{path.name}: run python -m node.proto.generate"
+        assert path.read_text() == (committed / path.name).read_text(), (
+            f"{path.name}: run python -m node.proto.generate"
+        )

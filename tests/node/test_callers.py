@@ -1,0 +1,135 @@
+"""What clients are told when leadership changes under their operations."""
+
+from __future__ import annotations
+
+import random
+
+from node import kv_pb2
+from node.callers import PENDING_MAX, Callers
+from node.core import Raft
+from node.machine import Machine, Result, ResultKind
+from node.messages import Entry, EntryKind, HardState, ReadState, Recovered, Role
+from node.timing import Timing
+
+OK = Result(ResultKind.OK)
+
+
+class Alone:
+    """A one-node core, led through its Readies by hand, with the replies that callers got."""
+
+    def __init__(self, *, leads: bool = True) -> None:
+        self.core = Raft(
+            name="n1",
+            voters=("n1",) if leads else ("n1", "n2"),
+            recovered=Recovered(hard_state=HardState(term=4)),
+            timing=Timing(),
+            random=random.Random(1),
+            now_ns=0,
+        )
+        self.callers = Callers()
+        self.replies: dict[str, kv_pb2.Reply] = {}
+        if leads:
+            self.core.tick(10**10)
+            while self.core.has_ready():
+                ready = self.core.ready()
+                if ready.entries:
+                    self.core.persisted(ready.entries[-1].index, ready.entries[-1].term)
+            assert self.core.role is Role.LEADER
+
+    def write(self, name: str) -> None:
+        self.callers.write(name.encode(), lambda reply: self.replies.__setitem__(name, reply))
+
+    def read(self, name: str) -> None:
+        self.callers.read(name, lambda reply: self.replies.__setitem__(name, reply))
+
+    def outcome(self, name: str) -> int:
+        self.callers.let_replies_go()
+        return self.replies[name].outcome if name in self.replies else 0
+
+
+def entry(index: int, term: int) -> Entry:
+    return Entry(index, term, EntryKind.COMMAND)
+
+
+def test_a_write_is_acknowledged_by_index_and_term() -> None:
+    """Only the entry that was proposed acknowledges it; another one committed in its place proves that it never happens."""
+    node = Alone()
+    node.write("mine")
+    node.write("lost")
+    node.callers.feed(node.core, 0)
+    term = node.core.term
+    node.callers.applied(entry(1, term), OK)
+    assert (node.outcome("mine"), node.outcome("lost")) == (0, 0)
+    node.callers.applied(entry(2, term), OK)
+    node.callers.applied(entry(3, term + 1), OK)
+    assert (node.outcome("mine"), node.outcome("lost")) == (kv_pb2.OK, kv_pb2.NOT_LEADER)
+    assert node.callers.acknowledged == 2
+
+
+def test_losing_leadership_leaves_writes_in_doubt() -> None:
+    """Even if they are cut from this log, others may still commit them; and a later leadership does not adopt them."""
+    node = Alone()
+    node.write("a")
+    node.callers.feed(node.core, 0)
+    node.callers.leadership(node.core.term)
+    assert node.outcome("a") == 0
+    node.callers.leadership(None)
+    assert node.outcome("a") == kv_pb2.UNKNOWN
+    node.write("b")
+    node.callers.feed(node.core, 0)
+    node.callers.leadership(node.core.term + 1)
+    assert node.outcome("b") == kv_pb2.UNKNOWN
+
+
+def test_a_write_that_nobody_could_propose_did_not_happen() -> None:
+    """Leadership was gone before the turn."""
+    node = Alone(leads=False)
+    node.write("a")
+    node.callers.feed(node.core, 0)
+    assert node.outcome("a") == kv_pb2.NOT_LEADER
+
+
+def test_reads_wait_until_their_index_is_applied() -> None:
+    """All reads of a turn share one confirmation; a refused one is definite."""
+    node = Alone()
+    machine = Machine()
+    node.read("a")
+    node.callers.feed(node.core, 0)
+    node.read("b")
+    node.callers.feed(node.core, 0)
+    node.callers.confirmed(ReadState(token=1, index=5), node.core)
+    node.callers.serve_reads(4, machine)
+    assert node.outcome("a") == 0
+    node.callers.serve_reads(5, machine)
+    node.callers.confirmed(ReadState(token=2, index=None), node.core)
+    assert (node.outcome("a"), node.outcome("b")) == (kv_pb2.OK, kv_pb2.NOT_LEADER)
+
+
+def test_stopping_tells_what_is_certain() -> None:
+    """What is not in the log did not happen; what is in it may."""
+    node = Alone()
+    node.write("logged")
+    node.read("read")
+    node.callers.feed(node.core, 0)
+    node.write("new")
+    node.callers.stop()
+    assert node.outcome("logged") == kv_pb2.UNKNOWN
+    assert (node.outcome("new"), node.outcome("read")) == (kv_pb2.STOPPING, kv_pb2.STOPPING)
+
+
+def test_the_number_under_way_is_bounded_and_comes_down_again() -> None:
+    """Whatever becomes of operations, their places are free afterwards."""
+    node = Alone()
+    for number in range(PENDING_MAX // 2):
+        node.write(f"w{number}")
+        node.read(f"r{number}")
+    assert node.callers.full
+    node.callers.feed(node.core, 0)
+    assert node.callers.full
+    node.callers.confirmed(ReadState(token=1, index=None), node.core)
+    assert not node.callers.full
+    for number in range(PENDING_MAX // 2):
+        node.read(f"r{number}")
+    assert node.callers.full
+    node.callers.leadership(None)
+    assert not node.callers.full
