@@ -284,6 +284,31 @@ ACCEPTED: dict[str, dict[str, list[Row]]] = {
     "the others left no trace": {
         "n1": [start(), append(A1), durable(1, 1), commit(1, 1), ("ack", {"index": 1, "term": 1})],
     },
+    "a durable line may speak of a log that was cut since": {
+        "n1": [start(), append(A1, A2), ("truncate", {"from": 2}), append(B2), durable(2, 2), start(2, last=(2, 1))],
+        "n2": [start(), append(A1, B2), commit(2, 2)],
+    },
+    "a snapshot may be told after the cut, the append and the commit of its moment": {
+        "n1": [
+            start(),
+            append(A1),
+            ("truncate", {"from": 3}),
+            append((3, 2, "c")),
+            commit(3, 2),
+            snapshot("installed", 2, 2),
+        ],
+        "n2": [start(), append(A1, B2, (3, 2, "c")), commit(3, 2)],
+    },
+    "a kill may take the snapshot's line and leave those": {
+        "n1": [
+            start(),
+            append(A1, A2),
+            ("truncate", {"from": 3}),
+            commit(2, 2),
+            start(2, last=(2, 2), snapshot=(2, 2)),
+        ],
+        "n2": [start(), append(A1, B2), commit(2, 2)],
+    },
     "a vote for nobody": {"n1": [start(), vote(1, "n1"), durable(1, 0), durable(1, 0, "n1"), start(1, "n1")]},
 }
 
