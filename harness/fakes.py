@@ -52,6 +52,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds of virtual time."""
         return self._jumping.now_s
 
+    def advance(self, s: float) -> None:
+        """Time goes on while nothing runs: what a callback does that holds the loop."""
+        self._jumping.now_s += s
+
     def clock(self) -> int:
         """Nanoseconds of virtual time: the clock of a run."""
         return round(self._jumping.now_s * 1e9)

@@ -37,8 +37,8 @@ class Recorder:
     close).
     """
 
-    def __init__(self, path: Path, clock: Callable[[], int]) -> None:
-        """Creates the file.
+    def __init__(self, path: Path, clock: Callable[[], int], *, create: bool = True) -> None:
+        """Creates the file, which must not be there yet (unless ``create`` is false: then it must).
 
         Raises:
             HarnessError: it cannot be created, or is there already.
@@ -53,7 +53,8 @@ class Recorder:
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            how = os.O_CREAT | os.O_EXCL if create else 0  # never over the evidence of another run
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | how, 0o644)
         except OSError as error:
             raise HarnessError(f"the history {path} cannot be created: {error.strerror}") from error
 
