@@ -20,7 +20,7 @@ from typing import Any
 from checkers.operation import Operation, Outcome
 from checkers.verdict import Finding
 from reports.lenient import integer, plain, sequence
-from reports.words import duration, moment, operation_words
+from reports.words import duration, moment, operation_words, value_words
 
 OPERATIONS_MAX = 24
 """More are no longer a picture; the rest are listed as text."""
@@ -32,6 +32,9 @@ GUTTER = 132
 LANE = 74
 TOP = 14
 BAR = 18
+COMFORTABLE = 900
+"""A picture is stretched up to this width, in pixels, but not so much that it falls apart."""
+STRETCH_MAX = 3.2
 _CHARACTER = 7.6
 _NO_VALUE = object()
 
@@ -118,18 +121,25 @@ def draw(finding: Finding, role_at: RoleAt = lambda _node, _ns: "") -> Drawing |
 def _lane(process: int, operations: Sequence[Operation], y: float, role_at: RoleAt) -> Lane:
     own = [operation for operation in operations if operation.process == process]
     nodes = list(dict.fromkeys(operation.node for operation in own if operation.node))
-    words = [f"{node} {role_at(node, own[0].call_ns)}".strip() for node in nodes[:2]]
+    words = [value_words(f"{node} {role_at(node, own[0].call_ns)}".strip(), 22) for node in nodes[:2]]
     return Lane(y=y, title=f"process {process}", subtitle=", ".join(words))
 
 
 def _places(operations: Sequence[Operation]) -> Mapping[tuple[int, bool], float]:
-    """The place of each call ``(index, False)`` and return ``(index, True)``, in the order of events."""
+    """The place of each call ``(index, False)`` and return ``(index, True)``, in the order of events; stretched if there is room."""
+    places = _spread(operations, 1.0)
+    short = COMFORTABLE - max(places.values())
+    gaps = sum(_gap(b[1] - a[1]) for a, b in pairwise(sorted(_events(operations))))
+    return _spread(operations, min(STRETCH_MAX, 1 + short / gaps)) if short > 0 and gaps else places
+
+
+def _spread(operations: Sequence[Operation], stretch: float) -> Mapping[tuple[int, bool], float]:
     events = sorted(_events(operations))
     places: dict[tuple[int, bool], float] = {}
     x, before_ns = float(GUTTER + 14), events[0][1]
     for place, (_, ns, operation_place, returns) in enumerate(events):
         operation = operations[operation_place]
-        x += _gap(ns - before_ns) if place else 0
+        x += stretch * _gap(ns - before_ns) if place else 0
         if returns:
             x = max(x, places[operation.index, False] + _need(operation))
         places[operation.index, returns] = x
@@ -288,11 +298,3 @@ def _conclusion(clash: _Clash | None) -> str:
         return ""
     return f"{_who(clash.read)} began only after that, and still saw the older value."
 
-
-def gaps(drawing: Drawing) -> Sequence[tuple[float, str]]:
-    """Where the picture squeezes time: the place between two neighbouring events and how long the gap really is."""
-    events = sorted(
-        [(bar.x, bar.operation.call_ns) for bar in drawing.bars]
-        + [(bar.x + bar.width, bar.operation.return_ns) for bar in drawing.bars if bar.operation.return_ns is not None]
-    )
-    return [((x0 + x1) / 2, duration(ns1 - ns0)) for (x0, ns0), (x1, ns1) in pairwise(events) if ns1 - ns0 >= 5e7]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,8 @@ def _latencies(axes: Any, history: History, functions: Sequence[int]) -> None:
                 axis.scatter(x, y, s=4 if code == OK else 9, c=colour, alpha=0.45 if code == OK else 0.9, linewidths=0, label=label, rasterized=True)
         _quantiles(axis, history, ms, ended & (history.f == f) & (history.outcome == OK))
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(lambda value, _place: f"{value:g}")  # powers of ten in words: mathtext is off
+        axis.yaxis.set_minor_formatter(lambda _value, _place: "")
         axis.set_ylim(low, high)
         axis.set_ylabel(f"{history.functions[f][:24]}, ms")
 
@@ -117,7 +120,7 @@ def _quantiles(axis: Any, history: History, ms: Any, rows: Any) -> None:
     called, values = history.call_ns[rows] / 1e9, ms[rows]
     edges = np.linspace(0, called.max() + 1e-9, int(np.clip(len(called) // 25, 8, 90)) + 1)
     places = np.searchsorted(called, edges)
-    spans = [(edges[i], edges[i + 1], values[a:b]) for i, (a, b) in enumerate(zip(places[:-1], places[1:], strict=True))]
+    spans = [(edges[i], edges[i + 1], values[a:b]) for i, (a, b) in enumerate(pairwise(places))]
     middles = [(begin + end) / 2 for begin, end, _ in spans]
     for quantile, style, label in ((50, "-", "median"), (99, (0, (2.2, 1.6)), "99 %")):
         curve = [np.percentile(part, quantile) if len(part) >= 10 else np.nan for _, _, part in spans]
@@ -152,12 +155,23 @@ def _decorate(axes: Any, faults: Sequence[Fault], end_ns: int) -> None:
         axis.set_axisbelow(True)
         for begin, end in _bands(faults, end_ns):
             axis.axvspan(begin, end, color=_BAND, linewidth=0, zorder=0)
-    for axis in {axes[0], axes[-1]}:
-        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=8, frameon=False, borderpad=0, handlelength=1.3, columnspacing=1.2, fontsize=8.5)
+    for axis in axes[:-1]:
+        axis.tick_params(axis="x", length=0)
+    for axis, panels in ((axes[0], axes[:-1]), (axes[-1], axes[-1:])):
+        _legend(axis, panels)
     for fault in faults[:60]:
         if fault.begin_ns is not None:
             label = f"{fault.number} {fault.family[:16]}"
             axes[0].annotate(label, (fault.begin_ns / 1e9, 1.0), xycoords=("data", "axes fraction"), xytext=(2, 2), textcoords="offset points", fontsize=8)
+
+
+def _legend(axis: Any, panels: Any) -> None:
+    """One legend above an axis for all of its panels, each label once."""
+    pairs = [pair for panel in panels for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
+    entries = {label: handle for handle, label in reversed(pairs)}
+    labels = sorted(entries, key=[label for _, label in pairs].index)
+    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 9, "frameon": False, "borderpad": 0, "fontsize": 8.5}
+    axis.legend([entries[label] for label in labels], labels, handlelength=1.3, columnspacing=1.2, markerscale=2, **place)
 
 
 def _bands(faults: Sequence[Fault], end_ns: int) -> Iterator[tuple[float, float]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reports.lenient import plain
-from reports.words import count, duration
+from reports.words import THIN, count, duration
 
 ROWS_MAX = 60
-_NS = {"_ns": 1.0, "_us": 1e3, "_ms": 1e6, "_s": 1e9}
+_NS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9, "seconds": 1e9}
+_UNIT = re.compile(r"(?:^|_)(ns|us|ms|s|seconds)(?:_(?:max|min|mean|median|p\d+))?$")
+"""Where a name says its unit: at its end, or before the name of a statistic (``gap_ms_max``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,10 +69,11 @@ def _pairs(title: str, values: Mapping[str, Any]) -> Table:
 
 
 def words(name: str) -> str:
-    """``longest_gap_ns`` as ``longest gap``: the unit is in the figure."""
+    """``longest_gap_ns`` as ``longest gap``, ``gap_ms_max`` as ``gap max``: the unit is in the figure."""
     name = str(name)
-    for ending in _NS:
-        name = name.removesuffix(ending)
+    unit = _UNIT.search(name)
+    if unit and unit.start() > 0:
+        name = name.removesuffix("_per_s") if name.endswith("_per_s") else name[: unit.start()] + name[unit.end(1) :]
     return name.replace("_", " ")
 
 
@@ -79,13 +84,16 @@ def figure(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
-        scale = next((scale for ending, scale in _NS.items() if _measures(str(name), ending)), None)
-        return duration(value * scale) if scale is not None else count(value)
+        return _measured(str(name), value)
     if isinstance(value, list | tuple):
         return ", ".join(figure(name, item) if not isinstance(item, Mapping) else plain(item) for item in value[:20]) or "–"
     return value if isinstance(value, str) else plain(value)
 
 
-def _measures(name: str, ending: str) -> bool:
-    """Whether the name has this unit: at the end, or before a statistic (``gap_ms_max``)."""
-    return name.endswith(ending) or f"{ending}_" in name.removesuffix("_s") + "_" and name.rsplit("_", 1)[-1] in ("max", "min", "mean", "p50", "p90", "p99", "p999", "median")
+def _measured(name: str, value: float) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    unit = _UNIT.search(name)
+    if name.endswith("_per_s"):
+        return f"{count(value)}{THIN}/s"
+    return duration(value * _NS[unit[1]]) if unit else count(value)

@@ -68,7 +68,7 @@ def value_words(value: Any, limit: int = 28) -> str:
 
 def operation_words(operation: Operation) -> str:
     """``write 17``, ``read → 17``, ``cas 17 → 23``; the outcome when it was not ok."""
-    words = f"{operation.f} {_argument(operation)}".rstrip()
+    words = f"{value_words(operation.f, 20)} {_argument(operation)}".rstrip()
     ending = {Outcome.OK: "", Outcome.FAIL: " (failed)", Outcome.INFO: " (outcome unknown)"}[operation.outcome]
     return words + ending
 

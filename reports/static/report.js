@@ -126,7 +126,7 @@
     // -- layout
 
     resize() {
-      const width = this.canvas.parentElement.clientWidth;
+      const width = Math.max(240, this.canvas.parentElement.clientWidth);
       this.gutter = width < 560 ? 62 : 124;
       this.laneHeight = Math.max(6, Math.min(16, Math.floor(560 / Math.max(1, this.lanes.length))));
       let y = AXIS;
@@ -192,7 +192,7 @@
       c.textBaseline = "middle";
       c.save();
       c.beginPath(); c.rect(this.gutter, 0, this.plotWidth, this.overviewTop); c.clip();
-      this.drawBands(); this.drawFaults(); this.drawNodes(); this.drawOperations(); this.drawFindings();
+      this.drawBands(); this.drawGrid(); this.drawFaults(); this.drawNodes(); this.drawOperations(); this.drawFindings();
       c.restore();
       this.drawAxis(); this.drawLabels(); this.drawOverview();
       $("range").textContent = `${seconds(this.from, this.digits())} – ${seconds(this.to, this.digits())}`;
@@ -362,15 +362,23 @@
       }
     }
 
-    drawAxis() {
-      const c = this.context;
+    ticks() {
       const step = niceStep((this.to - this.from) / Math.max(2, this.plotWidth / 90));
       const digits = Math.max(0, Math.min(9, -Math.floor(Math.log10(step / 1e9) + 1e-9)));
+      const found = [];
+      for (let ns = Math.ceil(this.from / step) * step; ns <= this.to; ns += step) found.push([Math.round(this.x(ns)) + 0.5, seconds(ns, digits)]);
+      return found;
+    }
+
+    drawGrid() {
+      const c = this.context;
       c.strokeStyle = this.colours.line; c.lineWidth = 1;
-      for (let ns = Math.ceil(this.from / step) * step; ns <= this.to; ns += step) {
-        const x = Math.round(this.x(ns)) + 0.5;
-        c.globalAlpha = 0.7; c.beginPath(); c.moveTo(x, AXIS - 4); c.lineTo(x, this.overviewTop - GAP / 2); c.stroke(); c.globalAlpha = 1;
-        if (x < this.width - 22) this.text(seconds(ns, digits), x, 9, this.colours["ink-2"], 11, x < this.gutter + 20 ? "left" : "center");
+      for (const [x] of this.ticks()) { c.beginPath(); c.moveTo(x, AXIS - 4); c.lineTo(x, this.overviewTop - GAP / 2); c.stroke(); }
+    }
+
+    drawAxis() {
+      for (const [x, words] of this.ticks()) {
+        if (x < this.width - 22) this.text(words, x, 9, this.colours["ink-2"], 11, x < this.gutter + 20 ? "left" : "center");
       }
     }
 
@@ -501,7 +509,7 @@
 
     listen() {
       const canvas = this.canvas;
-      new ResizeObserver(() => { if (canvas.parentElement.clientWidth !== this.width) this.resize(); }).observe(canvas.parentElement);
+      new ResizeObserver(() => { if (Math.max(240, canvas.parentElement.clientWidth) !== this.width) this.resize(); }).observe(canvas.parentElement);
       matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.resize());
       canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
       canvas.addEventListener("pointerdown", (event) => this.down(event));
