@@ -1,7 +1,8 @@
 """Verdicts and findings: the vocabulary in which every checker answers.
 
-Three verdicts, ordered ``invalid > unknown > valid``: the worst wins, and unknown never passes for valid. A finding says what is
-wrong *and whose fault it is*; only a finding against the system under test makes a verdict invalid (design, section 6).
+Three verdicts, ordered ``invalid > unknown > valid``: the worst wins, and unknown never passes for valid. A finding
+says what is wrong *and whose fault it is*; only a finding against the system under test makes a verdict invalid
+(design, section 6).
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ _VALIDITY_OF_BLAME: Mapping[Blame, Validity] = {
 class Finding:
     """One thing that is wrong, small enough to be understood by itself.
 
-    ``operations`` is the smallest set of client operations that is already impossible (empty for findings that come from traces or
-    logs); ``time_ns`` is the run time at which the finding was provable; ``evidence`` is plain JSON for pages and tools.
+    ``operations`` is the smallest set of client operations that is already impossible (empty for findings that come
+    from traces or logs); ``time_ns`` is the run time at which the finding was provable; ``evidence`` is plain JSON
+    for pages and tools.
     """
 
     checker: str

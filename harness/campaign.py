@@ -1,8 +1,9 @@
 """Campaigns: many runs, unattended, within a budget.
 
-Every run is a process of its own, so that one that fails, hangs or leaks cannot take the campaign with it: a run that passes its time limit is
-interrupted, then killed, and its watchdog cleans up. What happened is appended to ``results.jsonl`` run by run; the page and the JUnit file are
-built from it, also when the campaign is stopped in the middle.
+Every run is a process of its own, so that one that fails, hangs or leaks cannot take the campaign with it: a run that
+passes its time limit is interrupted, then killed, and its watchdog cleans up. What happened is appended to
+``results.jsonl`` run by run; the page and the JUnit file are built from it, also when the campaign is stopped in the
+middle.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from reports import junit
 from reports.folder import RunFolder
 
 OVERHEAD_S = 90.0
-"""What a run may take beyond its load: start, heal, recover, check, page. Generous: it only bounds a run that is stuck."""
+"""What a run may take beyond its load: start, heal, recover, check, page. Generous: it only bounds a run that is
+stuck.
+"""
 INTERRUPT_GRACE_S = 30.0
 
 
@@ -69,12 +72,14 @@ class Campaign:
         self._write_plan()
         for number, planned in enumerate(self.suite.runs, start=1):
             if self.stop.is_set() or time.monotonic() - began >= self.budget_s:
-                self.report(f"{len(self.suite.runs) - number + 1} runs left out: {'stopped' if self.stop.is_set() else 'the budget is used up'}")
+                why = "stopped" if self.stop.is_set() else "the budget is used up"
+                self.report(f"{len(self.suite.runs) - number + 1} runs left out: {why}")
                 break
             self.report(f"[{number}/{len(self.suite.runs)}] {planned.scenario} seed {planned.seed}")
             result = await self._run_one(planned, number)
             self._append(result)
-            self.report(f"    {result.validity or 'failed'} (exit {result.exit_code}, {result.seconds:.1f} s): {result.sentence or result.error}")
+            outcome = f"{result.validity or 'failed'} (exit {result.exit_code}, {result.seconds:.1f} s)"
+            self.report(f"    {outcome}: {result.sentence or result.error}")
         return self._finish()
 
     def _write_plan(self) -> None:
@@ -82,7 +87,10 @@ class Campaign:
             "suite": self.suite.name,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "budget_s": self.budget_s,
-            "runs": [{"scenario": planned.scenario, "seed": planned.seed, "set": planned.overrides} for planned in self.suite.runs],
+            "runs": [
+                {"scenario": planned.scenario, "seed": planned.seed, "set": planned.overrides}
+                for planned in self.suite.runs
+            ],
         }
         (self.folder / "plan.json").write_bytes(orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         (self.folder / "results.jsonl").touch()
@@ -97,10 +105,14 @@ class Campaign:
         return read_result(planned, folder, self.runs_root, code, stuck, time.monotonic() - began)
 
     async def _spawn(self, argv: Sequence[str], timeout_s: float) -> tuple[int, bool]:
-        """Exit code, and whether the run had to be ended. The child has a session of its own: a Ctrl-C is for us to pass on."""
+        """Exit code, and whether the run had to be ended. The child has a session of its own: a Ctrl-C is for us to
+        pass on.
+        """
         output = (self.folder / "runs.log").open("ab")
         with output:
-            child = await asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+            child = await asyncio.create_subprocess_exec(
+                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
             try:
                 async with asyncio.timeout(timeout_s):
                     return await self._wait_or_interrupt(child), False
@@ -145,12 +157,18 @@ async def end_child(child: asyncio.subprocess.Process) -> int:
 
 def command_line(planned: PlannedRun, folder: Path, runs_root: Path) -> list[str]:
     """The run as a command of its own."""
-    settings = [word for name, value in planned.overrides.items() for word in ("--set", f"{name}={orjson.dumps(value).decode()}")]
+    settings = [
+        word
+        for name, value in planned.overrides.items()
+        for word in ("--set", f"{name}={orjson.dumps(value).decode()}")
+    ]
     base = [sys.executable, "-m", "harness", "run", planned.scenario, "--seed", str(planned.seed)]
     return [*base, "--folder", str(folder), "--runs", str(runs_root), *settings]
 
 
-def read_result(planned: PlannedRun, folder: Path, runs_root: Path, code: int, stuck: bool, seconds: float) -> RunResult:
+def read_result(
+    planned: PlannedRun, folder: Path, runs_root: Path, code: int, stuck: bool, seconds: float
+) -> RunResult:
     """What a run left behind, whatever became of it."""
     verdict = _read_json(RunFolder(folder).verdict)
     validity = verdict.get("validity") if code in (0, 1, 2) else None
@@ -165,7 +183,9 @@ def read_result(planned: PlannedRun, folder: Path, runs_root: Path, code: int, s
         sentence=str(verdict.get("sentence", "")),
         error=error,
         kinds=sorted({finding["kind"] for result in verdict.get("results", ()) for finding in result["findings"]}),
-        ledger=next((result["statistics"] for result in verdict.get("results", ()) if result["checker"] == "ledger"), {}),
+        ledger=next(
+            (result["statistics"] for result in verdict.get("results", ()) if result["checker"] == "ledger"), {}
+        ),
     )
 
 

@@ -1,4 +1,5 @@
-"""The command line. Light to import: what a command needs is imported when it runs, because a run's first operation waits for it.
+"""The command line. Light to import: what a command needs is imported when it runs, because a run's first operation
+waits for it.
 
 Exit codes: 0 valid, 1 invalid, 2 unknown, 64 usage, 70 the harness or the machine failed, 130 second Ctrl-C.
 """
@@ -15,7 +16,8 @@ import click
 
 from harness.errors import EXIT_USAGE, CapsizeError
 
-# Nothing here multiplies matrices, and a BLAS that starts threads when numpy is imported would keep a run out of its own namespaces.
+# Nothing here multiplies matrices, and a BLAS that starts threads when numpy is imported would keep a run out of its
+# own namespaces.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 RUNS_ROOT = "runs"
@@ -32,7 +34,15 @@ def cli() -> None:
 
 def runs_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--runs DIR`` of every command that reads or writes runs."""
-    decorate = click.option("--runs", "runs_root", type=click.Path(path_type=Path), default=RUNS_ROOT, envvar="CAPSIZE_RUNS", show_default=True, help="Folder of runs.")
+    decorate = click.option(
+        "--runs",
+        "runs_root",
+        type=click.Path(path_type=Path),
+        default=RUNS_ROOT,
+        envvar="CAPSIZE_RUNS",
+        show_default=True,
+        help="Folder of runs.",
+    )
     return decorate(command)
 
 
@@ -49,7 +59,13 @@ def runs_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--seed", type=int, help="Everything that is drawn at random follows from it.")
 @click.option("--on-violation", help="stop or continue when the streaming checker sees a violation.")
 @click.option("--bug", help="Plant a bug: see `capsize bugs`.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any other value of the scenario, as YAML; may be repeated.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other value of the scenario, as YAML; may be repeated.",
+)
 @click.option("--folder", type=click.Path(path_type=Path), help="The run's own folder (default: below --runs).")
 @runs_option
 def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: Path, **options: Any) -> None:
@@ -65,7 +81,13 @@ def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: 
 @click.argument("history", type=click.Path(path_type=Path))
 @click.option("--model", help="What the operations mean (default: guessed, and said).")
 @click.option("--initial", default="null", show_default=True, help="The initial value, as JSON.")
-@click.option("--null-read", type=click.Choice(["value", "unknown"]), default="value", show_default=True, help="What a read of null says.")
+@click.option(
+    "--null-read",
+    type=click.Choice(["value", "unknown"]),
+    default="value",
+    show_default=True,
+    help="What a read of null says.",
+)
 def check(history: Path, model: str | None, initial: str, null_read: str) -> None:
     """Judges a history file, or a run's folder again."""
     from harness.commands.check import check_command
@@ -106,7 +128,9 @@ def serve(port: int, host: str, runs_root: Path) -> None:
 
 
 @cli.command("list")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=30, show_default=True, help="At most so many, newest first.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=30, show_default=True, help="At most so many, newest first."
+)
 @runs_option
 def list_runs(limit: int, runs_root: Path) -> None:
     """Runs, newest first."""

@@ -10,7 +10,9 @@ from checkers.operation import Outcome
 
 
 class Invocation(NamedTuple):
-    """An operation about to be invoked. A named tuple, not a dataclass: it is made on the interpreter's hot path (3 x cheaper)."""
+    """An operation about to be invoked. A named tuple, not a dataclass: it is made on the interpreter's hot path (3 x
+    cheaper).
+    """
 
     f: str
     key: Hashable = None
@@ -21,8 +23,8 @@ class Invocation(NamedTuple):
 class Completion:
     """How an operation ended, as the client's one deciding place maps it (in doubt: ``info``).
 
-    ``value`` replaces the invocation's value in the history (the value read; for writes and compare-and-set, the argument again).
-    ``extra`` is added to the history line (node asked, attempts, ...).
+    ``value`` replaces the invocation's value in the history (the value read; for writes and compare-and-set, the
+    argument again). ``extra`` is added to the history line (node asked, attempts, ...).
     """
 
     outcome: Outcome
@@ -35,7 +37,9 @@ class Client(Protocol):
     """One process's connection to the system. Used by one worker at a time; thrown away after an ``info``."""
 
     async def invoke(self, invocation: Invocation) -> Completion:
-        """Makes one operation happen. Anything it raises is recorded as ``info``; it is cancelled at the operation's hard time-out."""
+        """Makes one operation happen. Anything it raises is recorded as ``info``; it is cancelled at the operation's
+        hard time-out.
+        """
 
     async def close(self) -> None:
         """Releases what it holds. Must not block on the node."""

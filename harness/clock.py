@@ -1,4 +1,6 @@
-"""The clock of a run: CLOCK_MONOTONIC in nanoseconds, with zero where the load begins. The only place of the harness that reads it."""
+"""The clock of a run: CLOCK_MONOTONIC in nanoseconds, with zero where the load begins. The only place of the harness
+that reads it.
+"""
 
 from __future__ import annotations
 

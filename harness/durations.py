@@ -20,7 +20,9 @@ def parse_duration(value: object) -> int:
     Raises:
         ValueError: no number, no unit, or a unit that is not one of us, ms, s, m, h.
     """
-    match = _PATTERN.fullmatch(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    match = (
+        _PATTERN.fullmatch(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    )
     if match is None:
         raise ValueError(f"{value!r} is not a duration; write a number and a unit, like 800ms, 30s or 2m")
     number, unit = match.groups()

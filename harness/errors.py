@@ -1,4 +1,6 @@
-"""Errors that a person is meant to read: the value, the name and the next step. Each carries the exit code it ends the command with."""
+"""Errors that a person is meant to read: the value, the name and the next step. Each carries the exit code it ends
+the command with.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""From a run folder to a verdict: every checker that applies, over the files alone, so that judging works again later with no cluster.
+"""From a run folder to a verdict: every checker that applies, over the files alone, so that judging works again later
+with no cluster.
 
 What only the living run could know (exits, recovery, lag) is in ``run.json``.
 """
@@ -104,7 +105,11 @@ def _traces(folder: RunFolder) -> tuple[Mapping[str, Trace], Result]:
         try:
             traces[name] = read_trace(folder.trace(name))
         except TraceError as error:
-            findings.append(Finding(checker="traces", kind="unreadable trace", message=str(error), blame=Blame.HARNESS, nodes=(name,)))
+            findings.append(
+                Finding(
+                    checker="traces", kind="unreadable trace", message=str(error), blame=Blame.HARNESS, nodes=(name,)
+                )
+            )
     return traces, Result(checker="traces", findings=tuple(findings))
 
 
@@ -119,7 +124,11 @@ def _logs(folder: RunFolder) -> Mapping[str, Sequence[str]]:
 
 
 def _liveness(
-    history: History, facts: Mapping[str, Any], scenario: Scenario, traces: Mapping[str, Trace], faults: Sequence[Window]
+    history: History,
+    facts: Mapping[str, Any],
+    scenario: Scenario,
+    traces: Mapping[str, Trace],
+    faults: Sequence[Window],
 ) -> Result | None:
     """Progress after healing; no word on it when the run did not get that far."""
     recovery = facts.get("recovery")
@@ -137,7 +146,9 @@ def _liveness(
     )
 
 
-def _starved(facts: Mapping[str, Any], scenario: Scenario, traces: Mapping[str, Trace], faults: Sequence[Window]) -> str | None:
+def _starved(
+    facts: Mapping[str, Any], scenario: Scenario, traces: Mapping[str, Trace], faults: Sequence[Window]
+) -> str | None:
     """Whether the machine, not the system, may have been the reason for no progress."""
     bound_ms = scenario.head.lag_max / 1e6
     excused = excuses(faults, start_monotonic_ns=facts["start_monotonic_ns"])
@@ -148,7 +159,11 @@ def _starved(facts: Mapping[str, Any], scenario: Scenario, traces: Mapping[str, 
 
 
 def _coverage(
-    history: History, facts: Mapping[str, Any], scenario: Scenario, traces: Mapping[str, Trace], faults: Sequence[Window]
+    history: History,
+    facts: Mapping[str, Any],
+    scenario: Scenario,
+    traces: Mapping[str, Trace],
+    faults: Sequence[Window],
 ) -> Result:
     links = facts.get("links_after_healing", {})
     timed = [planned for planned in plan_schedule(scenario, int(facts["seed"])) if planned.when is None]
@@ -171,13 +186,24 @@ def _coverage(
 def _incomplete(facts: Mapping[str, Any], timed: Sequence[Any], faults: Sequence[Window]) -> Sequence[Finding]:
     """A run that was cut short says so: faults that never came, a controller that died."""
     if "recovery" not in facts:
-        message = "the run did not get to its end (the controller was killed or failed): what is there was judged, healing was not verified"
+        message = (
+            "the run did not get to its end (the controller was killed or failed): what is there was judged, "
+            "healing was not verified"
+        )
         return [Finding(checker="coverage", kind="run cut short", message=message, blame=Blame.HARNESS)]
     executed = {fault.id for fault in faults}
     missed = [planned.id for planned in timed if planned.id not in executed]
     if missed:
         message = f"{len(missed)} of {len(timed)} planned faults never came: the load ended before their time"
-        return [Finding(checker="coverage", kind="faults left out", message=message, blame=Blame.HARNESS, evidence={"ids": missed})]
+        return [
+            Finding(
+                checker="coverage",
+                kind="faults left out",
+                message=message,
+                blame=Blame.HARNESS,
+                evidence={"ids": missed},
+            )
+        ]
     return []
 
 
@@ -205,8 +231,12 @@ def sentence_of(verdict: Verdict, scenario: str, faults: int) -> str:
     counts = next((result.statistics for result in verdict.results if result.checker == "statistics"), {})
     ok = counts.get("outcomes", {}).get("ok", {}).get("count", 0)
     acknowledged = f"all {ok:,} acknowledged operations"
-    under = f"under {faults} fault{'s' if faults != 1 else ''} that were proved to bite" if faults else "without any fault"
-    return f"{scenario}: {acknowledged} are consistent with one correct copy of the data, {under}; nothing broke a promise"
+    under = (
+        f"under {faults} fault{'s' if faults != 1 else ''} that were proved to bite" if faults else "without any fault"
+    )
+    return (
+        f"{scenario}: {acknowledged} are consistent with one correct copy of the data, {under}; nothing broke a promise"
+    )
 
 
 def write_verdict(folder: RunFolder, verdict: Verdict) -> str:
@@ -220,6 +250,10 @@ def write_verdict(folder: RunFolder, verdict: Verdict) -> str:
         "results": [{**asdict(result), "validity": str(result.validity)} for result in verdict.results],
     }
     temporary = folder.verdict.with_suffix(".json.tmp")
-    temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY, default=str))
+    temporary.write_bytes(
+        orjson.dumps(
+            content, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY, default=str
+        )
+    )
     os.replace(temporary, folder.verdict)
     return sentence

@@ -1,7 +1,7 @@
 """The streaming verdict: the batch checker over what has happened so far, again and again while the run goes on.
 
-It may only stop a run early; the verdict is always that of the batch checker over the whole history (design, section 6). Each look costs
-a log-linear pass, so looks are spaced to take a small share of the controller's time.
+It may only stop a run early; the verdict is always that of the batch checker over the whole history (design, section
+6). Each look costs a log-linear pass, so looks are spaced to take a small share of the controller's time.
 """
 
 from __future__ import annotations

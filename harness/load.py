@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +55,19 @@ class Load:
     async def under(self, nemesis: Nemesis) -> None:
         """The load, from beginning to end, while the nemesis plays. Returns when everything is healed again."""
         ended = asyncio.Event()
-        watchers = [asyncio.ensure_future(self._watch_violation(ended)), asyncio.ensure_future(self._show(nemesis)), asyncio.ensure_future(self._pass_on(ended))]
+        watchers = [
+            asyncio.ensure_future(self._watch_violation(ended)),
+            asyncio.ensure_future(self._show(nemesis)),
+            asyncio.ensure_future(self._pass_on(ended)),
+        ]
         playing = asyncio.ensure_future(nemesis.play(ended))
         try:
             generator = self.workload.generator(
-                self.run.scenario.parameters, seed=self.run.seed, workers=self.workers, nodes=self.run.scenario.nodes, time_ns=self.run.scenario.head.time
+                self.run.scenario.parameters,
+                seed=self.run.seed,
+                workers=self.workers,
+                nodes=self.run.scenario.nodes,
+                time_ns=self.run.scenario.head.time,
             )
             await self._interpret(generator, ended)
         finally:
@@ -69,7 +77,9 @@ class Load:
 
     async def final_reads(self) -> None:
         """What a store acknowledged must still be there when everything is healed."""
-        generator = self.workload.final_generator(self.run.scenario.parameters, workers=self.workers, nodes=self.run.scenario.nodes)
+        generator = self.workload.final_generator(
+            self.run.scenario.parameters, workers=self.workers, nodes=self.run.scenario.nodes
+        )
         enough = asyncio.Event()
         timer = asyncio.get_running_loop().call_later(FINAL_TIMEOUT_S, enough.set)
         await self._interpret(generator, enough, final=True)
@@ -139,7 +149,7 @@ class Load:
             before = ok
 
 
-async def _cancelled(tasks: list[asyncio.Future[None]]) -> None:
+async def _cancelled(tasks: Sequence[asyncio.Future[None]]) -> None:
     for task in tasks:
         task.cancel()
     for task in tasks:

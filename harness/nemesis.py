@@ -1,7 +1,8 @@
 """The nemesis: plays a schedule against a cluster, and records what it did.
 
-Each planned fault is one task: wait for its time or trigger, resolve its targets, inject, wait, heal. What is broken is healed in ``finally``,
-also when the run is stopped in the middle; injecting and healing are recorded as nemesis events with the proof that the fault itself took.
+Each planned fault is one task: wait for its time or trigger, resolve its targets, inject, wait, heal. What is broken
+is healed in ``finally``, also when the run is stopped in the middle; injecting and healing are recorded as nemesis
+events with the proof that the fault itself took.
 """
 
 from __future__ import annotations
@@ -123,7 +124,11 @@ class Nemesis:
             return False
         stopped.cancel()
         executed.planned_ns = self.clock()
-        executed.trigger = {**planned.when.model_dump(exclude_none=True, exclude={"times", "after"}), "node": watch.result(), "fired_ns": self.clock()}
+        executed.trigger = {
+            **planned.when.model_dump(exclude_none=True, exclude={"times", "after"}),
+            "node": watch.result(),
+            "fired_ns": self.clock(),
+        }
         return True
 
     async def _inject_and_heal(self, executed: ExecutedFault, stop: asyncio.Event) -> None:
@@ -146,11 +151,15 @@ class Nemesis:
         executed.targets = await self._resolve(selector, executed, number) if selector is not None else ()
         begin = self.clock()
         if selector is not None and not executed.targets:
-            executed.summary = f"{executed.planned.family}: nobody to hit (target {selector!r} resolved to no free node)"
+            executed.summary = (
+                f"{executed.planned.family}: nobody to hit (target {selector!r} resolved to no free node)"
+            )
             executed.bit = Proof(holds=False, evidence={"reason": executed.summary})
             return None
         try:
-            executed.resolved = family.resolve(executed.planned.parameters, targets=executed.targets, nodes=tuple(self.cluster.nodes), random=stream)
+            executed.resolved = family.resolve(
+                executed.planned.parameters, targets=executed.targets, nodes=tuple(self.cluster.nodes), random=stream
+            )
         except ValueError as error:
             executed.bit = Proof(holds=False, evidence={"reason": str(error)})
             return None
@@ -173,7 +182,9 @@ class Nemesis:
             candidates = tuple(node for node in self.cluster.nodes if node not in taken)
             subject = str(executed.trigger["node"]) if executed.trigger else None
             stream = executed.planned.stream(self.seed)
-            targets = resolve_targets(selector, nodes=tuple(self.cluster.nodes), leader=leader, random=stream, subject=subject)
+            targets = resolve_targets(
+                selector, nodes=tuple(self.cluster.nodes), leader=leader, random=stream, subject=subject
+            )
             free = tuple(node for node in targets if node in candidates)
             if exclusive:
                 self.held[number] = free
@@ -183,7 +194,7 @@ class Nemesis:
         """The leader, waiting while there is none (an election may be under way)."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEADER_TIMEOUT_S):
-                while (leader := await self.leader()) is None:
+                while (leader := await self.leader()) is None:  # noqa: ASYNC110 - nodes can only be asked
                     await asyncio.sleep(LEADER_POLL_S)
                 return leader
         return None
@@ -219,7 +230,9 @@ async def wait_event(event: asyncio.Event, timeout_s: float) -> bool:
 
 
 async def _bounded(deed: Awaitable[Proof], timeout_s: float) -> Proof:
-    """A deed's proof, or a proof that fails and says why: trouble with a fault is a finding, never a crash of the run."""
+    """A deed's proof, or a proof that fails and says why: trouble with a fault is a finding, never a crash of the
+    run.
+    """
     try:
         async with asyncio.timeout(timeout_s):
             return await deed

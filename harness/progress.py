@@ -105,9 +105,13 @@ def _table(sight: Sight) -> Table:
     colour = {"valid": "green", "invalid": "bold red"}.get(sight.verdict.split()[0], "yellow")
     table = Table.grid(padding=(0, 2))
     table.add_row("[dim]phase[/]", f"{sight.phase}  {sight.elapsed_ns / 1e9:.1f} of {sight.total_ns / 1e9:g} s")
-    table.add_row("[dim]operations[/]", f"{sight.ok} ok ({sight.rate:.0f}/s), {sight.failed} fail, {sight.unknown} info")
+    table.add_row(
+        "[dim]operations[/]", f"{sight.ok} ok ({sight.rate:.0f}/s), {sight.failed} fail, {sight.unknown} info"
+    )
     table.add_row("[dim]leader[/]", sight.leader or "-")
-    table.add_row("[dim]faults[/]", "[red]" + "; ".join(sight.faults.values()) + "[/]" if sight.faults else "none in force")
+    table.add_row(
+        "[dim]faults[/]", "[red]" + "; ".join(sight.faults.values()) + "[/]" if sight.faults else "none in force"
+    )
     table.add_row("[dim]so far[/]", f"[{colour}]{sight.verdict}[/]")
     return table
 

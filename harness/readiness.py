@@ -1,4 +1,6 @@
-"""Waiting for a cluster: until it serves, and after healing until every node has caught up. Decided by asking nodes, never by sleeping long enough."""
+"""Waiting for a cluster: until it serves, and after healing until every node has caught up. Decided by asking nodes,
+never by sleeping long enough.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ async def ask_leader(session: Session, nodes: Sequence[str]) -> str | None:
     return leader_of(await statuses(session, nodes))
 
 
-async def wait_leader(session: Session, nodes: Sequence[str], *, timeout_s: float, alive: Callable[[], object]) -> str | None:
+async def wait_leader(
+    session: Session, nodes: Sequence[str], *, timeout_s: float, alive: Callable[[], object]
+) -> str | None:
     """Waits until some node leads. ``alive`` is called each round and raises if waiting is useless."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
@@ -59,7 +63,9 @@ class Recovery:
         return bool(self.last) and set(self.caught_up_ns) == set(self.last)
 
 
-async def wait_recovered(session: Session, nodes: Sequence[str], *, bound_ns: int, clock: Callable[[], int]) -> Recovery:
+async def wait_recovered(
+    session: Session, nodes: Sequence[str], *, bound_ns: int, clock: Callable[[], int]
+) -> Recovery:
     """Waits until each node has applied what was committed when the first leader after healing was seen."""
     recovery = Recovery(healed_ns=clock(), bound_ns=bound_ns, last=dict.fromkeys(nodes))
     while clock() - recovery.healed_ns < bound_ns and not recovery.complete:
@@ -73,9 +79,19 @@ async def wait_recovered(session: Session, nodes: Sequence[str], *, bound_ns: in
 def _note(recovery: Recovery, answers: Mapping[str, NodeStatus | None], now_ns: int) -> None:
     leader = leader_of(answers)
     if recovery.target_commit is None and leader is not None:
-        recovery.target_commit = max((answer.commit or 0 for answer in answers.values() if answer is not None), default=0)
+        recovery.target_commit = max(
+            (answer.commit or 0 for answer in answers.values() if answer is not None), default=0
+        )
     for node, answer in answers.items():
-        recovery.last[node] = None if answer is None else {"term": answer.term, "commit": answer.commit, "applied": answer.applied, "leader": answer.leader}
-        reached = answer is not None and recovery.target_commit is not None and (answer.applied is None or answer.applied >= recovery.target_commit)
+        recovery.last[node] = (
+            None
+            if answer is None
+            else {"term": answer.term, "commit": answer.commit, "applied": answer.applied, "leader": answer.leader}
+        )
+        reached = (
+            answer is not None
+            and recovery.target_commit is not None
+            and (answer.applied is None or answer.applied >= recovery.target_commit)
+        )
         if reached and answer is not None and answer.leader is not None:
             recovery.caught_up_ns.setdefault(node, now_ns)

@@ -1,4 +1,6 @@
-"""``run.json``: what a run is and how far it came. Rewritten whole (by rename) at each step, so that a killed run leaves a true one."""
+"""``run.json``: what a run is and how far it came. Rewritten whole (by rename) at each step, so that a killed run
+leaves a true one.
+"""
 
 from __future__ import annotations
 

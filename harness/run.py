@@ -1,6 +1,7 @@
 """The path of a run, from a scenario to an exit code. Read :func:`execute` from top to bottom.
 
-Every step leaves a file in the run folder, so that judging and drawing work again later with no cluster (design, section 3).
+Every step leaves a file in the run folder, so that judging and drawing work again later with no cluster (design,
+section 3).
 """
 
 from __future__ import annotations
@@ -98,7 +99,10 @@ async def execute(run: Run) -> tuple[Verdict, str]:
             await cluster.stop()
     # 6. Judge what is in the folder, and nothing else.
     with run.record.phase("check"):
-        from harness.judge import judge, write_verdict  # late: pulls in numpy, which the first operation need not wait for
+        from harness.judge import (
+            judge,
+            write_verdict,
+        )  # late: pulls in numpy, which the first operation need not wait for
 
         verdict = judge(run.folder)
         sentence = write_verdict(run.folder, verdict)
@@ -110,10 +114,22 @@ async def make_cluster(run: Run) -> Cluster:
     system = SYSTEMS[run.scenario.head.system]
 
     def launch(place: Place, places: Mapping[str, Place]) -> Launch:
-        return system.launch(place, places, run.scenario.options, seed=run.seed, bug=run.scenario.head.bug, announce_bug=run.scenario.head.announce_bug)
+        return system.launch(
+            place,
+            places,
+            run.scenario.options,
+            seed=run.seed,
+            bug=run.scenario.head.bug,
+            announce_bug=run.scenario.head.announce_bug,
+        )
 
     return await run.substrate.cluster(
-        run_id=run.run_id, nodes=run.scenario.nodes, launch=launch, image=system.image, folder=run.folder.nodes, undo=run.watchdog
+        run_id=run.run_id,
+        nodes=run.scenario.nodes,
+        launch=launch,
+        image=system.image,
+        folder=run.folder.nodes,
+        undo=run.watchdog,
     )
 
 
@@ -138,19 +154,27 @@ async def wait_serving(run: Run, cluster: Cluster, session: Session) -> None:
 
     watch = loop.create_task(watch_exits())
     try:
-        leader = await wait_leader(session, run.scenario.nodes, timeout_s=READY_TIMEOUT_S, alive=lambda: _refuse_dead(exits, run.folder))
+        leader = await wait_leader(
+            session, run.scenario.nodes, timeout_s=READY_TIMEOUT_S, alive=lambda: _refuse_dead(exits, run.folder)
+        )
     finally:
         watch.cancel()
     if leader is None:
-        raise HarnessError(f"no node led within {READY_TIMEOUT_S:g} s of the start; the nodes' logs are in {run.folder.nodes}")
-    run.progress.say(f"{len(run.scenario.nodes)} nodes serve, {leader} leads ({run.clock() / 1e9:.2f} s after the start)")
+        raise HarnessError(
+            f"no node led within {READY_TIMEOUT_S:g} s of the start; the nodes' logs are in {run.folder.nodes}"
+        )
+    run.progress.say(
+        f"{len(run.scenario.nodes)} nodes serve, {leader} leads ({run.clock() / 1e9:.2f} s after the start)"
+    )
 
 
 def _refuse_dead(exits: Mapping[str, int], folder: RunFolder) -> None:
     for node, status in exits.items():
         log = folder.node(node) / "node.log"
         tail = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
-        raise HarnessError(f"node {node} ended with status {status} while starting: {tail[0] if tail else 'no log'}; see {log}")
+        raise HarnessError(
+            f"node {node} ended with status {status} while starting: {tail[0] if tail else 'no log'}; see {log}"
+        )
 
 
 def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorder) -> Nemesis:
@@ -181,7 +205,15 @@ async def recover(run: Run, cluster: Cluster, session: Session) -> Recovery:
     return await wait_recovered(session, running, bound_ns=run.scenario.head.recovery, clock=run.clock)
 
 
-def observe(run: Run, *, recovery: Recovery, exits: Mapping[str, int], open_links: Mapping[str, bool], lag: LagMonitor, live: str) -> None:
+def observe(
+    run: Run,
+    *,
+    recovery: Recovery,
+    exits: Mapping[str, int],
+    open_links: Mapping[str, bool],
+    lag: LagMonitor,
+    live: str,
+) -> None:
     """Writes into ``run.json`` what only the living run could know and the checkers need."""
     facts: dict[str, Any] = {
         "exits": exits,

@@ -1,8 +1,8 @@
 """Scenarios: what to run, validated whole before anything starts.
 
-A scenario file is YAML (design, section 5). Loading answers every question that can be answered without a cluster: unknown names with the
-nearest valid one, wrong units, impossible targets, each with its line. What comes out is frozen and fully resolved: the same facts go into
-the run folder's ``scenario.yaml`` and can be loaded again.
+A scenario file is YAML (design, section 5). Loading answers every question that can be answered without a cluster:
+unknown names with the nearest valid one, wrong units, impossible targets, each with its line. What comes out is
+frozen and fully resolved: the same facts go into the run folder's ``scenario.yaml`` and can be loaded again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ Facts = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Trigger(BaseModel):
-    """Fires on a line of a node's trace (``event`` and any of its fields) or a pattern in its log (``log``, a regular expression)."""
+    """Fires on a line of a node's trace (``event`` and any of its fields) or a pattern in its log (``log``, a regular
+    expression).
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
@@ -136,11 +138,16 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, Any] | None = None)
     if not path.is_file() or "/" in name_or_path:
         path = Path(name_or_path)
     if not path.is_file():
-        raise UsageError(f"scenario {name_or_path!r}: no such file, and none of that name is shipped: {nearest(name_or_path, shipped_scenarios())}")
+        raise UsageError(
+            f"scenario {name_or_path!r}: no such file, and none of that name is shipped: "
+            f"{nearest(name_or_path, shipped_scenarios())}"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"scenario {name_or_path!r} cannot be read as a text file: {error}; give a YAML file") from None
+        raise UsageError(
+            f"scenario {name_or_path!r} cannot be read as a text file: {error}; give a YAML file"
+        ) from None
     return parse_scenario(text, str(name_or_path), overrides)
 
 
@@ -152,7 +159,9 @@ def parse_scenario(text: str, name: str, overrides: Mapping[str, Any] | None = N
     """
     document = load_document(text, name)
     if not isinstance(document.data, dict):
-        raise document.error((), f"a scenario is a mapping (name: ..., faults: ...), not {type(document.data).__name__}")
+        raise document.error(
+            (), f"a scenario is a mapping (name: ..., faults: ...), not {type(document.data).__name__}"
+        )
     data = _overlay(document.data, overrides or {})
     head = _validate(Head, data, document, ())
     _check_names(head, document)
@@ -160,8 +169,18 @@ def parse_scenario(text: str, name: str, overrides: Mapping[str, Any] | None = N
     workload, parameters = _workload(head, document)
     options = _validate(system.Options, head.options, document, ("options",))
     nodes = [f"n{number}" for number in range(1, head.nodes + 1)]
-    faults = tuple(_fault(entry, ("faults", place), document, nodes, head) for place, entry in enumerate(_list(head.faults, document)))
-    return Scenario(head=head, workload=workload, parameters=parameters, options=options, faults=faults, source=_source(head, workload, parameters))
+    faults = tuple(
+        _fault(entry, ("faults", place), document, nodes, head)
+        for place, entry in enumerate(_list(head.faults, document))
+    )
+    return Scenario(
+        head=head,
+        workload=workload,
+        parameters=parameters,
+        options=options,
+        faults=faults,
+        source=_source(head, workload, parameters),
+    )
 
 
 def _overlay(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,14 +199,16 @@ def _validate(model: type[Any], data: Any, document: Document, place: PlaceInFil
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise _readable(error, model, data, document, place) from None
+        raise _readable(error, model, document, place) from None
 
 
-def _readable(error: ValidationError, model: type[BaseModel], data: Any, document: Document, place: PlaceInFile) -> UsageError:
+def _readable(error: ValidationError, model: type[BaseModel], document: Document, place: PlaceInFile) -> UsageError:
     first = error.errors(include_url=False)[0]
     where = (*place, *first["loc"])
     if first["type"] == "extra_forbidden":
-        return document.error(where, f"unknown name {first['loc'][-1]!r}: {nearest(str(first['loc'][-1]), model.model_fields)}")
+        return document.error(
+            where, f"unknown name {first['loc'][-1]!r}: {nearest(str(first['loc'][-1]), model.model_fields)}"
+        )
     if first["type"] == "missing":
         return document.error(where, f"{first['loc'][-1]!r} is missing: add it")
     return document.error(where, f"{first['input']!r}: {first['msg'].removeprefix('Value error, ')}")
@@ -197,12 +218,16 @@ def _check_names(head: Head, document: Document) -> None:
     if head.system not in SYSTEMS:
         raise document.error(("system",), f"unknown system {head.system!r}: {nearest(head.system, SYSTEMS)}")
     if head.substrate not in SUBSTRATES:
-        raise document.error(("substrate",), f"unknown substrate {head.substrate!r}: {nearest(head.substrate, SUBSTRATES)}")
+        raise document.error(
+            ("substrate",), f"unknown substrate {head.substrate!r}: {nearest(head.substrate, SUBSTRATES)}"
+        )
     for field in ("bug", "announce_bug"):
         bug = getattr(head, field)
         bugs = SYSTEMS[head.system].bugs
         if bug is not None and bug not in bugs:
-            raise document.error((field,), f"unknown bug {bug!r} of {head.system}: {nearest(bug, bugs) if bugs else 'it has none'}")
+            raise document.error(
+                (field,), f"unknown bug {bug!r} of {head.system}: {nearest(bug, bugs) if bugs else 'it has none'}"
+            )
 
 
 def _workload(head: Head, document: Document) -> tuple[str, BaseModel]:
@@ -212,7 +237,9 @@ def _workload(head: Head, document: Document) -> tuple[str, BaseModel]:
     if name not in WORKLOADS:
         raise document.error(("workload",), f"unknown workload {name!r}: {nearest(str(name), WORKLOADS)}")
     if name not in SYSTEMS[head.system].workloads:
-        raise document.error(("workload",), f"{head.system} has no client for {name!r}: {nearest(name, SYSTEMS[head.system].workloads)}")
+        raise document.error(
+            ("workload",), f"{head.system} has no client for {name!r}: {nearest(name, SYSTEMS[head.system].workloads)}"
+        )
     values = {key: value for key, value in head.workload.items() if key != "name"}
     return name, _validate(WORKLOADS[name].Parameters, values, document, ("workload",))
 
@@ -228,10 +255,14 @@ _TIMING = ("at", "every", "when", "random", "for", "interval")
 
 def _fault(entry: Any, place: PlaceInFile, document: Document, nodes: Sequence[str], head: Head) -> FaultEntry:
     if not isinstance(entry, dict):
-        raise document.error(place, f"{entry!r} is not a fault; write e.g. {{at: 5s, for: 3s, kill: {{target: leader}}}}")
+        raise document.error(
+            place, f"{entry!r} is not a fault; write e.g. {{at: 5s, for: 3s, kill: {{target: leader}}}}"
+        )
     kinds = [key for key in ("at", "every", "when", "random") if key in entry]
     if len(kinds) != 1:
-        raise document.error(place, f"a fault has exactly one of at, every, when, random; this one has {', '.join(kinds) or 'none'}")
+        raise document.error(
+            place, f"a fault has exactly one of at, every, when, random; this one has {', '.join(kinds) or 'none'}"
+        )
     timing = {key: _timing(entry, key, place, document) for key in ("at", "every", "for", "interval") if key in entry}
     _check_within(timing, head, place, document)
     if "random" in entry:
@@ -243,7 +274,12 @@ def _fault(entry: Any, place: PlaceInFile, document: Document, nodes: Sequence[s
     parameters = _parameters(family, entry[family], (*place, family), document)
     _check_possible(family, parameters, nodes, (*place, family), document, triggered=trigger is not None)
     return FaultEntry(
-        family=family, parameters=parameters, for_ns=timing["for"], at_ns=timing.get("at"), every_ns=timing.get("every"), when=trigger
+        family=family,
+        parameters=parameters,
+        for_ns=timing["for"],
+        at_ns=timing.get("at"),
+        every_ns=timing.get("every"),
+        when=trigger,
     )
 
 
@@ -256,24 +292,33 @@ def _timing(entry: Mapping[str, Any], key: str, place: PlaceInFile, document: Do
 
 def _check_within(timing: Mapping[str, int], head: Head, place: PlaceInFile, document: Document) -> None:
     if timing.get("at", 0) >= head.time:
-        raise document.error((*place, "at"), f"{format_duration(timing['at'])} is not before the end of the load ({format_duration(head.time)})")
+        raise document.error(
+            (*place, "at"),
+            f"{format_duration(timing['at'])} is not before the end of the load ({format_duration(head.time)})",
+        )
     for key in ("every", "for", "interval"):
         if key in timing and timing[key] <= 0:
             raise document.error((*place, key), "must be longer than nothing")
 
 
-def _random_fault(entry: Mapping[str, Any], timing: Mapping[str, int], place: PlaceInFile, document: Document) -> FaultEntry:
+def _random_fault(
+    entry: Mapping[str, Any], timing: Mapping[str, int], place: PlaceInFile, document: Document
+) -> FaultEntry:
     names = entry["random"]
     unknown = [key for key in entry if key not in _TIMING]
     if unknown:
-        raise document.error((*place, unknown[0]), f"unknown name {unknown[0]!r} beside `random`: {nearest(unknown[0], _TIMING)}")
+        raise document.error(
+            (*place, unknown[0]), f"unknown name {unknown[0]!r} beside `random`: {nearest(unknown[0], _TIMING)}"
+        )
     if not isinstance(names, list) or not names:
         raise document.error((*place, "random"), f"{names!r} is not a list of fault families")
     for name in names:
         if name not in FAMILIES:
             raise document.error((*place, "random"), f"unknown fault {name!r}: {nearest(str(name), FAMILIES)}")
     interval = timing.get("interval", 6_000_000_000)
-    return FaultEntry(family=None, parameters=None, random=tuple(names), interval_ns=interval, for_ns=timing.get("for", interval // 2))
+    return FaultEntry(
+        family=None, parameters=None, random=tuple(names), interval_ns=interval, for_ns=timing.get("for", interval // 2)
+    )
 
 
 def _family(entry: Mapping[str, Any], place: PlaceInFile, document: Document) -> str:
@@ -282,14 +327,19 @@ def _family(entry: Mapping[str, Any], place: PlaceInFile, document: Document) ->
         if name not in FAMILIES:
             raise document.error((*place, name), f"unknown fault {name!r}: {nearest(name, FAMILIES)}")
     if len(names) != 1:
-        raise document.error(place, f"a fault names exactly one family; this one has {', '.join(names) or 'none'}: {nearest('', FAMILIES)}")
+        raise document.error(
+            place,
+            f"a fault names exactly one family; this one has {', '.join(names) or 'none'}: {nearest('', FAMILIES)}",
+        )
     return names[0]
 
 
 def _trigger(data: Any, place: PlaceInFile, document: Document) -> Trigger:
     trigger: Trigger = _validate(Trigger, data, document, place)
     if (trigger.event is None) == (trigger.log is None):
-        raise document.error(place, "a trigger has exactly one of `event` (of a trace) and `log` (a pattern in the log)")
+        raise document.error(
+            place, "a trigger has exactly one of `event` (of a trace) and `log` (a pattern in the log)"
+        )
     return trigger
 
 
@@ -298,7 +348,9 @@ def _parameters(family: str, data: Any, place: PlaceInFile, document: Document) 
     return parameters
 
 
-def _check_possible(family: str, parameters: BaseModel, nodes: Sequence[str], place: PlaceInFile, document: Document, *, triggered: bool) -> None:
+def _check_possible(
+    family: str, parameters: BaseModel, nodes: Sequence[str], place: PlaceInFile, document: Document, *, triggered: bool
+) -> None:
     """Refuses what could never be injected: a dry run of the pure resolution with some targets."""
     selector = getattr(parameters, "target", None)
     try:

@@ -1,7 +1,7 @@
 """Schedules: from a scenario's fault entries and a seed to a list of planned faults. Pure.
 
-Times are planned here; targets such as ``leader`` can only be resolved when a fault begins, from a random stream that belongs to the fault
-alone, so that one fault's draw never shifts another's.
+Times are planned here; targets such as ``leader`` can only be resolved when a fault begins, from a random stream that
+belongs to the fault alone, so that one fault's draw never shifts another's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ class PlannedFault:
 
 def plan_schedule(scenario: Scenario, seed: int) -> tuple[PlannedFault, ...]:
     """Every fault of the scenario, numbered from 1 in order of time; triggered ones last."""
-    drafts = [draft for place, entry in enumerate(scenario.faults) for draft in _expand(entry, scenario, Random(f"entry {place} of {seed}"))]
+    drafts = [
+        draft
+        for place, entry in enumerate(scenario.faults)
+        for draft in _expand(entry, scenario, Random(f"entry {place} of {seed}"))
+    ]
     drafts.sort(key=lambda draft: (draft.at_ns is None, draft.at_ns or 0))
     return tuple(_numbered(drafts[:FAULTS_MAX]))
 
@@ -44,7 +48,12 @@ def plan_schedule(scenario: Scenario, seed: int) -> tuple[PlannedFault, ...]:
 def _numbered(drafts: Sequence[PlannedFault]) -> Iterator[PlannedFault]:
     for number, draft in enumerate(drafts, start=1):
         yield PlannedFault(
-            id=number, family=draft.family, parameters=draft.parameters, for_ns=draft.for_ns, at_ns=draft.at_ns, when=draft.when
+            id=number,
+            family=draft.family,
+            parameters=draft.parameters,
+            for_ns=draft.for_ns,
+            at_ns=draft.at_ns,
+            when=draft.when,
         )
 
 

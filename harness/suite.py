@@ -61,7 +61,9 @@ class SuiteFile(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suite:
-    """A validated suite: every scenario in it loads. Seeds take turns, so that a short budget still sees every scenario."""
+    """A validated suite: every scenario in it loads. Seeds take turns, so that a short budget still sees every
+    scenario.
+    """
 
     name: str
     budget_ns: int
@@ -83,7 +85,10 @@ def load_suite(name_or_path: str) -> Suite:
     if not path.is_file() or "/" in name_or_path:
         path = Path(name_or_path)
     if not path.is_file():
-        raise UsageError(f"suite {name_or_path!r}: no such file, and none of that name is shipped: {nearest(name_or_path, shipped_suites())}")
+        raise UsageError(
+            f"suite {name_or_path!r}: no such file, and none of that name is shipped: "
+            f"{nearest(name_or_path, shipped_suites())}"
+        )
     try:
         document = load_document(path.read_text(encoding="utf-8"), name_or_path)
     except (OSError, UnicodeDecodeError) as error:
@@ -96,8 +101,12 @@ def _suite(document: Document) -> Suite:
         file = SuiteFile.model_validate(document.data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise document.error(first["loc"], f"{first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from None
-    rows = [[_run(entry, seed) for seed in _seeds(entry.seeds, document, place)] for place, entry in enumerate(file.runs)]
+        raise document.error(
+            first["loc"], f"{first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
+    rows = [
+        [_run(entry, seed) for seed in _seeds(entry.seeds, document, place)] for place, entry in enumerate(file.runs)
+    ]
     for place, entry in enumerate(file.runs):
         _check_loads(entry, document, place)
     longest = max(len(row) for row in rows)

@@ -54,7 +54,9 @@ def resolve_targets(
     return tuple(sorted(_select(selector, nodes, leader, random, subject), key=list(nodes).index))
 
 
-def _select(selector: str, nodes: Sequence[str], leader: str | None, random: Random, subject: str | None) -> Sequence[str]:
+def _select(
+    selector: str, nodes: Sequence[str], leader: str | None, random: Random, subject: str | None
+) -> Sequence[str]:
     match selector:
         case "all":
             return nodes

@@ -1,4 +1,6 @@
-"""Triggers: waits until a node's trace or log says something. Files are tailed by polling: 5 ``stat`` calls each 5 ms cost 0.3 % of a core."""
+"""Triggers: waits until a node's trace or log says something. Files are tailed by polling: 5 ``stat`` calls each 5 ms
+cost 0.3 % of a core.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,10 @@ def run_folder(path: Path) -> RunFolder:
         raise UsageError(f"run {str(path)!r}: no such folder; `capsize list` shows the runs there are")
     folder = RunFolder(path.resolve())
     if not folder.run.exists() and not folder.history.exists():
-        raise UsageError(f"{str(path)!r} is not a run's folder: it has neither run.json nor history.jsonl; `capsize list` shows the runs there are")
+        raise UsageError(
+            f"{str(path)!r} is not a run's folder: it has neither run.json nor history.jsonl; "
+            "`capsize list` shows the runs there are"
+        )
     return folder
 
 
@@ -55,7 +58,6 @@ def serve_command(runs_root: Path, host: str, port: int) -> None:
     import socket
 
     import uvicorn
-
     from reports.web import application
 
     try:
@@ -63,14 +65,19 @@ def serve_command(runs_root: Path, host: str, port: int) -> None:
     except ValueError:
         loopback = host == "localhost"
     if not loopback:
-        raise UsageError(f"--host {host!r} is not a loopback address: runs are shown to this machine only; use 127.0.0.1 and a tunnel")
+        raise UsageError(
+            f"--host {host!r} is not a loopback address: runs are shown to this machine only; "
+            "use 127.0.0.1 and a tunnel"
+        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise HarnessError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from None
+            raise HarnessError(
+                f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
+            ) from None
         shown = f"[{host}]" if ":" in host else host
         print(f"runs of {runs_root} on http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
         config = uvicorn.Config(application(runs_root), log_level="warning", access_log=False)

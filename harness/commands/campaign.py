@@ -31,7 +31,12 @@ def campaign_command(suite_name: str, budget: str | None, junit_file: Path | Non
         console.print(line, markup=False, highlight=False)
 
     campaign = Campaign(
-        suite=suite, runs_root=runs_root.resolve(), folder=folder, budget_s=budget_ns / 1e9, report=report, junit_file=junit_file
+        suite=suite,
+        runs_root=runs_root.resolve(),
+        folder=folder,
+        budget_s=budget_ns / 1e9,
+        report=report,
+        junit_file=junit_file,
     )
     return asyncio.run(_interruptible(campaign))
 

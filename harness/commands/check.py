@@ -41,7 +41,11 @@ def _json(text: str) -> object:
 def _judge(history: History, model: str | None, initial: object, null_read: str) -> int:
     chosen = model or guess_model(history)
     say = Console(soft_wrap=True).print
-    say(f"{len(history):,} operations ({history.format}), model {chosen}" + ("" if model else " (guessed; --model says otherwise)"), highlight=False)
+    say(
+        f"{len(history):,} operations ({history.format}), model {chosen}"
+        + ("" if model else " (guessed; --model says otherwise)"),
+        highlight=False,
+    )
     for note in history.notes:
         say(f"note: {note}", markup=False, highlight=False)
     result = check(history, model=chosen, initial=initial, null_read=null_read)
@@ -58,7 +62,9 @@ def guess_model(history: History) -> str:
     for name, model in MODELS.items():
         if functions <= set(model.functions):
             return name
-    raise UsageError(f"no model has the operations {', '.join(sorted(functions))}; say --model, one of: {', '.join(sorted(MODELS))}")
+    raise UsageError(
+        f"no model has the operations {', '.join(sorted(functions))}; say --model, one of: {', '.join(sorted(MODELS))}"
+    )
 
 
 def _say(result: Result) -> int:

@@ -34,7 +34,9 @@ EXIT_INTERRUPTED = 130
 SEED_BITS = 31
 
 
-def run_command(name: str, overrides: Mapping[str, Any], settings: Sequence[str], folder: Path | None, runs_root: Path) -> int:
+def run_command(
+    name: str, overrides: Mapping[str, Any], settings: Sequence[str], folder: Path | None, runs_root: Path
+) -> int:
     """Runs one scenario; returns the exit code."""
     scenario = load_scenario(name, {**_settings(settings), **_faults(overrides)})
     substrate = usable_substrate(scenario)
@@ -59,12 +61,17 @@ def usable_substrate(scenario: Scenario) -> Substrate:
     substrate = SUBSTRATES[scenario.head.substrate]()
     missing = substrate.missing()
     if missing:
-        raise HarnessError(f"substrate {substrate.name!r} cannot run here: " + "; ".join(missing) + " (`capsize doctor` tells more)")
+        raise HarnessError(
+            f"substrate {substrate.name!r} cannot run here: " + "; ".join(missing) + " (`capsize doctor` tells more)"
+        )
     wanted = sorted({family for entry in scenario.faults for family in entry.families})
     unable = [family for family in wanted if not FAMILIES[family].needs <= substrate.abilities()]
     if unable:
         able = ", ".join(name for name, family in FAMILIES.items() if family.needs <= substrate.abilities())
-        raise UsageError(f"substrate {substrate.name!r} cannot inject {', '.join(unable)}: leave it out or choose another substrate; it can: {able}")
+        raise UsageError(
+            f"substrate {substrate.name!r} cannot inject {', '.join(unable)}: leave it out or choose another substrate; "
+            f"it can: {able}"
+        )
     return substrate
 
 
@@ -73,7 +80,9 @@ def make_folder(scenario: Scenario, seed: int, folder: Path | None, runs_root: P
     if folder is not None:
         path = folder
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(f"--folder {str(path)!r} exists and is not empty: name a new one, a run never overwrites another")
+            raise UsageError(
+                f"--folder {str(path)!r} exists and is not empty: name a new one, a run never overwrites another"
+            )
         path.mkdir(parents=True, exist_ok=True)
         return RunFolder(path.resolve())
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -84,7 +93,9 @@ def make_folder(scenario: Scenario, seed: int, folder: Path | None, runs_root: P
         except FileExistsError:
             continue
         except OSError as error:
-            raise UsageError(f"cannot create the run folder {str(path)!r}: {error.strerror}; choose another with --runs") from None
+            raise UsageError(
+                f"cannot create the run folder {str(path)!r}: {error.strerror}; choose another with --runs"
+            ) from None
         return RunFolder(path.resolve())
     raise HarnessError(f"no free folder name like {str(path)!r}")
 
@@ -100,7 +111,9 @@ def _run(
     settings: Sequence[str],
     overrides: Mapping[str, Any],
 ) -> int:
-    logging.basicConfig(filename=folder.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    logging.basicConfig(
+        filename=folder.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
     folder.scenario.write_text(scenario.to_yaml(), encoding="utf-8")
     clock = RunClock()
     record = RunRecord(folder.run, clock)
@@ -154,7 +167,10 @@ async def _interruptible(run: Run) -> tuple[Verdict, str]:
             run.progress.close()
             os._exit(EXIT_INTERRUPTED)
         run.stop.set()
-        run.progress.say("stopping: the load ends, everything is healed and judged (once more: leave at once, the watchdog cleans up)")
+        run.progress.say(
+            "stopping: the load ends, everything is healed and judged "
+            "(once more: leave at once, the watchdog cleans up)"
+        )
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -175,7 +191,9 @@ def _page(run: Run) -> Path | None:
         return None
 
 
-def _facts(scenario: Scenario, seed: int, run_id: str, substrate: Substrate, clock: RunClock, command: list[str]) -> dict[str, Any]:
+def _facts(
+    scenario: Scenario, seed: int, run_id: str, substrate: Substrate, clock: RunClock, command: list[str]
+) -> dict[str, Any]:
     return {
         "format": 1,
         "run_id": run_id,

@@ -27,7 +27,10 @@ def _show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 def show_scenarios() -> None:
     """Shipped scenarios."""
     every = [load_scenario(name) for name in shipped_scenarios()]
-    rows = [(scenario.name, format_duration(scenario.head.time), str(scenario.head.nodes), scenario.head.about.strip()) for scenario in every]
+    rows = [
+        (scenario.name, format_duration(scenario.head.time), str(scenario.head.nodes), scenario.head.about.strip())
+        for scenario in every
+    ]
     _show("Scenarios (capsize run NAME)", ("name", "time", "nodes", "about"), rows)
 
 
@@ -57,4 +60,6 @@ def show_bugs() -> None:
         for system in SYSTEMS.values()
         for bug in system.bugs.values()
     ]
-    _show("Planted bugs (--bug NAME)", ("name", "system", "what is wrong", "provoked by", "seen by", "published as"), rows)
+    _show(
+        "Planted bugs (--bug NAME)", ("name", "system", "what is wrong", "provoked by", "seen by", "published as"), rows
+    )

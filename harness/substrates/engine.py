@@ -261,8 +261,7 @@ class DockerEngine:
 
 
 def _says_idle(explanation: str) -> bool:
-    """Older engines answer 500 where newer answer 409: the container does not run, or is in the wanted state already.
-    """
+    """Older engines answer 500 where newer answer 409: the container does not run, or is in the wanted state already."""
     return any(words in explanation for words in ("is not running", "is not paused", "already paused"))
 
 

@@ -41,7 +41,9 @@ class Session(Protocol):
         """What the node says; None if it does not answer in time. Never raises for a node's trouble."""
 
     def client(self, process: int, node: str) -> Client:
-        """A client for one process, pinned to a node. Its replies are mapped to ok, fail and info in the system's one deciding place."""
+        """A client for one process, pinned to a node. Its replies are mapped to ok, fail and info in the system's one
+        deciding place.
+        """
 
     async def close(self) -> None:
         """Releases connections without waiting for nodes."""
@@ -68,7 +70,14 @@ class System(Protocol):
         """What this machine lacks to run it, each with the line that mends it."""
 
     def launch(
-        self, place: Place, places: Mapping[str, Place], options: Any, *, seed: int, bug: str | None, announce_bug: str | None
+        self,
+        place: Place,
+        places: Mapping[str, Place],
+        options: Any,
+        *,
+        seed: int,
+        bug: str | None,
+        announce_bug: str | None,
     ) -> Launch:
         """How the node at ``place`` is started. ``announce_bug`` makes it log a bug's line with the bug off."""
 

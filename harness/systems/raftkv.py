@@ -1,7 +1,7 @@
 """``raftkv``: the Raft key-value store that ships with Capsize, as a system under test.
 
-It is started as a command and spoken to through the client library that it ships: this module is the only door. :meth:`RaftkvClient.invoke` is the
-one place that decides what an answer means.
+It is started as a command and spoken to through the client library that it ships: this module is the only door.
+:meth:`RaftkvClient.invoke` is the one place that decides what an answer means.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ PEER_PORT = 7001
 CLIENT_PORT = 7000
 ATTEMPTS_MAX = 8
 PAUSE_S = (0.03, 0.15)
-"""Between attempts, when nobody said whom to ask: random in this range, so that clients do not come back all at once."""
+"""Between attempts, when nobody said whom to ask: random in this range, so that clients do not come back all at once.
+"""
 PAUSE_AFTER_DOUBT_S = (0.05, 0.4)
-"""Longer after an attempt in doubt: a retry that comes late is the one that a store without sessions applies over somebody else's write."""
+"""Longer after an attempt in doubt: a retry that comes late is the one that a store without sessions applies over
+somebody else's write.
+"""
 
 
 def _check_range(value: object) -> str:
@@ -73,12 +76,22 @@ class RaftkvSession:
         except kv.KvError:
             return None
         return NodeStatus(
-            leader=status.leader, leads=status.role == "leader", term=status.term, commit=status.commit, applied=status.applied
+            leader=status.leader,
+            leads=status.role == "leader",
+            term=status.term,
+            commit=status.commit,
+            applied=status.applied,
         )
 
     def client(self, process: int, node: str) -> RaftkvClient:
         """A client with a session of its own."""
-        return RaftkvClient(library=self.client_library, nodes=self.nodes, pinned=node, options=self.options, random=random.Random(process))
+        return RaftkvClient(
+            library=self.client_library,
+            nodes=self.nodes,
+            pinned=node,
+            options=self.options,
+            random=random.Random(process),
+        )
 
     async def close(self) -> None:
         """Ends all connections."""
@@ -98,7 +111,9 @@ class _Attempts:
 
 @dataclass(slots=True, kw_only=True)
 class RaftkvClient:
-    """One process. Its first attempt always goes to the node that it is pinned to, so that the stale side of a partition is really asked."""
+    """One process. Its first attempt always goes to the node that it is pinned to, so that the stale side of a
+    partition is really asked.
+    """
 
     library: kv.KvClient
     nodes: Sequence[str]
@@ -112,8 +127,9 @@ class RaftkvClient:
     async def invoke(self, invocation: Invocation) -> Completion:
         """Attempts with one session and sequence number until an answer, a limit, or the budget's end.
 
-        ``ok``: a node answered so. ``fail``: every attempt certainly had no effect. ``info``: some attempt may have had one, whatever a later one was told: sessions
-        are what is being tested, so they are not trusted to settle it. A read has no effect, so one without an answer is a ``fail``.
+        ``ok``: a node answered so. ``fail``: every attempt certainly had no effect. ``info``: some attempt may have
+        had one, whatever a later one was told: sessions are what is being tested, so they are not trusted to settle
+        it. A read has no effect, so one without an answer is a ``fail``.
         """
         self.attempts = attempts = _Attempts(node=self.pinned)
         operation = _operation(invocation)
@@ -138,8 +154,11 @@ class RaftkvClient:
         timeout_s = self.options.attempt_timeout / 1e9
         try:
             if not self.session and not isinstance(operation, kv.Get):
-                return await self._open_session(timeout_s)
-            return await self.library.execute(attempts.node, operation, timeout_s, session=self.session, sequence=self.sequence)
+                await self._open_session(timeout_s)
+                return None
+            return await self.library.execute(
+                attempts.node, operation, timeout_s, session=self.session, sequence=self.sequence
+            )
         except kv.NotLeaderError as error:
             attempts.error = str(error)
             await self._go_on(error.leader, PAUSE_S)
@@ -222,7 +241,10 @@ class Raftkv:
     promises = frozenset({"kill", "pause", "partition"})
     Options: type[BaseModel] = RaftkvOptions
     bugs: Mapping[str, PlantedBug] = {
-        bug.name: PlantedBug(name=bug.name, what=bug.what, provoked_by=bug.provoked_by, observer=bug.observer, source=bug.source) for bug in BUGS.values()
+        bug.name: PlantedBug(
+            name=bug.name, what=bug.what, provoked_by=bug.provoked_by, observer=bug.observer, source=bug.source
+        )
+        for bug in BUGS.values()
     }
 
     def missing(self) -> Sequence[str]:
@@ -230,15 +252,39 @@ class Raftkv:
         return ()
 
     def launch(
-        self, place: Place, places: Mapping[str, Place], options: Any, *, seed: int, bug: str | None, announce_bug: str | None
+        self,
+        place: Place,
+        places: Mapping[str, Place],
+        options: Any,
+        *,
+        seed: int,
+        bug: str | None,
+        announce_bug: str | None,
     ) -> Launch:
         """``python -m node`` with every node's addresses."""
-        nodes = [word for other in places.values() for word in ("--node", f"{other.name}={other.address}:{PEER_PORT}:{CLIENT_PORT}")]
+        nodes = [
+            word
+            for other in places.values()
+            for word in ("--node", f"{other.name}={other.address}:{PEER_PORT}:{CLIENT_PORT}")
+        ]
         low, _, high = options.election_timeout.partition("-")
-        timing = [f"--election-timeout-ms={parse_duration(low) // 1_000_000}-{parse_duration(high) // 1_000_000}", f"--heartbeat-ms={options.heartbeat // 1_000_000}"]
+        timing = [
+            f"--election-timeout-ms={parse_duration(low) // 1_000_000}-{parse_duration(high) // 1_000_000}",
+            f"--heartbeat-ms={options.heartbeat // 1_000_000}",
+        ]
         planted = [*(("--bug", bug) if bug else ()), *(("--announce-bug", announce_bug) if announce_bug else ())]
         own = ["--name", place.name, "--data", place.data_dir, "--log", place.log_dir, "--seed", str(seed)]
-        argv = [place.python, "-m", "node", *own, *nodes, *timing, "--snapshot-entries", str(options.snapshot_entries), *planted]
+        argv = [
+            place.python,
+            "-m",
+            "node",
+            *own,
+            *nodes,
+            *timing,
+            "--snapshot-entries",
+            str(options.snapshot_entries),
+            *planted,
+        ]
         return Launch(argv=argv)
 
     def session(self, addresses: Mapping[str, str], options: Any) -> RaftkvSession:

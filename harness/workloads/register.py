@@ -25,9 +25,8 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from checkers.history import History
+from checkers import History, Result, check
 from checkers.operation import Outcome
-from checkers.verdict import Result
 from harness.clients import Invocation
 from harness.generators import (
     PENDING,
@@ -178,8 +177,6 @@ class RegisterWorkload:
 
     def check(self, history: History, parameters: RegisterParameters) -> Result:  # noqa: ARG002
         """Linearizability of every register; nothing was written before the run."""
-        from checkers import check  # numpy, which the first operation need not wait for
-
         return check(history, model="cas-register")
 
 
