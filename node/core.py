@@ -22,7 +22,8 @@ the core then sends the reply with ``done``.
 **Snapshots, leader's side.** ``Ready.snapshots_wanted`` names followers whose next entry is compacted away. The
 shell asks :meth:`~Raft.snapshot_chunk` for each chunk's message and sends it; the answer None means "stop: not
 needed any more". It passes every SnapshotReply to :meth:`~Raft.receive` and, when not ``done``, sends the chunk at
-``next_offset``. If nothing is heard for ``Timing.snapshot_retry_ns`` the core asks again.
+``next_offset`` *of the same snapshot*, even if there is a newer one by now, or a slow transfer would never end. If
+nothing is heard for ``Timing.snapshot_retry_ns`` the core asks again.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ class Raft(Catchup):
             or log.last_index != log.handed
             or log.cut is not None
             or self.commit != self._commit_told
-            or self.commit > self.applied
+            or self.applied < min(self.commit, log.last_index)
             or self._hard_state_told != (self.term, self.vote)
             or self._standing_told != (self.role, self.leader)
         )

@@ -179,14 +179,17 @@ class Replication(Follower):
     def _refused(self, progress: Progress, reply: AppendReply) -> None:
         """Section 5.3's optimisation: skip the whole conflicting term.
 
-        A refusal that arrives late may send us back too far; that costs a probe, never safety, because ``match`` stays.
-        For the same reason a follower that lost what it had acknowledged is fed again instead of being given up.
+        A late refusal that slips through may send us back too far; that costs a probe, never safety, because ``match``
+        stays. For the same reason a follower that lost what it had acknowledged is fed again, not given up.
         """
-        late = progress.state is ProgressState.SNAPSHOT or (
-            progress.state is ProgressState.PROBE and reply.refused_index != progress.next - 1
-        )
-        if not late:
+        if not self._is_late(progress, reply.refused_index):
             progress.probe_from(max(1, min(reply.refused_index, self._resume_at(reply))))
+
+    @staticmethod
+    def _is_late(progress: Progress, refused_index: int) -> bool:
+        if progress.state is ProgressState.PROBE:
+            return refused_index != progress.next - 1
+        return progress.state is ProgressState.SNAPSHOT or refused_index < progress.match
 
     def _resume_at(self, reply: AppendReply) -> int:
         if reply.conflict_term:

@@ -44,8 +44,8 @@ class Server:
         self.log = Log()
         log_conflicted = not self.log.restore(recovered.snapshot, recovered.entries)
         if self.log.last_term > self.term:
-            # A crash fell between writing entries and the term that came with them. Nobody was answered in that term, or
-            # it would be on disk: so no vote was given in it.
+            # A crash fell between writing entries and the term that came with them. Nobody was answered in that
+            # term, or it would be on disk: so no vote was given in it.
             self.enter_term(self.log.last_term)
 
         self.role = Role.FOLLOWER

@@ -1,4 +1,4 @@
-"""What must hold in every state of a cluster: the properties of the paper's figure 3, and a few that crashes make interesting.
+"""What must hold in every state of a cluster: the properties of the paper's figure 3, and a few that crashes add.
 
 The book is kept incrementally: each check looks only at what one Ready changed, so that a million steps are affordable.
 "Global" knowledge (who was ever leader, what was ever committed) lives here and nowhere in the servers.
@@ -12,7 +12,7 @@ from node.core import Raft
 from node.messages import AppendEntries, Entry, HardState, Message, Ready, RequestVote, Role, VoteReply
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818
     """An invariant is broken; the message names it."""
 
 
@@ -99,8 +99,8 @@ class Invariants:
         for term, (index, entry_term) in self.commit_by_term.items():
             if term < core.term and core.term_at(index) != entry_term and index >= core.first_index:
                 raise Violation(
-                    f"leader completeness: {core.name} leads term {core.term} without entry {index} of term {entry_term}, "
-                    f"which was committed in term {term}"
+                    f"leader completeness: {core.name} leads term {core.term} without entry {index} of term "
+                    f"{entry_term}, which was committed in term {term}"
                 )
 
     def _committed(self, core: Raft, index: int) -> None:
@@ -119,7 +119,7 @@ class Invariants:
     # Applying and reading
 
     def apply(self, name: str, index: int, term: int, state: int) -> None:
-        """Checks *state machine safety*: no two servers apply different entries, or reach different states, at an index."""
+        """Checks *state machine safety*: at an index all servers apply the same entry and reach the same state."""
         known = self.applied.setdefault(index, (term, state))
         if known != (term, state):
             raise Violation(

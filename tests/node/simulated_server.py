@@ -128,6 +128,7 @@ class SimulatedServer:
         self.proposed = {}
         self.reads: dict[int, int] = {}
         self._next_token = 0
+        self._sending: dict[str, tuple[Snapshot, int]] = {}
         self._partial: dict[Snapshot, bytes] = {}
         self._received: dict[Snapshot, int] = {}
         self._commit_seen = 0
@@ -167,7 +168,7 @@ class SimulatedServer:
         if core is None:
             return
         core.receive(message, now_ns)
-        if isinstance(message, SnapshotReply) and not message.done:
+        if isinstance(message, SnapshotReply) and not message.done and self._is_sent_to(message):
             self._send_chunk(core, message.source, message.next_offset)
 
     def propose(self, commands: list[bytes]) -> None:
@@ -176,6 +177,10 @@ class SimulatedServer:
         if accepted is not None:
             first, term = accepted
             self.proposed.update((first + offset, term) for offset in range(len(commands)))
+
+    def backlog(self) -> int:
+        """Uncommitted entries."""
+        return self.core.last_index - self.core.commit if self.core is not None else 0
 
     def read(self, now_ns: int) -> None:
         """A client's linearizable read."""
@@ -212,6 +217,8 @@ class SimulatedServer:
             self._send(message)
         self._apply(core, ready)
         for target in ready.snapshots_wanted:
+            # One snapshot from the first chunk to the last: switching to a newer one in between might go on for ever.
+            self._sending[target] = self.disk.snapshot, self.disk.state
             self._send_chunk(core, target, 0)
         for chunk in ready.chunks:
             self._store_chunk(core, chunk)
@@ -244,9 +251,12 @@ class SimulatedServer:
 
     # Snapshots on the wire
 
+    def _is_sent_to(self, reply: SnapshotReply) -> bool:
+        return reply.source in self._sending and self._sending[reply.source][0].index == reply.index
+
     def _send_chunk(self, core: Raft, target: str, offset: int) -> None:
-        snapshot = self.disk.snapshot
-        data = b"%*d" % (SNAPSHOT_BYTES, self.disk.state)
+        snapshot, state = self._sending[target]
+        data = b"%*d" % (SNAPSHOT_BYTES, state)
         end = min(offset + SNAPSHOT_BYTES // 3, SNAPSHOT_BYTES)
         message = core.snapshot_chunk(
             target, snapshot, offset=offset, data=data[offset:end], done=end == SNAPSHOT_BYTES

@@ -1,12 +1,12 @@
 """A deterministic simulation of a cluster: same seed, same class of core, same run, to the last message.
 
-Everything that can differ between runs of a real cluster is drawn from one seeded stream: when messages arrive (with loss,
-duplication, delays long enough to outlive elections, reordering), when disks are done, who crashes with what unsynced, who is
-paused, which links are cut, what clients ask. Even the *settings* are drawn from the seed (after "swarm testing", Groce et al.
-2012): a run without loss but with tiny append windows finds other bugs than the average of both.
+Everything that can differ between runs of a real cluster is drawn from one seeded stream: when messages arrive (with
+loss, duplication, delays long enough to outlive elections, reordering), when disks are done, who crashes with what
+unsynced, who is paused, which links are cut, what clients ask. Even the *settings* are drawn from the seed (after
+"swarm testing", Groce et al. 2012): a run without loss but with tiny append windows finds other bugs than the average.
 
-A *step* is one event: a message delivered, a sync done, a timer, a fault, a client's call. All invariants are checked after
-each. ``python -m tests.node.simulation STEPS [FIRST_SEED]`` runs as many as you like.
+A *step* is one event: a message delivered, a sync done, a timer, a fault, a client's call. All invariants are checked
+after each. ``python -m tests.node.simulation STEPS [FIRST_SEED]`` runs as many as you like.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from node.core import Raft, Timing
 from node.messages import Message, Role
@@ -27,6 +28,9 @@ from tests.node.simulated_server import SimulatedServer
 SETTLE_NS = 20_000 * MS
 """How long a healed cluster may take to make progress: dozens of the longest election time-outs."""
 
+BACKLOG_MAX = 40
+"""Clients stop writing to a leader with that many uncommitted entries, or the smallest windows would never catch up."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Climate:
@@ -35,8 +39,10 @@ class Climate:
     size: int
     loss: float
     duplicate: float
+    delay_ns: int
+    """The longest ordinary delay of a message."""
     straggle: float
-    """Share of messages that take up to two seconds instead of a millisecond."""
+    """Share of messages that take up to two seconds instead."""
     fault_every_ns: int
     call_every_ns: int
     sync_ns: int
@@ -54,8 +60,9 @@ def draw_climate(stream: random.Random) -> Climate:
         size=pick((1, 2, 3, 3, 3, 4, 5, 5, 5)),
         loss=pick((0, 0, 0.02, 0.2)),
         duplicate=pick((0, 0.02, 0.2)),
+        delay_ns=pick((1, 1, 20, 100)) * MS,
         straggle=pick((0, 0, 0.02, 0.1)),
-        fault_every_ns=pick((100, 300, 1000)) * MS,
+        fault_every_ns=pick((30, 100, 300, 1000)) * MS,
         call_every_ns=pick((2, 10, 50)) * MS,
         sync_ns=pick((0, 1, 20)) * MS,
         crash_weight=pick((0, 1, 4)),
@@ -111,14 +118,14 @@ class Simulation:
             for name in names
         }
         for server in self.servers.values():
-            self._at(self._random.randrange(100 * MS), lambda server=server: self._start(server))
+            self._at(self._random.randrange(100 * MS), partial(self._start, server))
         self._at(self.climate.fault_every_ns, self._fault)
         self._at(self.climate.call_every_ns, self._call)
 
     # Running
 
     def run(self, steps: int) -> None:
-        """Runs that many events; raises :class:`Violation` with the seed and the step as soon as an invariant breaks."""
+        """Runs that many events; raises :class:`Violation`, with seed and step, as soon as an invariant breaks."""
         end = self.steps + steps
         try:
             while self.steps < end:
@@ -157,8 +164,7 @@ class Simulation:
         if core is None:
             return
         for _ in range(server.drain()):
-            incarnation = server.incarnation
-            self._at(self._sync_time_ns(server), lambda: self._sync(server, incarnation))
+            self._at(self._sync_time_ns(server), partial(self._sync, server, server.incarnation))
         deadline_ns = core.next_deadline_ns()
         if deadline_ns < self._timers.get(server.name, deadline_ns + 1):
             self._set_timer(server, deadline_ns)
@@ -199,7 +205,7 @@ class Simulation:
 
     def _arrival_ns(self) -> int:
         straggles = not self._calm and self._random.random() < self.climate.straggle
-        return self.now_ns + int(self._random.random() * (2000 if straggles else 1) * MS)
+        return self.now_ns + int(self._random.random() * (2000 * MS if straggles else self.climate.delay_ns))
 
     def _deliver(self, message: Message) -> None:
         if (message.source, message.target) in self._cut:
@@ -224,7 +230,7 @@ class Simulation:
     def _call_at(self, server: SimulatedServer) -> None:
         if self._random.random() < 0.5:
             server.read(self.now_ns)
-        if self._random.random() < 0.7:
+        if self._random.random() < 0.7 and server.backlog() < BACKLOG_MAX:
             count = self._random.choice((1, 1, 3))
             server.propose([(self._commands + number).to_bytes(4, "big") for number in range(count)])
             self._commands += count
@@ -255,7 +261,7 @@ class Simulation:
                 self.acknowledged += server.acknowledged
                 server.acknowledged = 0
                 server.crash()
-                self._at(self.now_ns + self._random.randrange(400 * MS), lambda server=server: self._start(server))
+                self._at(self.now_ns + self._random.randrange(400 * MS), partial(self._start, server))
 
     def _victim(self) -> str:
         """Half of the time a leader, if there is one."""
