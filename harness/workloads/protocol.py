@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from checkers.history import History
 from checkers.verdict import Result
+from harness.errors import UsageError
 from harness.generators import Generator
 
 WORKERS_MAX = 10_000
@@ -41,13 +42,14 @@ def workers_of(concurrency: int | str, *, nodes: int) -> int:
     """The number of workers that a concurrency comes to.
 
     Raises:
-        ValueError: more than :data:`WORKERS_MAX`.
+        UsageError: more than :data:`WORKERS_MAX`.
     """
     match = _CONCURRENCY.fullmatch(str(concurrency))
     assert match is not None  # validated on load
     workers = int(match[1]) * (nodes if match[2] else 1)
     if workers > WORKERS_MAX:
-        raise ValueError(f"concurrency {concurrency!r}: {workers} workers are more than {WORKERS_MAX}")
+        problem = f"concurrency {concurrency!r}: {workers} workers are more than {WORKERS_MAX}"
+        raise UsageError(f"{problem}; lower it, or run several at once")
     return workers
 
 
