@@ -25,7 +25,7 @@ from checkers.logs import check_logs
 from checkers.raft import check_traces
 from checkers.traces import Trace, TraceError, read_trace
 from checkers.verdict import Blame, Finding, Result, Validity, Verdict
-from checkers.windows import Window, scheduled_windows
+from checkers.windows import Window, fault_windows, scheduled_windows
 from harness.errors import UsageError
 from harness.scenario import Scenario, parse_scenario
 from harness.schedule import plan_schedule
@@ -45,7 +45,7 @@ def judge(folder: RunFolder) -> Verdict:
     facts = read_facts(folder)
     scenario = parse_scenario(_text(folder.scenario), "scenario.yaml")
     history = History.read(folder.history)
-    faults = scheduled_windows(_rows(folder.schedule))
+    faults = executed_faults(history, _rows(folder.schedule))
     traces, broken = _traces(folder)
     start_ns = int(facts["start_monotonic_ns"])
     results = [
@@ -62,6 +62,13 @@ def judge(folder: RunFolder) -> Verdict:
     ]
     judged = [result for result in results if result is not None]
     return _second_look(Verdict(results=tuple(judged)), facts)
+
+
+def executed_faults(history: History, rows: Sequence[Mapping[str, Any]]) -> Sequence[Window]:
+    """Faults of the schedule, and those of a killed run that were in force at its end: only the history tells of them."""
+    scheduled = scheduled_windows(rows)
+    known = {window.id for window in scheduled}
+    return (*scheduled, *(window for window in fault_windows(history.nemesis) if window.id not in known))
 
 
 def read_facts(folder: RunFolder) -> Mapping[str, Any]:

@@ -69,8 +69,8 @@ def usable_substrate(scenario: Scenario) -> Substrate:
     if unable:
         able = ", ".join(name for name, family in FAMILIES.items() if family.needs <= substrate.abilities())
         raise UsageError(
-            f"substrate {substrate.name!r} cannot inject {', '.join(unable)}: leave it out or choose another substrate; "
-            f"it can: {able}"
+            f"substrate {substrate.name!r} cannot inject {', '.join(unable)}: "
+            f"leave it out or choose another substrate; it can: {able}"
         )
     return substrate
 
