@@ -259,12 +259,19 @@ class Shell:
         turn.
         """
         deadline_ns = self._core.next_deadline_ns()
-        if self._timer is not None and now_ns < self._timer_ns <= deadline_ns:
-            return
         if self._timer is not None:
+            if self._timer_ns <= deadline_ns:
+                return
             self._timer.cancel()
-        self._timer_ns = max(deadline_ns, now_ns + 1)
-        self._timer = self._loop.call_later((self._timer_ns - now_ns) / 1e9, self._schedule)
+        self._timer_ns = deadline_ns
+        self._timer = self._loop.call_later(max(deadline_ns - now_ns, 0) / 1e9, self._wake)
+
+    def _wake(self) -> None:
+        """The timer is spent, even if it fired a little early (the loop counts in milliseconds): the turn arms
+        another.
+        """
+        self._timer = None
+        self._schedule()
 
     # Carrying out a Ready
 
