@@ -52,7 +52,9 @@ def entry(index: int, term: int) -> Entry:
 
 
 def test_a_write_is_acknowledged_by_index_and_term() -> None:
-    """Only the entry that was proposed acknowledges it; another one committed in its place proves that it never happens."""
+    """Only the entry that was proposed acknowledges it; another one committed in its place proves that it never
+    happens.
+    """
     node = Alone()
     node.write("mine")
     node.write("lost")

@@ -41,7 +41,9 @@ async def test_operations_and_leader_hints(tmp_path: Path) -> None:
 
 
 async def test_acknowledged_writes_survive_kills_of_all(tmp_path: Path) -> None:
-    """SIGKILL of random nodes, sometimes of all, in the midst of appends with retries: each one is there once, in order."""
+    """SIGKILL of random nodes, sometimes of all, in the midst of appends with retries: each one is there once, in
+    order.
+    """
     async with processes(tmp_path, options=["--snapshot-entries", "40", "--election-timeout-ms", "200-400"]) as cluster:
         session = await cluster.session()
         choice = random.Random(7)
@@ -126,7 +128,9 @@ async def test_a_clean_stop_is_quick_and_says_so(tmp_path: Path) -> None:
 
 
 async def test_a_failing_disk_ends_the_node(tmp_path: Path) -> None:
-    """A write that fails (here: a limit on file sizes) is not tried again: the node says so and exits with its own status."""
+    """A write that fails (here: a limit on file sizes) is not tried again: the node says so and exits with its own
+    status.
+    """
 
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
@@ -173,13 +177,15 @@ async def test_a_planted_bug_is_announced_in_the_same_words(tmp_path: Path, opti
 
 
 async def test_the_trace_tells_the_story_in_order(tmp_path: Path) -> None:
-    """start, then the events of docs/formats.md; nothing is applied before it is committed, or acknowledged before applied."""
+    """start, then the events of docs/formats.md; nothing is applied before it is committed, or acknowledged before
+    applied.
+    """
     async with processes(tmp_path, count=1, options=["--snapshot-entries", "5"]) as cluster:
         session = await cluster.session()
         for sequence in range(1, 12):
             await cluster.do(Put("k", b"v"), session=session, sequence=sequence)
         async with asyncio.timeout(10):
-            while "snapshot taken" not in cluster.log("n1"):
+            while "snapshot taken" not in cluster.log("n1"):  # noqa: ASYNC110  # another process writes it
                 await asyncio.sleep(0.02)
         cluster.end("n1", signal.SIGTERM)
     events = [json.loads(line) for line in (tmp_path / "n1" / "trace.jsonl").read_text().splitlines()]

@@ -55,7 +55,9 @@ def test_operations() -> None:
 
 
 def test_compare_and_set_tells_what_it_observed() -> None:
-    """A mismatch changes nothing; ``expected`` absent means that the key must not exist, which is not the empty value."""
+    """A mismatch changes nothing; ``expected`` absent means that the key must not exist, which is not the empty
+    value.
+    """
     machine = machine_with_session()
     assert machine.apply(2, cas(1, 1, b"", b"x")) == Result(ResultKind.MISMATCH, None)
     assert machine.apply(3, cas(1, 2, None, b"x")) == OK

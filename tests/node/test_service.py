@@ -1,4 +1,6 @@
-"""The client library against the gRPC service: every reply and every failure is told as definite or indefinite, rightly."""
+"""The client library against the gRPC service: every reply and every failure is told as definite or indefinite,
+rightly.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,13 @@ from node.client import (
     Delete,
     Done,
     Get,
-    InDoubtError,
     IndefiniteError,
+    InDoubtError,
     InvalidRequestError,
     KvClient,
     KvError,
     NotLeaderError,
+    Operation,
     Put,
     SessionExpiredError,
     StoppingError,
@@ -73,7 +76,7 @@ async def serving(node: ScriptedNode) -> AsyncIterator[KvClient]:
         await server.stop(None)
 
 
-OPERATIONS = [
+OPERATIONS: list[Operation] = [
     Get("k"),
     Get("k", local=True),
     Put("k", b"v"),
@@ -156,7 +159,9 @@ async def test_a_refused_connection_is_definite() -> None:
 
 
 async def test_a_node_that_accepts_but_never_greets_gets_nothing() -> None:
-    """A paused node's kernel still accepts connections: time running out there is definite, and closing does not block."""
+    """A paused node's kernel still accepts connections: time running out there is definite, and closing does not
+    block.
+    """
     with socket.create_server(("127.0.0.1", 0)) as paused:
         client = KvClient({"n1": f"127.0.0.1:{paused.getsockname()[1]}"})
         with pytest.raises(UnreachableError):

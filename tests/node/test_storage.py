@@ -157,7 +157,7 @@ def test_without_any_good_snapshot_the_node_refuses(tmp_path: Path) -> None:
     """The log begins after index 10; what came before can't be made up."""
     for path in with_two_snapshots(tmp_path).paths():
         path.write_bytes(b"rot")
-    with pytest.raises(UnrecoverableError, match="begins after index 10.*Refusing to start"):
+    with pytest.raises(UnrecoverableError, match=r"begins after index 10.*Refusing to start"):
         Storage(tmp_path)
 
 

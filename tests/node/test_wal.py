@@ -82,7 +82,9 @@ def test_zeros_behind_the_tail_are_cut(tmp_path: Path) -> None:
 
 
 def test_any_flipped_byte_before_the_last_frame_is_refused(tmp_path: Path) -> None:
-    """A frame with a valid one behind it was synced: its damage is an error that names file and offset, wherever it is."""
+    """A frame with a valid one behind it was synced: its damage is an error that names file and offset, wherever it
+    is.
+    """
     payloads = [b"first", b"second", b"third", b"last"]
     written(tmp_path, payloads, segment_bytes=40)
     files = segments(tmp_path)
