@@ -1,7 +1,8 @@
-"""The page of a campaign: what ran, what broke first, what was left out; a matrix of scenarios and seeds that leads to each run's page.
+"""The page of a campaign: what ran, what broke first, what was left out; a matrix of scenarios and seeds that leads to
+each run's page.
 
-Made from ``plan.json`` and ``results.jsonl`` of the campaign's folder, also while the campaign still runs or after it was killed: what is
-planned and has no result is shown as not run, never as passed.
+Made from ``plan.json`` and ``results.jsonl`` of the campaign's folder, also while the campaign still runs or after it
+was killed: what is planned and has no result is shown as not run, never as passed.
 """
 
 from __future__ import annotations
@@ -120,16 +121,20 @@ def render(campaign: Campaign) -> str:
     cells: dict[tuple[str, str], list[Entry]] = {}
     for entry in campaign.entries:
         cells.setdefault((entry.scenario, entry.seed), []).append(entry)
-    return environment().get_template("campaign.html").render(
-        campaign=campaign,
-        scenarios=scenarios,
-        seeds=sorted(seeds, key=lambda seed: (len(seed), seed)),
-        cells=cells,
-        failed=[entry for entry in campaign.entries if entry.state in ("invalid", FAILED, "unknown")],
-        left_out=[entry for entry in campaign.entries if entry.state == LEFT_OUT],
-        seconds=sum(entry.seconds or 0 for entry in campaign.entries),
-        signs=SIGNS,
-        style=Markup((STATIC / "style.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
+    return (
+        environment()
+        .get_template("campaign.html")
+        .render(
+            campaign=campaign,
+            scenarios=scenarios,
+            seeds=sorted(seeds, key=lambda seed: (len(seed), seed)),
+            cells=cells,
+            failed=[entry for entry in campaign.entries if entry.state in ("invalid", FAILED, "unknown")],
+            left_out=[entry for entry in campaign.entries if entry.state == LEFT_OUT],
+            seconds=sum(entry.seconds or 0 for entry in campaign.entries),
+            signs=SIGNS,
+            style=Markup((STATIC / "style.css").read_text(encoding="utf-8")),
+        )
     )
 
 
@@ -156,7 +161,9 @@ def _identity(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _entries(planned: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> Sequence[Entry]:
-    """Results in the order in which they came, then what is planned and has none (the same scenario and seed may be planned twice)."""
+    """Results in the order in which they came, then what is planned and has none (the same scenario and seed may be
+    planned twice).
+    """
     entries = [_entry(number, row) for number, row in enumerate(rows, start=1)]
     missing = Counter(planned) - Counter((entry.scenario, entry.seed) for entry in entries)
     left = [Entry(number=0, scenario=scenario, seed=seed, state=LEFT_OUT) for scenario, seed in missing.elements()]
@@ -200,7 +207,7 @@ def _ledger(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
     sums: Counter[str] = Counter()
     for row in rows:
         for name, value in mapping(row.get("ledger")).items():
-            sums[name] += integer(value) if not isinstance(value, bool) else int(value)  # type: ignore[operator]
+            sums[name] += integer(int(value) if isinstance(value, bool) else value) or 0
     return sums
 
 
@@ -209,5 +216,7 @@ def campaign_folders(root: Path) -> Sequence[Path]:
     base = root / "campaigns"
     if not base.is_dir():
         return ()
-    found = [path for suite in base.iterdir() if suite.is_dir() for path in suite.iterdir() if (path / "plan.json").is_file()]
+    found = [
+        path for suite in base.iterdir() if suite.is_dir() for path in suite.iterdir() if (path / "plan.json").is_file()
+    ]
     return sorted(found, key=lambda path: path.name, reverse=True)

@@ -1,8 +1,9 @@
 """``runs/catalog.sqlite``: one row a run, so that a thousand runs are listed without opening a thousand folders.
 
-The folders are the truth. The catalog is brought up to date by looking at each run's two small files (``run.json``, ``verdict.json``) and reading those
-whose time or size changed, and it can be deleted at any moment: a file that is damaged, or of another version, is made anew. Several
-processes may use it at once (write-ahead log, one writer, the others wait); where nothing can be written it is kept in memory.
+The folders are the truth. The catalog is brought up to date by looking at each run's two small files (``run.json``,
+``verdict.json``) and reading those whose time or size changed, and it can be deleted at any moment: a file that is
+damaged, or of another version, is made anew. Several processes may use it at once (write-ahead log, one writer, the
+others wait); where nothing can be written it is kept in memory.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _ORDER = "CASE validity WHEN 'valid' THEN 0 WHEN 'none' THEN 1 WHEN 'unknown' TH
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRow:
-    """A run, as lists show it. ``path`` is relative to the root; ``validity`` is ``none`` for a run without a verdict."""
+    """A run, as lists show it: ``path`` relative to the root, ``validity`` ``none`` for a run without a verdict."""
 
     path: str
     scenario: str
@@ -63,7 +64,9 @@ class RunRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Query:
-    """What to list. ``equal`` maps names of :data:`FILTERS` to values; ``words`` is looked for in all texts; ``limit`` None is no limit."""
+    """What to list. ``equal`` maps names of :data:`FILTERS` to values; ``words`` is looked for in all texts; ``limit``
+    None is no limit.
+    """
 
     equal: Mapping[str, str] = field(default_factory=dict)
     words: str = ""
@@ -74,7 +77,9 @@ class Query:
 
 
 class Catalog:
-    """The catalog of the runs under ``root``. Every call opens and closes its own connection: processes and threads may share the file."""
+    """The catalog of the runs under ``root``. Every call opens and closes its own connection: processes and threads may
+    share the file.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -99,24 +104,28 @@ class Catalog:
             rows = [tuple(getattr(row, column) for column in COLUMNS) for row in changed]
             with connection:
                 connection.executemany("DELETE FROM runs WHERE path = ?", gone)
-                connection.executemany(f"INSERT OR REPLACE INTO runs ({', '.join(COLUMNS)}) VALUES ({marks})", rows)  # noqa: S608
+                connection.executemany(f"INSERT OR REPLACE INTO runs ({', '.join(COLUMNS)}) VALUES ({marks})", rows)
 
-    def runs(self, query: Query = Query()) -> Sequence[RunRow]:  # noqa: B008 (frozen)
+    def runs(self, query: Query = Query()) -> Sequence[RunRow]:
         """The runs that a query asks for, in its order; runs of the same rank come newest first."""
         where, values = _where(query)
         column = query.sort if query.sort in SORTABLE else "started"
         order = {"validity": _ORDER, "seed": "CAST(seed AS INTEGER)"}.get(column, column)
         direction = "DESC" if query.descending else "ASC"
         page = (-1 if query.limit is None else query.limit, query.offset)
-        statement = f"SELECT {', '.join(COLUMNS)} FROM runs {where} ORDER BY {order} {direction}, started DESC, path LIMIT ? OFFSET ?"  # noqa: S608
+        ranked = f"ORDER BY {order} {direction}, started DESC, path LIMIT ? OFFSET ?"
+        statement = f"SELECT {', '.join(COLUMNS)} FROM runs {where} {ranked}"
         with self._connected() as connection:
-            return [RunRow(**dict(zip(COLUMNS, row, strict=True))) for row in connection.execute(statement, (*values, *page))]
+            return [
+                RunRow(**dict(zip(COLUMNS, row, strict=True)))
+                for row in connection.execute(statement, (*values, *page))
+            ]
 
-    def count(self, query: Query = Query()) -> int:  # noqa: B008
+    def count(self, query: Query = Query()) -> int:
         """How many runs a query finds, on all pages."""
         where, values = _where(query)
         with self._connected() as connection:
-            return int(connection.execute(f"SELECT COUNT(*) FROM runs {where}", values).fetchone()[0])  # noqa: S608
+            return int(connection.execute(f"SELECT COUNT(*) FROM runs {where}", values).fetchone()[0])
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """Every value that each filter can have."""
@@ -125,7 +134,9 @@ class Catalog:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        """An open catalog of the right version. One that is damaged is deleted and made anew; it holds nothing that the folders don't."""
+        """An open catalog of the right version. One that is damaged is deleted and made anew; it holds nothing that the
+        folders don't.
+        """
         if self._memory is not None:
             yield self._memory
             return
@@ -163,7 +174,9 @@ def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
     if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):  # another process may have been first
+            if connection.execute("PRAGMA user_version").fetchone() != (
+                VERSION,
+            ):  # another process may have been first
                 connection.execute("DROP TABLE IF EXISTS runs")
                 connection.execute(_SCHEMA)
                 connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -171,7 +184,7 @@ def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def _distinct(connection: sqlite3.Connection, name: str) -> Sequence[str]:
-    statement = f"SELECT DISTINCT {name} FROM runs WHERE {name} != '' ORDER BY {name} LIMIT 500"  # noqa: S608 (name is of FILTERS)
+    statement = f"SELECT DISTINCT {name} FROM runs WHERE {name} != '' ORDER BY {name} LIMIT 500"
     return [row[0] for row in connection.execute(statement)]
 
 
@@ -180,22 +193,37 @@ def _where(query: Query) -> tuple[str, list[str]]:
     for word in query.words.split()[:8]:
         escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         columns = ("path", "sentence", "kinds", "bug", "seed", "revision")
-        clauses.append((f"({' OR '.join(f'{column} LIKE ? ESCAPE char(92)' for column in columns)})", [f"%{escaped}%"] * len(columns)))
+        clauses.append(
+            (
+                f"({' OR '.join(f'{column} LIKE ? ESCAPE char(92)' for column in columns)})",
+                [f"%{escaped}%"] * len(columns),
+            )
+        )
     if not clauses:
         return "", []
-    return f"WHERE {' AND '.join(clause for clause, _ in clauses)}", [value for _, values in clauses for value in values]
+    return f"WHERE {' AND '.join(clause for clause, _ in clauses)}", [
+        value for _, values in clauses for value in values
+    ]
 
 
 def run_folders(root: Path) -> Iterator[RunFolder]:
     """Every run's folder under the root: ``<scenario>/<start time>-<seed>``. Links are not followed."""
     for scenario in _folders(root):
         if scenario.name not in NOT_SCENARIOS:
-            yield from (RunFolder(path) for path in _folders(scenario) if (path / "run.json").is_file() or (path / "history.jsonl").is_file())
+            yield from (
+                RunFolder(path)
+                for path in _folders(scenario)
+                if (path / "run.json").is_file() or (path / "history.jsonl").is_file()
+            )
 
 
 def _folders(path: Path) -> Sequence[Path]:
     try:
-        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith("."))
+        return sorted(
+            entry
+            for entry in path.iterdir()
+            if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith(".")
+        )
     except OSError:
         return ()
 
@@ -251,6 +279,8 @@ def _seconds(run: Mapping[str, Any]) -> float | None:
 
 def _operations_ok(results: Sequence[Mapping[str, Any]]) -> int | None:
     """The acknowledged operations, as the checker named ``statistics`` counted them."""
-    figures = next((mapping(result.get("statistics")) for result in results if result.get("checker") == "statistics"), {})
+    figures = next(
+        (mapping(result.get("statistics")) for result in results if result.get("checker") == "statistics"), {}
+    )
     counted = integer(figures.get("ok"))
     return counted if counted is not None else integer(mapping(figures.get("outcomes")).get("ok"))

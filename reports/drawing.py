@@ -1,12 +1,15 @@
-"""The picture of a few operations that cannot all be true: a lane a process, a bar from call to return, arrows for real-time order.
+"""The picture of a few operations that cannot all be true: a lane a process, a bar from call to return, arrows for
+real-time order.
 
-A violation in a register needs two to four operations, often milliseconds long and seconds apart, so that a scale of time would show
-hairlines in a void. The horizontal axis is therefore the *order* of events, stretched where a gap is long and wide enough for every
-label; times are written out. Real-time order, which is what the argument rests on, is exact. Bars are coloured by the value that
-they write or see, so that a reader sees at a glance that an old colour comes back.
+A violation in a register needs two to four operations, often milliseconds long and seconds apart, so that a scale of
+time would show hairlines in a void. The horizontal axis is therefore the *order* of events, stretched where a gap is
+long and wide enough for every label; times are written out. Real-time order, which is what the argument rests on, is
+exact. Bars are coloured by the value that they write or see, so that a reader sees at a glance that an old colour comes
+back.
 
-This module only computes places; ``templates/drawing.html`` draws them (and escapes what nodes said). Issue threads of other
-checkers say why: people read a long picture of everything as "fine", and ask for the few operations that clash (porcupine 4, 32; knossos 16).
+This module only computes places; ``templates/drawing.html`` draws them (and escapes what nodes said). Issue threads of
+other checkers say why: people read a long picture of everything as "fine", and ask for the few operations that clash
+(porcupine 4, 32; knossos 16).
 """
 
 from __future__ import annotations
@@ -106,7 +109,9 @@ def draw(finding: Finding, role_at: RoleAt = lambda _node, _ns: "") -> Drawing |
     bars = tuple(_bar(operation, places, tops, colours, clash, end) for operation in operations)
     by_index = {bar.operation.index: bar for bar in bars}
     relations = _relations(finding, operations)
-    arrows = tuple(_arrow(number, by_index[a.index], by_index[b.index]) for number, (a, b) in enumerate(relations, start=1))
+    arrows = tuple(
+        _arrow(number, by_index[a.index], by_index[b.index]) for number, (a, b) in enumerate(relations, start=1)
+    )
     return Drawing(
         width=end + 12,
         height=TOP + LANE * len(processes),
@@ -126,7 +131,9 @@ def _lane(process: int, operations: Sequence[Operation], y: float, role_at: Role
 
 
 def _places(operations: Sequence[Operation]) -> Mapping[tuple[int, bool], float]:
-    """The place of each call ``(index, False)`` and return ``(index, True)``, in the order of events; stretched if there is room."""
+    """The place of each call ``(index, False)`` and return ``(index, True)``, in the order of events; stretched if
+    there is room.
+    """
     places = _spread(operations, 1.0)
     short = COMFORTABLE - max(places.values())
     gaps = sum(_gap(b[1] - a[1]) for a, b in pairwise(sorted(_events(operations))))
@@ -154,12 +161,17 @@ def _events(operations: Sequence[Operation]) -> Iterator[tuple[int, int, int, bo
             yield operation.return_index, operation.return_ns or operation.call_ns, place, True
 
 
-def _widened(places: dict[tuple[int, bool], float], operations: Sequence[Operation], end: float) -> Mapping[tuple[int, bool], float]:
+def _widened(
+    places: dict[tuple[int, bool], float], operations: Sequence[Operation], end: float
+) -> Mapping[tuple[int, bool], float]:
     """An operation that never returned reaches to the right end, and needs room for its label."""
     for operation in operations:
         if operation.return_index is None:
             end = max(end, places[operation.index, False] + _need(operation))
-    return {**places, **{(operation.index, True): end + 18 for operation in operations if operation.return_index is None}}
+    return {
+        **places,
+        **{(operation.index, True): end + 18 for operation in operations if operation.return_index is None},
+    }
 
 
 def _gap(ns: int) -> float:
@@ -222,19 +234,31 @@ def _written(operation: Operation) -> Any:
 
 def _colours(operations: Sequence[Operation]) -> Mapping[str, int]:
     """A number for each value, in the order in which values are met."""
-    values = [value for operation in operations for value in (_observed(operation), _written(operation)) if value is not _NO_VALUE]
+    values = [
+        value
+        for operation in operations
+        for value in (_observed(operation), _written(operation))
+        if value is not _NO_VALUE
+    ]
     return {words: number % VALUE_COLOURS for number, words in enumerate(dict.fromkeys(map(plain, values)))}
 
 
 def precedes(first: Operation, second: Operation) -> bool:
     """Whether the first returned before the second began."""
-    return first.return_index is not None and first.outcome is not Outcome.INFO and first.return_index < second.call_index
+    return (
+        first.return_index is not None and first.outcome is not Outcome.INFO and first.return_index < second.call_index
+    )
 
 
 def _relations(finding: Finding, operations: Sequence[Operation]) -> Sequence[tuple[Operation, Operation]]:
-    """The relations that the checker's argument names; or, if it names none, real-time order without what follows from the rest."""
+    """The relations that the checker's argument names; or, if it names none, real-time order without what follows from
+    the rest.
+    """
     by_index = {operation.index: operation for operation in operations}
-    named = [tuple(by_index.get(integer(index) or 0) for index in sequence(pair)) for pair in sequence(finding.evidence.get("before"))]
+    named = [
+        tuple(by_index.get(integer(index) or 0) for index in sequence(pair))
+        for pair in sequence(finding.evidence.get("before"))
+    ]
     pairs = [(a, b) for a, b in (pair for pair in named if len(pair) == 2) if a and b and precedes(a, b)]
     if not pairs:
         order = [(a, b) for a, b in permutations(operations, 2) if precedes(a, b)]
@@ -247,14 +271,19 @@ def _arrow(number: int, first: Bar, second: Bar) -> Arrow:
     x1, y1 = second.x - 3, second.y + BAR / 2
     bend = max(14.0, (x1 - x0) / 2)
     path = f"M{x0:.1f},{y0:.1f} C{x0 + bend:.1f},{y0:.1f} {x1 - bend:.1f},{y1:.1f} {x1:.1f},{y1:.1f}"
-    return Arrow(number=number, path=path, x=(x0 + x1) / 2, y=(y0 + y1) / 2, words=_arrow_words(first.operation, second.operation))
+    return Arrow(
+        number=number,
+        path=path,
+        x=(x0 + x1) / 2,
+        y=(y0 + y1) / 2,
+        words=_arrow_words(first.operation, second.operation),
+    )
 
 
 def _arrow_words(first: Operation, second: Operation) -> str:
     apart = duration(second.call_ns - (first.return_ns or first.call_ns))
-    return (
-        f"{_who(first)} returned at {moment(first.return_ns)}, {apart} before {_who(second)} began at {moment(second.call_ns)}"
-    )
+    began = f"{_who(second)} began at {moment(second.call_ns)}"
+    return f"{_who(first)} returned at {moment(first.return_ns)}, {apart} before {began}"
 
 
 def _who(operation: Operation) -> str:
@@ -263,7 +292,9 @@ def _who(operation: Operation) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Clash:
-    """A value seen although a later one was already known: ``old`` wrote it, ``new`` wrote the later one, ``witness`` knew it."""
+    """A value seen although a later one was already known: ``old`` wrote it, ``new`` wrote the later one, ``witness``
+    knew it.
+    """
 
     old: Operation
     new: Operation
@@ -297,4 +328,3 @@ def _conclusion(clash: _Clash | None) -> str:
     if clash is None:
         return ""
     return f"{_who(clash.read)} began only after that, and still saw the older value."
-

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths inside one run's folder ``runs/<scenario>/<start time>-<seed>/``. Nothing is created by asking for a path."""
+    """Paths inside one run's folder ``runs/<scenario>/<start time>-<seed>/``. Asking for a path creates nothing."""
 
     path: Path
 
@@ -62,4 +62,6 @@ class RunFolder:
 
     def node_names(self) -> tuple[str, ...]:
         """Names of the nodes that left something, sorted."""
-        return tuple(sorted(entry.name for entry in self.nodes.iterdir() if entry.is_dir())) if self.nodes.is_dir() else ()
+        return (
+            tuple(sorted(entry.name for entry in self.nodes.iterdir() if entry.is_dir())) if self.nodes.is_dir() else ()
+        )

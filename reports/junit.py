@@ -1,6 +1,8 @@
-"""JUnit XML of a campaign, for CI servers: invalid is a failure, unknown and a run without a verdict are errors, and nothing is ever skipped.
+"""JUnit XML of a campaign, for CI servers: invalid is a failure, unknown and a run without a verdict are errors, and
+nothing is ever skipped.
 
-A CI server that gets XML it can't parse shows nothing at all, so everything that a node said is reduced to the characters that XML 1.0 allows.
+A CI server that gets XML it can't parse shows nothing at all, so everything that a node said is reduced to the
+characters that XML 1.0 allows.
 """
 
 from __future__ import annotations
@@ -38,25 +40,38 @@ def _suite(name: str, results: Sequence[Mapping[str, Any]]) -> ElementTree.Eleme
     errors = sum(case.find("error") is not None for case in cases)
     seconds = sum(_seconds(row) for row in results)
     counts = {"tests": len(cases), "failures": failures, "errors": errors, "skipped": 0}
-    suite = ElementTree.Element("testsuite", name=_allowed(name), time=f"{seconds:.3f}", **{key: str(value) for key, value in counts.items()})
+    attributes = {
+        "name": _allowed(name),
+        "time": f"{seconds:.3f}",
+        **{key: str(value) for key, value in counts.items()},
+    }
+    suite = ElementTree.Element("testsuite", attributes)
     suite.extend(cases)
     return suite
 
 
 def _case(row: Mapping[str, Any]) -> ElementTree.Element:
     scenario, seed = _allowed(text(row.get("scenario"), "?")), _allowed(text(row.get("seed"), "?"))
-    case = ElementTree.Element("testcase", classname=f"capsize.{scenario}", name=f"{scenario} seed {seed}", time=f"{_seconds(row):.3f}")
+    case = ElementTree.Element(
+        "testcase", classname=f"capsize.{scenario}", name=f"{scenario} seed {seed}", time=f"{_seconds(row):.3f}"
+    )
     verdict = row.get("validity")
     if verdict != "valid" or row.get("exit_code") not in (0, None):
         case.append(_outcome(row))
     folder = text(row.get("folder"))
-    ElementTree.SubElement(case, "system-out").text = _allowed(f"run folder: {folder}" if folder else "the run left no folder")
+    ElementTree.SubElement(case, "system-out").text = _allowed(
+        f"run folder: {folder}" if folder else "the run left no folder"
+    )
     return case
 
 
 def _outcome(row: Mapping[str, Any]) -> ElementTree.Element:
     verdict = row.get("validity")
-    tag, kind = ("failure", "invalid") if verdict == "invalid" else ("error", "unknown" if verdict == "unknown" else "no verdict")
+    tag, kind = (
+        ("failure", "invalid")
+        if verdict == "invalid"
+        else ("error", "unknown" if verdict == "unknown" else "no verdict")
+    )
     message = text(row.get("error")) or text(row.get("sentence")) or f"exit code {text(row.get('exit_code'), '?')}"
     if tag == "failure":
         message = text(row.get("sentence")) or message

@@ -1,7 +1,8 @@
-"""Reading JSON that may be anything: a run can be killed while it writes, and an old folder can hold what nobody expects any more.
+"""Reading JSON that may be anything: a run can be killed while it writes, and an old folder can hold what nobody
+expects any more.
 
-Pages must be built from whatever is there, so each of these takes any value and gives the wanted type, empty when it is something else.
-What is lost that way is said by the caller, in the place where it would have stood.
+Pages must be built from whatever is there, so each of these takes any value and gives the wanted type, empty when it is
+something else. What is lost that way is said by the caller, in the place where it would have stood.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_lines(path: Path) -> tuple[tuple[Mapping[str, Any], ...], str | None]:
-    """The JSON objects of a file, one a line, and what is to be said about it (None if nothing). Lines that are none are left out and
-    counted; a missing file is no lines.
+    """The JSON objects of a file, one a line, and what is to be said about it (None if nothing). Lines that are none
+    are left out and counted; a missing file is no lines.
     """
     try:
         lines = path.read_bytes().splitlines()

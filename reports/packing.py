@@ -1,10 +1,12 @@
 """A whole history inside a page: columns as bytes, small enough that 200,000 operations open at once.
 
-JSON would cost tens of megabytes and a second of parsing. Here each column is a typed array; times are differences; the bytes of each column
-are regrouped by significance (all lowest bytes first, then the next), because neighbouring operations share their high bytes; and
-the whole is gzipped, which every browser undoes by itself (``DecompressionStream``), and written in base64.
+JSON would cost tens of megabytes and a second of parsing. Here each column is a typed array; times are differences; the
+bytes of each column are regrouped by significance (all lowest bytes first, then the next), because neighbouring
+operations share their high bytes; and the whole is gzipped, which every browser undoes by itself
+(``DecompressionStream``), and written in base64.
 
-Layout of the unzipped bytes: 4 bytes (little-endian) length of a JSON header, the header, then each column's planes in the header's order.
+Layout of the unzipped bytes: 4 bytes (little-endian) length of a JSON header, the header, then each column's planes in
+the header's order.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ def pack(history: History, lanes: Lanes, end_ns: int) -> str:
     }
     head = orjson.dumps(header)
     body = b"".join(_planes(column) for column in columns.values())
-    return base64.b64encode(gzip.compress(len(head).to_bytes(4, "little") + head + body, compresslevel=5, mtime=0)).decode()
+    return base64.b64encode(
+        gzip.compress(len(head).to_bytes(4, "little") + head + body, compresslevel=5, mtime=0)
+    ).decode()
 
 
 def _planes(column: Any) -> bytes:
@@ -94,8 +98,9 @@ def _text(value: Any) -> str | None:
 def arrange(history: History) -> Lanes:
     """A lane a worker: a process whose operation ended ``info`` goes on under a new number, in the same lane.
 
-    Which number follows which is not in the history. If the numbers of a lane are congruent modulo the first generation's size (as the
-    interpreter gives them out) that is used; else each new process takes the lane that became free last.
+    Which number follows which is not in the history. If the numbers of a lane are congruent modulo the first
+    generation's size (as the interpreter gives them out) that is used; else each new process takes the lane that became
+    free last.
     """
     if not len(history):
         return Lanes(of=np.zeros(0, np.uint16), labels=())

@@ -1,11 +1,13 @@
 """The page of a run: one self-contained file, made from the files of the run's folder and nothing else.
 
-It asks nothing of a network (its own policy forbids it), so it opens from a disk and from a ticket, years later. It is written for somebody
-who was not there: the verdict in a sentence, then why, then everything that was seen. A part that is missing or cannot be drawn becomes a note in
-its place; no part can change a verdict, and none can keep the page from being written (design, section 6).
+It asks nothing of a network (its own policy forbids it), so it opens from a disk and from a ticket, years later. It is
+written for somebody who was not there: the verdict in a sentence, then why, then everything that was seen. A part that
+is missing or cannot be drawn becomes a note in its place; no part can change a verdict, and none can keep the page from
+being written (design, section 6).
 
-Everything that a node, a history or a scenario said is hostile text: the templates escape by default, and the data for the script is
-JSON with every character escaped that could end the element. The script is allowed by its hash, so nothing that slipped through could run.
+Everything that a node, a history or a scenario said is hostile text: the templates escape by default, and the data for
+the script is JSON with every character escaped that could end the element. The script is allowed by its hash, so
+nothing that slipped through could run.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -28,6 +31,7 @@ from checkers.verdict import Finding
 from reports import words
 from reports.drawing import Drawing, draw
 from reports.folder import RunFolder
+from reports.lenient import integer, mapping, sequence, text
 from reports.packing import arrange, pack
 from reports.quotes import Quote, evidence_rows, quotes
 from reports.record import Record, read_record
@@ -37,8 +41,6 @@ from reports.templating import STATIC, environment
 from reports.verdicts import Headline, headline
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 PLOTTED_MAX = 2_000_000
 """A longer history is not plotted: the page has to be there in seconds."""
@@ -93,31 +95,42 @@ def render(folder: RunFolder) -> str:
     """The page as text, from the files of the folder."""
     record = read_record(folder)
     history = _attempt("the history", lambda: _history(record))
-    roles = _attempt("the traces", lambda: read_roles(record), Roles(segments={}, notes=("The traces could not be read.",)))
+    roles = _attempt(
+        "the traces", lambda: read_roles(record), Roles(segments={}, notes=("The traces could not be read.",))
+    )
     end_ns = _end_ns(record, history.content)
     script = (STATIC / "report.js").read_text(encoding="utf-8")
-    return environment().get_template("report.html").render(
-        record=record,
-        headline=headline(record),
-        findings=[_shown(number, finding, record, roles.content) for number, finding in enumerate(record.findings, start=1)],
-        roles=roles.content,
-        history=history,
-        data=_json(_data(record, roles.content, end_ns)),
-        packed=_packed(history, end_ns),
-        plot=_plot(record, history, end_ns),
-        faults=_faults(record),
-        statistics=_statistics(record),
-        files=_files(folder),
-        end_ns=end_ns,
-        title=_title(record, headline(record)),
-        style=Markup((STATIC / "style.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
-        script=Markup(script),  # noqa: S704
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            record=record,
+            headline=headline(record),
+            findings=[
+                _shown(number, finding, record, roles.content)
+                for number, finding in enumerate(record.findings, start=1)
+            ],
+            roles=roles.content,
+            history=history,
+            data=_json(_data(record, roles.content, end_ns)),
+            packed=_packed(history, end_ns),
+            plot=_plot(record, history, end_ns),
+            faults=_faults(record),
+            statistics=_statistics(record),
+            files=_files(folder),
+            end_ns=end_ns,
+            title=_title(record, headline(record)),
+            style=Markup((STATIC / "style.css").read_text(encoding="utf-8")),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
     )
 
 
-def _attempt(name: str, make: Callable[[], T], instead: T | None = None) -> Part:
-    """The part, or a note that says why it is not there. The broad except is this page's edge: no part may take the others with it."""
+def _attempt(name: str, make: Callable[[], Any], instead: Any = None) -> Part:
+    """The part, or a note that says why it is not there. The broad except is this page's edge: no part may take the
+    others with it.
+    """
     try:
         return Part(content=make())
     except HistoryError as error:
@@ -136,14 +149,16 @@ def _history(record: Record) -> History | None:
 def _end_ns(record: Record, history: History | None) -> int:
     """The end of the time axis: the last thing that happened."""
     last = [fault.end_ns or fault.begin_ns or 0 for fault in record.faults]
-    last += [phase.end_ns or phase.begin_ns for phase in record.phases if phase.name in ("load", "recover", "final-reads")]
+    last += [
+        phase.end_ns or phase.begin_ns for phase in record.phases if phase.name in ("load", "recover", "final-reads")
+    ]
     if history is not None and len(history):
         last += [int(history.call_ns[-1]), int(history.return_ns.max())]
     return max([1_000_000, *last])
 
 
 def _title(record: Record, head: Headline) -> str:
-    return f"{head.word}: {record.name}, seed {words.text(record.run.get('seed'), '?')}"
+    return f"{head.word}: {record.name}, seed {text(record.run.get('seed'), '?')}"
 
 
 def _shown(number: int, finding: Finding, record: Record, roles: Roles) -> Shown:
@@ -165,9 +180,13 @@ def _meanwhile(finding: Finding, record: Record) -> Sequence[str]:
         return ()
     begin = min(operation.call_ns for operation in finding.operations)
     end = max(operation.return_ns or operation.call_ns for operation in finding.operations)
-    active = [fault for fault in record.faults if fault.begin_ns is not None and fault.begin_ns <= end and (fault.end_ns or end) >= begin]
+    active = [
+        fault
+        for fault in record.faults
+        if fault.begin_ns is not None and fault.begin_ns <= end and (fault.end_ns or end) >= begin
+    ]
     return [
-        f"{fault.summary} ({words.moment(fault.begin_ns)} to {words.moment(fault.end_ns) if fault.end_ns else 'the end'})" for fault in active
+        f"{fault.summary} ({words.moment(fault.begin_ns)} to {words.moment(fault.end_ns or end)})" for fault in active
     ]
 
 
@@ -208,8 +227,8 @@ def _finding_time(finding: Finding, record: Record) -> int | None:
     """When a finding was provable; for one that rests on trace lines, when its last line was written."""
     if finding.time_ns is not None or not record.start_monotonic_ns:
         return finding.time_ns
-    lines = words.sequence(finding.evidence.get("lines"))
-    times = [at for line in lines if (at := words.integer(words.mapping(line).get("monotonic_ns"))) is not None]
+    lines = sequence(finding.evidence.get("lines"))
+    times = [at for line in lines if (at := integer(mapping(line).get("monotonic_ns"))) is not None]
     return max(times) - record.start_monotonic_ns if times else None
 
 
@@ -218,7 +237,7 @@ def _json(value: Any) -> Markup:
     words_ = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     for character in "<>&\u2028\u2029":
         words_ = words_.replace(character, f"\\u{ord(character):04x}")
-    return Markup(words_)  # noqa: S704 (escaped above)
+    return Markup(words_)
 
 
 def _packed(history: Part, end_ns: int) -> Part:
@@ -238,7 +257,7 @@ def _plot(record: Record, history: Part, end_ns: int) -> Part:
     def make() -> Markup:
         from reports.plots import plot  # late: matplotlib takes half a second to import
 
-        return Markup(plot(history.content, record.faults, end_ns))  # noqa: S704 (matplotlib escapes its texts)
+        return Markup(plot(history.content, record.faults, end_ns))
 
     return _attempt("the plot", make)
 
@@ -246,18 +265,22 @@ def _plot(record: Record, history: Part, end_ns: int) -> Part:
 def _faults(record: Record) -> Sequence[Mapping[str, Any]]:
     """The faults with what the availability checker counted for each."""
     counted = record.statistics.get("availability", {}).get("faults")
-    rows = {str(row.get("id")): row for row in map(words.mapping, words.sequence(counted))}
-    rows |= {str(name): words.mapping(row) for name, row in words.mapping(counted).items()}
+    rows = {str(row.get("id")): row for row in map(mapping, sequence(counted))}
+    rows |= {str(name): mapping(row) for name, row in mapping(counted).items()}
     return [{"fault": fault, "availability": rows.get(str(fault.number), {})} for fault in record.faults]
 
 
 def _statistics(record: Record) -> Mapping[str, Sequence[Table]]:
     """Tables of each checker's figures. The ledger and the faults' availability have a section of their own."""
     found: dict[str, Sequence[Table]] = {}
-    names = [name for name in LISTED_LAST[:2] if name in record.statistics] + [name for name in record.statistics if name not in LISTED_LAST]
+    names = [name for name in LISTED_LAST[:2] if name in record.statistics] + [
+        name for name in record.statistics if name not in LISTED_LAST
+    ]
     for name in names:
-        figures = {key: value for key, value in record.statistics[name].items() if (name, key) != ("availability", "faults")}
-        part = _attempt(f"the figures of {name}", lambda figures=figures: tabulate(figures), ())  # type: ignore[misc]
+        figures = {
+            key: value for key, value in record.statistics[name].items() if (name, key) != ("availability", "faults")
+        }
+        part = _attempt(f"the figures of {name}", partial(tabulate, figures), ())
         if part.content:
             found[name] = part.content
     return found
@@ -266,7 +289,12 @@ def _statistics(record: Record) -> Mapping[str, Sequence[Table]]:
 def _files(folder: RunFolder) -> Sequence[FileLink]:
     """Every file of the folder that a reader may want, the nodes' among them."""
     own = [folder.run, folder.scenario, folder.schedule, folder.history, folder.verdict, folder.log]
-    nodes = [path for node in folder.node_names() for path in sorted(folder.node(node).iterdir()) if path.suffix in (".log", ".jsonl")]
+    nodes = [
+        path
+        for node in folder.node_names()
+        for path in sorted(folder.node(node).iterdir())
+        if path.suffix in (".log", ".jsonl")
+    ]
     found = [path for path in own + nodes if path.is_file()]
     return [_link(path.relative_to(folder.path), path.stat().st_size) for path in found]
 

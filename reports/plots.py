@@ -1,10 +1,12 @@
 """Latency and rate over time as one SVG, by matplotlib, in colours that follow the page's light or dark theme.
 
-One panel a function (latency on a log scale, coloured by outcome, with the median and the 99th percentile), and one of operations a second; all
-share the time axis and the fault bands. Points are rasterized in the SVG, so that its size does not grow with the history, and thinned by
-pixel cells: two points on the same pixel are one. Curves are always computed from every operation.
+One panel a function (latency on a log scale, coloured by outcome, with the median and the 99th percentile), and one of
+operations a second; all share the time axis and the fault bands. Points are rasterized in the SVG, so that its size
+does not grow with the history, and thinned by pixel cells: two points on the same pixel are one. Curves are always
+computed from every operation.
 
-matplotlib takes half a second to import, so that is done when the first plot is made, and without pyplot, which would look for a display.
+matplotlib takes half a second to import, so that is done when the first plot is made, and without pyplot, which would
+look for a display.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _VARIABLES = {_INK: "var(--ink-2)", _FAINT: "var(--line)", _BAND: "var(--band)"}
 OUTCOMES = ((OK, "ok", "#3b7dc4"), (INFO, "unknown (info)", "#e08a1e"), (FAIL, "failed", "#a0568c"))
 _TINTS = ("#2b6cb0", "#5b9bd5", "#9cc3e6", "#7a8fb8", "#b5b9d6", "#c9d4e8")
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",  # text stays text: sharp, selectable, in the page's font
     "svg.hashsalt": "capsize",  # ids that do not change from build to build
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
@@ -67,12 +69,16 @@ def plot(history: History, faults: Sequence[Fault], end_ns: int) -> str:
         figure = Figure(figsize=(WIDTH_IN, sum(heights) + 0.5), dpi=DPI)
         FigureCanvasSVG(figure)
         axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-        figure.subplots_adjust(left=0.065, right=0.985, top=1 - 0.25 / (sum(heights) + 0.5), bottom=0.42 / (sum(heights) + 0.5), hspace=0.2)
+        figure.subplots_adjust(
+            left=0.065, right=0.985, top=1 - 0.25 / (sum(heights) + 0.5), bottom=0.42 / (sum(heights) + 0.5), hspace=0.2
+        )
         _latencies(axes[:-1], history, functions)
         _rates(axes[-1], history, functions, end_ns)
         _decorate(axes, faults, end_ns)
         out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
     return _themed(out.getvalue())
 
 
@@ -87,13 +93,26 @@ def _latencies(axes: Any, history: History, functions: Sequence[int]) -> None:
     ended = history.return_ns >= 0
     ms = np.maximum((history.return_ns - history.call_ns) / 1e6, 1e-3)
     shown = ms[ended]
-    low, high = (10 ** np.floor(np.log10(shown.min())), 10 ** np.ceil(np.log10(shown.max() * 1.01))) if len(shown) else (0.1, 1e3)
+    low, high = (
+        (10 ** np.floor(np.log10(shown.min())), 10 ** np.ceil(np.log10(shown.max() * 1.01)))
+        if len(shown)
+        else (0.1, 1e3)
+    )
     for axis, f in zip(axes, functions, strict=True):
         for code, label, colour in OUTCOMES:
             rows = ended & (history.f == f) & (history.outcome == code)
             if rows.any():
                 x, y = _thinned(history.call_ns[rows] / 1e9, ms[rows])
-                axis.scatter(x, y, s=4 if code == OK else 9, c=colour, alpha=0.45 if code == OK else 0.9, linewidths=0, label=label, rasterized=True)
+                axis.scatter(
+                    x,
+                    y,
+                    s=4 if code == OK else 9,
+                    c=colour,
+                    alpha=0.45 if code == OK else 0.9,
+                    linewidths=0,
+                    label=label,
+                    rasterized=True,
+                )
         _quantiles(axis, history, ms, ended & (history.f == f) & (history.outcome == OK))
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter(lambda value, _place: f"{value:g}")  # powers of ten in words: mathtext is off
@@ -114,7 +133,9 @@ def _thinned(x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def _quantiles(axis: Any, history: History, ms: Any, rows: Any) -> None:
-    """Median and 99th percentile of the acknowledged ones, in windows of equal length with at least ten operations each."""
+    """Median and 99th percentile of the acknowledged ones, in windows of equal length with at least ten operations
+    each.
+    """
     if rows.sum() < 40:
         return
     called, values = history.call_ns[rows] / 1e9, ms[rows]
@@ -137,7 +158,15 @@ def _rates(axis: Any, history: History, functions: Sequence[int], end_ns: int) -
     base = np.zeros(bins)
     for tint, f in zip(_TINTS, functions, strict=False):
         rate = np.histogram(ended[(history.outcome == OK) & (history.f == f)], edges)[0] / width
-        axis.stairs(base + rate, edges, baseline=base, fill=True, color=tint, alpha=0.85, label=f"ok {history.functions[f][:24]}")
+        axis.stairs(
+            base + rate,
+            edges,
+            baseline=base,
+            fill=True,
+            color=tint,
+            alpha=0.85,
+            label=f"ok {history.functions[f][:24]}",
+        )
         base = base + rate
     for code, label, colour in OUTCOMES[1:]:
         rate = np.histogram(ended[history.outcome == code], edges)[0] / width
@@ -162,7 +191,14 @@ def _decorate(axes: Any, faults: Sequence[Fault], end_ns: int) -> None:
     for fault in faults[:60]:
         if fault.begin_ns is not None:
             label = f"{fault.number} {fault.family[:16]}"
-            axes[0].annotate(label, (fault.begin_ns / 1e9, 1.0), xycoords=("data", "axes fraction"), xytext=(2, 2), textcoords="offset points", fontsize=8)
+            axes[0].annotate(
+                label,
+                (fault.begin_ns / 1e9, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(2, 2),
+                textcoords="offset points",
+                fontsize=8,
+            )
 
 
 def _legend(axis: Any, panels: Any) -> None:
@@ -170,8 +206,17 @@ def _legend(axis: Any, panels: Any) -> None:
     pairs = [pair for panel in panels for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
     entries = {label: handle for handle, label in reversed(pairs)}
     labels = sorted(entries, key=[label for _, label in pairs].index)
-    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 9, "frameon": False, "borderpad": 0, "fontsize": 8.5}
-    axis.legend([entries[label] for label in labels], labels, handlelength=1.3, columnspacing=1.2, markerscale=2, **place)
+    place = {
+        "loc": "lower right",
+        "bbox_to_anchor": (1.0, 1.0),
+        "ncols": 9,
+        "frameon": False,
+        "borderpad": 0,
+        "fontsize": 8.5,
+    }
+    axis.legend(
+        [entries[label] for label in labels], labels, handlelength=1.3, columnspacing=1.2, markerscale=2, **place
+    )
 
 
 def _bands(faults: Sequence[Fault], end_ns: int) -> Iterator[tuple[float, float]]:
@@ -187,4 +232,9 @@ def _themed(svg: str) -> str:
         svg = svg.replace(colour, variable)
     svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", svg)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    return re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 role="img" aria-label="Latency by function and rates over time"', svg, count=1)
+    return re.sub(
+        r'(<svg[^>]*?) height="[^"]*"',
+        r'\1 role="img" aria-label="Latency by function and rates over time"',
+        svg,
+        count=1,
+    )

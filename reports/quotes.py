@@ -1,4 +1,4 @@
-"""The lines of traces and logs that a finding rests on, quoted, so that a reader need not open the files to see them."""
+"""The lines of traces and logs that a finding rests on, quoted, so that nobody has to open the files to see them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ LINE_MAX = 320
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quote:
-    """One line: where it stands (``file`` is relative to the run's folder) and what it says. ``time_ns`` is run time, if known."""
+    """One line: where it stands (``file`` is relative to the run's folder) and what it says. ``time_ns`` is run time,
+    if known.
+    """
 
     node: str
     file: str
@@ -27,7 +29,7 @@ class Quote:
 
 
 def quotes(finding: Finding, folder: RunFolder, start_monotonic_ns: int) -> Sequence[Quote]:
-    """The quoted lines of a finding's evidence (``lines``: rows with ``node``, ``line``, maybe ``file`` and ``text``)."""
+    """The quoted lines of a finding's evidence (``lines``: rows of ``node``, ``line``, maybe ``file``, ``text``)."""
     rows = [mapping(row) for row in sequence(finding.evidence.get("lines"))[:QUOTES_MAX]]
     return [_quote(row, folder, start_monotonic_ns) for row in rows]
 

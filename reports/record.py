@@ -1,7 +1,7 @@
 """What a run's folder says, parsed once: the facts that pages, lists and plots are made from.
 
-Everything here is read leniently (:mod:`reports.lenient`): a killed run has half of its files, and a page about it is worth more than a
-traceback. What could not be read is in ``problems``, in words.
+Everything here is read leniently (:mod:`reports.lenient`): a killed run has half of its files, and a page about it is
+worth more than a traceback. What could not be read is in ``problems``, in words.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class Proof:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """A fault as it was executed. Times are ns of the run; ``begin_ns`` is when injecting began, ``end_ns`` when healing had ended."""
+    """A fault as it was executed. Times are ns of the run; ``begin_ns`` is when injecting began, ``end_ns`` when
+    healing had ended.
+    """
 
     number: int
     family: str
@@ -86,7 +88,7 @@ class Record:
 
 
 def read_record(folder: RunFolder) -> Record:
-    """Reads everything small in a run's folder (not the history, not the traces). Never fails for what the files hold."""
+    """Reads everything small in a run's folder (not the history, not the traces). Never fails for what they hold."""
     run, run_problem = read_object(folder.run)
     scenario, scenario_problem = read_yaml(folder.scenario)
     schedule, schedule_problem = read_lines(folder.schedule) if folder.schedule.exists() else ((), None)

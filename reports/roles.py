@@ -1,8 +1,9 @@
 """Who led when, for pages: each node's roles and terms in the run's time, from the traces.
 
-A trace has a line for every entry that a node appends; a page needs only the few that change role or term, and cannot wait for all of
-them to be decoded (a node writes tens of thousands in half a minute). So the lines of interest are picked by their bytes before they are
-parsed, and given to :func:`checkers.timeline.timeline`, which knows what they mean.
+A trace has a line for every entry that a node appends; a page needs only the few that change role or term, and cannot
+wait for all of them to be decoded (a node writes tens of thousands in half a minute). So the lines of interest are
+picked by their bytes before they are parsed, and given to :func:`checkers.timeline.timeline`, which knows what they
+mean.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def read_roles(record: Record) -> Roles:
         except (OSError, TraceError) as error:
             notes.append(f"The trace of {node} can’t be read: {error}")
     if str(record.run.get("substrate", "process")) not in SHARED_CLOCK:
-        notes.append("The nodes ran on other machines, whose clocks are not this one’s: roles are not drawn on this time axis.")
+        notes.append(
+            "The nodes ran on other machines, whose clocks are not this one’s: roles are not drawn on this time axis."
+        )
         traces = {}
     zero = record.start_monotonic_ns
     segments = {node: _shifted(found[:SEGMENTS_MAX], zero) for node, found in timeline(traces).items() if found}

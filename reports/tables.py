@@ -47,7 +47,11 @@ def _group(title: str, value: Any) -> Iterator[Table]:
     if isinstance(value, Mapping) and not all(isinstance(item, Mapping) for item in value.values()):
         yield from tabulate(value, title)
         return
-    named = value.items() if isinstance(value, Mapping) else ((str(item.get("id", number)), item) for number, item in enumerate(value, 1))
+    named = (
+        value.items()
+        if isinstance(value, Mapping)
+        else ((str(item.get("id", number)), item) for number, item in enumerate(value, 1))
+    )
     rows = [(str(name), item) for name, item in named]
     if any(isinstance(inner, Mapping) and inner for _, item in rows for inner in item.values()):
         for name, item in rows[:ROWS_MAX]:
@@ -86,7 +90,10 @@ def figure(name: str, value: Any) -> str:
     if isinstance(value, int | float):
         return _measured(str(name), value)
     if isinstance(value, list | tuple):
-        return ", ".join(figure(name, item) if not isinstance(item, Mapping) else plain(item) for item in value[:20]) or "–"
+        return (
+            ", ".join(figure(name, item) if not isinstance(item, Mapping) else plain(item) for item in value[:20])
+            or "–"
+        )
     return value if isinstance(value, str) else plain(value)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from reports import tables, words
-from reports.lenient import plain
+from reports.lenient import mapping, plain, sequence, text
 
 STATIC = Path(__file__).parent / "static"
 
@@ -29,9 +29,9 @@ def environment() -> jinja2.Environment:
         moment=words.moment,
         size=words.size,
         plain=plain,
-        text=words.text,
-        mapping=words.mapping,
-        sequence=words.sequence,
+        text=text,
+        mapping=mapping,
+        sequence=sequence,
         operation=words.operation_words,
         value_words=words.value_words,
         figure=lambda value, name: tables.figure(name, value),

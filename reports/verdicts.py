@@ -40,7 +40,9 @@ def headline(record: Record) -> Headline:
         return Headline(state=NONE, word=WORDS[NONE], sentence=_unfinished(record), reasons=_remains(record))
     state = record.validity.value
     reasons = _doubts(record) if record.validity is Validity.UNKNOWN else ()
-    return Headline(state=state, word=WORDS[state], sentence=record.sentence or _DEFAULTS[record.validity], reasons=reasons)
+    return Headline(
+        state=state, word=WORDS[state], sentence=record.sentence or _DEFAULTS[record.validity], reasons=reasons
+    )
 
 
 _DEFAULTS: Mapping[Validity, str] = {
@@ -55,12 +57,15 @@ def _unfinished(record: Record) -> str:
         return "This run left no verdict: it ended, or was ended, before anything was recorded."
     last = record.phases[-1]
     if last.end_ns is None:
-        return f"This run left no verdict: it was still in its phase “{last.name}” (since {moment(last.begin_ns)}) when it ended, or when this page was made."
+        since = f"it was in its phase “{last.name}” (since {moment(last.begin_ns)})"
+        return f"This run left no verdict: {since} when it ended, or when this page was made."
     return f"This run left no verdict: it ended after its phase “{last.name}”, before it was judged."
 
 
 def _remains(record: Record) -> Sequence[str]:
-    reasons = ["What is shown below is what was on disk. The history is complete up to the last event that was written."]
+    reasons = [
+        "What is shown below is what was on disk. The history is complete up to the last event that was written."
+    ]
     if record.folder.history.exists():
         reasons.append("To judge what there is: capsize check history.jsonl (in this folder)")
     code = integer(record.run.get("exit_code"))
@@ -71,7 +76,15 @@ def _remains(record: Record) -> Sequence[str]:
 
 def _doubts(record: Record) -> Sequence[str]:
     """Why the verdict is unknown: the findings that say so; nobody is left to guess."""
-    doubts = [f"{finding.message} ({finding.blame})" for finding in record.findings if finding.blame not in (Blame.SYSTEM, Blame.BEYOND_PROMISE)]
+    doubts = [
+        f"{finding.message} ({finding.blame})"
+        for finding in record.findings
+        if finding.blame not in (Blame.SYSTEM, Blame.BEYOND_PROMISE)
+    ]
     if len(doubts) > 8:
         return [*doubts[:8], f"and {plural(len(doubts) - 8, 'more finding')}, below"]
-    return doubts or [text(note) for note in record.run.get("notes") or ()] or ["No finding says why; the log of the harness may."]
+    return (
+        doubts
+        or [text(note) for note in record.run.get("notes") or ()]
+        or ["No finding says why; the log of the harness may."]
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from checkers.operation import Operation, Outcome
-from reports.lenient import integer, mapping, plain, sequence, text, texts
+from reports.lenient import integer, mapping, sequence, text, texts
 
 THIN = " "
 """A narrow space that does not break: between thousands, and between a number and its unit."""
@@ -99,7 +99,11 @@ def workload_words(scenario: Mapping[str, Any]) -> str:
     workload = scenario.get("workload")
     if not isinstance(workload, Mapping):
         return text(workload)
-    details = [f"{name.replace('_', ' ')} {text(value)}" for name, value in workload.items() if name != "name" and value is not None]
+    details = [
+        f"{name.replace('_', ' ')} {text(value)}"
+        for name, value in workload.items()
+        if name != "name" and value is not None
+    ]
     return text(workload.get("name")) + (f" ({', '.join(details)})" if details else "")
 
 
@@ -114,7 +118,11 @@ _WHEN = ("at", "every", "when", "random", "for", "interval")
 
 def _planned(entry: Mapping[str, Any]) -> str:
     families = [name for name in entry if name not in _WHEN]
-    what = f"one of {', '.join(texts(entry.get('random')))}" if "random" in entry else " and ".join(_family(name, entry[name]) for name in families)
+    what = (
+        f"one of {', '.join(texts(entry.get('random')))}"
+        if "random" in entry
+        else " and ".join(_family(name, entry[name]) for name in families)
+    )
     lasting = f", for {_time(entry['for'])}" if "for" in entry else ""
     return f"{_start(entry)}: {what}{lasting}"
 
@@ -132,7 +140,11 @@ def _start(entry: Mapping[str, Any]) -> str:
 
 
 def _family(name: str, parameters: Any) -> str:
-    details = [f"{key.replace('_', ' ')} {', '.join(texts(value)) or text(value)}" for key, value in mapping(parameters).items() if value is not None]
+    details = [
+        f"{key.replace('_', ' ')} {', '.join(texts(value)) or text(value)}"
+        for key, value in mapping(parameters).items()
+        if value is not None
+    ]
     return f"{name} ({', '.join(details)})" if details else name
 
 

@@ -1,6 +1,7 @@
 """Run folders as a run would leave them, made without one: deterministic, for tests of pages and for pictures of them.
 
-A little world is simulated: five nodes, a leader that changes under faults, registers that obey (or, where the sample says so, do not).
+A little world is simulated: five nodes, a leader that changes under faults, registers that obey (or, where the sample
+says so, do not).
 """
 
 from __future__ import annotations
@@ -41,7 +42,12 @@ class World:
     operations: int = 20_000
     workers: int = 10
     keys: int = 20
-    leaders: Sequence[tuple[float, float, str, int]] = ((0, 5.0, "n1", 3), (6.4, 14.0, "n2", 4), (15.1, 22.0, "n4", 5), (23.2, 30.0, "n5", 6))
+    leaders: Sequence[tuple[float, float, str, int]] = (
+        (0, 5.0, "n1", 3),
+        (6.4, 14.0, "n2", 4),
+        (15.1, 22.0, "n4", 5),
+        (23.2, 30.0, "n5", 6),
+    )
     faults: Sequence[Mapping[str, Any]] = field(default_factory=lambda: THREE_FAULTS)
     reigns: Sequence[tuple[float, float, str, int]] = ()
     """Who believes to lead, if that differs from who does."""
@@ -49,15 +55,29 @@ class World:
     """From, until, node: this node answers reads from what it knew at the beginning."""
 
 
-def fault(number: int, family: str, summary: str, targets: Sequence[str], begin_s: float, end_s: float, **more: Any) -> dict[str, Any]:
+def fault(
+    number: int, family: str, summary: str, targets: Sequence[str], begin_s: float, end_s: float, **more: Any
+) -> dict[str, Any]:
     """A line of schedule.jsonl."""
     begin, end = int(begin_s * SECOND), int(end_s * SECOND)
     line = {
-        "id": number, "family": family, "parameters": {"target": "leader"}, "targets": list(targets), "resolved": {"targets": list(targets)},
-        "planned_ns": begin - 2_000_000, "for_ns": end - begin, "trigger": None, "injected_ns": [begin, begin + 9_000_000], "healed_ns": [end, end + 14_000_000],
-        "bit": {"holds": True, "evidence": {"blocked": [["n1", "n2"], ["n2", "n1"]]} if family == "partition" else {"state": "stopped"}},
-        "healed": {"holds": True, "evidence": {"probes": 20}}, "summary": summary,
-    }  # fmt: skip
+        "id": number,
+        "family": family,
+        "parameters": {"target": "leader"},
+        "targets": list(targets),
+        "resolved": {"targets": list(targets)},
+        "planned_ns": begin - 2_000_000,
+        "for_ns": end - begin,
+        "trigger": None,
+        "injected_ns": [begin, begin + 9_000_000],
+        "healed_ns": [end, end + 14_000_000],
+        "bit": {
+            "holds": True,
+            "evidence": {"blocked": [["n1", "n2"], ["n2", "n1"]]} if family == "partition" else {"state": "stopped"},
+        },
+        "healed": {"holds": True, "evidence": {"probes": 20}},
+        "summary": summary,
+    }
     return {**line, **more}
 
 
@@ -73,7 +93,9 @@ def history_lines(world: World) -> list[dict[str, Any]]:
     stream = random.Random(world.seed)
     calls = _calls(world, stream)
     _settle(world, calls, stream)
-    events = [event for call in calls for event in _events(call)] + [event for one in world.faults for event in _fault_events(one)]
+    events = [event for call in calls for event in _events(call)] + [
+        event for one in world.faults for event in _fault_events(one)
+    ]
     events.sort(key=lambda event: (event["time"], event["type"] != "invoke"))
     return [{"index": index, **event} for index, event in enumerate(events)]
 
@@ -88,11 +110,22 @@ def _calls(world: World, stream: random.Random) -> list[dict[str, Any]]:
             f = "read" if worker % 2 or stream.random() < 0.2 else stream.choice(["write", "write", "cas"])
             took = stream.lognormvariate(0.75, 0.45) * 1e6
             ready = _ready(world, now, node)
-            call = {"process": process, "f": f, "key": f"k{int(stream.paretovariate(1.1)) % world.keys}", "call": int(now), "node": node, "type": "ok"}
+            call = {
+                "process": process,
+                "f": f,
+                "key": f"k{int(stream.paretovariate(1.1)) % world.keys}",
+                "call": int(now),
+                "node": node,
+                "type": "ok",
+            }
             call["end"] = int(max(now, ready) + took)
             deaf = _is_stale(world, now, node) and f != "read"
             if call["end"] - now > 1.2e9 or deaf:
-                call |= {"end": int(now + 1e9 + took), "type": "info" if f != "read" else "fail", "error": "timed out after 1 s"}
+                call |= {
+                    "end": int(now + 1e9 + took),
+                    "type": "info" if f != "read" else "fail",
+                    "error": "timed out after 1 s",
+                }
                 process += world.workers if call["type"] == "info" else 0
             calls.append(call)
             now = max(now + spacing * stream.uniform(0.6, 1.4), call["end"] + 20_000)
@@ -100,7 +133,9 @@ def _calls(world: World, stream: random.Random) -> list[dict[str, Any]]:
 
 
 def _is_stale(world: World, now: float, node: str) -> bool:
-    return world.stale is not None and node == world.stale[2] and world.stale[0] * SECOND <= now < world.stale[1] * SECOND
+    return (
+        world.stale is not None and node == world.stale[2] and world.stale[0] * SECOND <= now < world.stale[1] * SECOND
+    )
 
 
 def _ready(world: World, now: float, node: str) -> float:
@@ -115,14 +150,12 @@ def _settle(world: World, calls: list[dict[str, Any]], stream: random.Random) ->
     """Gives each operation its value, in the order of effects."""
     state: dict[str, Any] = {}
     frozen: dict[str, Any] | None = None
-    number = 0
-    for call in sorted(calls, key=lambda call: (call["call"] + call["end"]) / 2):
+    for number, call in enumerate(sorted(calls, key=lambda call: (call["call"] + call["end"]) / 2), start=1):
         middle = (call["call"] + call["end"]) / 2 / SECOND
         if world.stale and frozen is None and middle >= world.stale[0]:
             frozen = dict(state)
         old = frozen is not None and _is_stale(world, call["call"], call["node"])
         current = (frozen if old and frozen is not None else state).get(call["key"])
-        number += 1
         if call["f"] == "read":
             call["value"] = current if call["type"] == "ok" else None
         elif old:
@@ -156,20 +189,35 @@ def _fault_events(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def trace_lines(world: World, node: str) -> list[dict[str, Any]]:
     """The trace of a node, with the roles that the world gives it."""
     base = {"node": node}
-    rows: list[tuple[float, dict[str, Any]]] = [(-0.9, _start(0, None)), (-0.4, {"event": "role", "role": "follower", "term": 2, "leader": None})]
+    rows: list[tuple[float, dict[str, Any]]] = [
+        (-0.9, _start(0, None)),
+        (-0.4, {"event": "role", "role": "follower", "term": 2, "leader": None}),
+    ]
     for begin, end, leader, term in world.reigns or world.leaders:
         if leader == node:
             rows.append((begin - 0.5, {"event": "role", "role": "pre-candidate", "term": term - 1, "leader": None}))
             rows.append((begin - 0.25, {"event": "role", "role": "candidate", "term": term, "leader": None}))
             rows.append((begin - 0.25, {"event": "vote", "term": term, "for": node}))
             rows.append((begin, {"event": "role", "role": "leader", "term": term, "leader": node}))
-            rows.append((end + (1.1 if end < world.seconds else 0), {"event": "role", "role": "follower", "term": term, "leader": None}))
+            rows.append(
+                (
+                    end + (1.1 if end < world.seconds else 0),
+                    {"event": "role", "role": "follower", "term": term, "leader": None},
+                )
+            )
         else:
             if _hears(world, node, begin) > begin:
                 continue
             rows.append((begin - 0.2, {"event": "vote", "term": term, "for": leader}))
-            rows.append((begin - 0.19, {"event": "durable", "term": term, "vote": leader, "index": int(max(begin, 0) * 300)}))
-            rows.append((_hears(world, node, begin) + 0.01, {"event": "role", "role": "follower", "term": term, "leader": leader}))
+            rows.append(
+                (begin - 0.19, {"event": "durable", "term": term, "vote": leader, "index": int(max(begin, 0) * 300)})
+            )
+            rows.append(
+                (
+                    _hears(world, node, begin) + 0.01,
+                    {"event": "role", "role": "follower", "term": term, "leader": leader},
+                )
+            )
     for one in world.faults:
         if one["family"] == "kill" and node in one["targets"]:
             begin, end = one["injected_ns"][0] / SECOND, one["healed_ns"][0] / SECOND
@@ -178,42 +226,82 @@ def trace_lines(world: World, node: str) -> list[dict[str, Any]]:
             rows.append((end + 0.3, _start(max(term for start, _, _, term in world.leaders if start < end), None)))
     rows += [(second + 0.5, {"event": "lag", "max_ms": 3.25}) for second in range(world.seconds)]
     rows.sort(key=lambda row: row[0])
-    return [{"time": int(ZERO + at * SECOND), "wall": int(at * SECOND) + 1_790_000_000 * SECOND, **base, **row} for at, row in rows]
+    return [
+        {"time": int(ZERO + at * SECOND), "wall": int(at * SECOND) + 1_790_000_000 * SECOND, **base, **row}
+        for at, row in rows
+    ]
 
 
 def _hears(world: World, node: str, at: float) -> float:
     """When a node hears what happened at a time: one that is cut off hears nothing."""
-    cuts = [one for one in world.faults if one["family"] == "partition" and node in one["targets"] and one["injected_ns"][0] <= at * SECOND]
+    cuts = [
+        one
+        for one in world.faults
+        if one["family"] == "partition" and node in one["targets"] and one["injected_ns"][0] <= at * SECOND
+    ]
     return max([at, *((one["healed_ns"] or [0])[0] / SECOND for one in cuts)])
 
 
 def _start(term: int, vote: str | None) -> dict[str, Any]:
     return {
-        "event": "start", "term": term, "vote": vote, "last_index": 0, "last_term": 0, "snapshot_index": 0, "snapshot_term": 0, "voters": list(NODES),
-    }  # fmt: skip
+        "event": "start",
+        "term": term,
+        "vote": vote,
+        "last_index": 0,
+        "last_term": 0,
+        "snapshot_index": 0,
+        "snapshot_term": 0,
+        "voters": list(NODES),
+    }
 
 
 def run_facts(**more: Any) -> dict[str, Any]:
     """A run.json."""
     facts: dict[str, Any] = {
-        "format": 1, "run_id": "cz-7f3a", "scenario": "default", "seed": 42, "system": "raftkv", "substrate": "process",
-        "nodes": [{"name": node, "address": f"10.0.0.{number}"} for number, node in enumerate(NODES, 1)], "started": "2026-11-20T23:14:05.120+00:00",
-        "start_wall_ns": 1_790_000_000 * SECOND, "start_monotonic_ns": ZERO, "command": ["capsize", "run", "default", "--seed", "42"], "bug": None,
-        "versions": {"capsize": "0.1.0", "python": "3.11.2"}, "git": {"revision": "43d09f94b1c7a7d2", "dirty": False},
+        "format": 1,
+        "run_id": "cz-7f3a",
+        "scenario": "default",
+        "seed": 42,
+        "system": "raftkv",
+        "substrate": "process",
+        "nodes": [{"name": node, "address": f"10.0.0.{number}"} for number, node in enumerate(NODES, 1)],
+        "started": "2026-11-20T23:14:05.120+00:00",
+        "start_wall_ns": 1_790_000_000 * SECOND,
+        "start_monotonic_ns": ZERO,
+        "command": ["capsize", "run", "default", "--seed", "42"],
+        "bug": None,
+        "versions": {"capsize": "0.1.0", "python": "3.11.2"},
+        "git": {"revision": "43d09f94b1c7a7d2", "dirty": False},
         "machine": {"cores": 2, "memory_bytes": 8_254_000_000, "kernel": "6.1.0-18-cloud-amd64", "python": "3.11.2"},
-        "abilities": ["kill", "partition", "pause"], "phases": phases(), "lag": {"controller_max_ms": 18.4, "controller_p99_ms": 2.1}, "notes": [],
-        "validity": "valid", "exit_code": 0,
-    }  # fmt: skip
+        "abilities": ["kill", "partition", "pause"],
+        "phases": phases(),
+        "lag": {"controller_max_ms": 18.4, "controller_p99_ms": 2.1},
+        "notes": [],
+        "validity": "valid",
+        "exit_code": 0,
+    }
     return {**facts, **more}
 
 
 def phases(seconds: float = 30, last: str | None = None) -> list[dict[str, Any]]:
     """The phases of a run whose load took so long; with ``last``, the run ended inside that phase."""
-    lengths = [("start", -1.4, 0), ("load", 0, seconds), ("heal", seconds, seconds + 0.02), ("recover", seconds + 0.02, seconds + 0.6)]
-    lengths += [("final-reads", seconds + 0.6, seconds + 0.7), ("collect", seconds + 0.7, seconds + 0.9), ("stop", seconds + 0.9, seconds + 1.1), ("check", seconds + 1.1, seconds + 1.5)]
+    lengths = [
+        ("start", -1.4, 0),
+        ("load", 0, seconds),
+        ("heal", seconds, seconds + 0.02),
+        ("recover", seconds + 0.02, seconds + 0.6),
+    ]
+    lengths += [
+        ("final-reads", seconds + 0.6, seconds + 0.7),
+        ("collect", seconds + 0.7, seconds + 0.9),
+        ("stop", seconds + 0.9, seconds + 1.1),
+        ("check", seconds + 1.1, seconds + 1.5),
+    ]
     rows = []
     for name, begin, end in lengths:
-        rows.append({"name": name, "begin_ns": int(begin * SECOND), "end_ns": None if name == last else int(end * SECOND)})
+        rows.append(
+            {"name": name, "begin_ns": int(begin * SECOND), "end_ns": None if name == last else int(end * SECOND)}
+        )
         if name == last:
             break
     return rows
@@ -228,33 +316,97 @@ def scenario(name: str = "default", **more: Any) -> dict[str, Any]:
     ]
     about = "Five nodes, thirty seconds; the leader is cut off, a node is killed, another is paused."
     workload = {"name": "register", "rate": 700, "concurrency": "2n", "keys": 20}
-    return {"name": name, "about": about, "system": "raftkv", "nodes": 5, "substrate": "process", "time": "30s", "workload": workload, "faults": faults, **more}
+    return {
+        "name": name,
+        "about": about,
+        "system": "raftkv",
+        "nodes": 5,
+        "substrate": "process",
+        "time": "30s",
+        "workload": workload,
+        "faults": faults,
+        **more,
+    }
 
 
 def statistics(history: History) -> list[dict[str, Any]]:
     """What the checkers of figures leave in verdict.json."""
     ok = int((history.outcome == 0).sum())
     by_f = {
-        name: {"invoked": int((history.f == code).sum()), "ok": int(((history.f == code) & (history.outcome == 0)).sum()), "median_ms": 2.1, "p99_ms": 9.75}
+        name: {
+            "invoked": int((history.f == code).sum()),
+            "ok": int(((history.f == code) & (history.outcome == 0)).sum()),
+            "median_ms": 2.1,
+            "p99_ms": 9.75,
+        }
         for code, name in enumerate(history.functions)
     }
-    counts = {"operations": len(history), "ok": ok, "fail": int((history.outcome == 1).sum()), "info": int((history.outcome == 2).sum()), "by_function": by_f}
-    faults = [{"id": number, "ok_per_s": rate, "longest_without_ok_ns": gap} for number, rate, gap in ((1, 612.5, 1_412_000_000), (2, 640.0, 1_130_000_000), (3, 598.0, 1_254_000_000))]
+    counts = {
+        "operations": len(history),
+        "ok": ok,
+        "fail": int((history.outcome == 1).sum()),
+        "info": int((history.outcome == 2).sum()),
+        "by_function": by_f,
+    }
+    faults = [
+        {"id": number, "ok_per_s": rate, "longest_without_ok_ns": gap}
+        for number, rate, gap in ((1, 612.5, 1_412_000_000), (2, 640.0, 1_130_000_000), (3, 598.0, 1_254_000_000))
+    ]
     return [
-        {"checker": "linearizability", "validity": "valid", "findings": [], "statistics": {"operations": len(history), "keys": len(history.keys), "seconds": 0.041}},
+        {
+            "checker": "linearizability",
+            "validity": "valid",
+            "findings": [],
+            "statistics": {"operations": len(history), "keys": len(history.keys), "seconds": 0.041},
+        },
         {"checker": "statistics", "validity": "valid", "findings": [], "statistics": counts},
-        {"checker": "availability", "validity": "valid", "findings": [], "statistics": {"longest_without_ok_ns": 1_412_000_000, "faults": faults}},
-        {"checker": "ledger", "validity": "valid", "findings": [], "statistics": {"leader changed under a fault": 3, "operation overlapped a fault": 9120, "log suffix truncated": 2, "snapshot installed": 0}},
-    ]  # fmt: skip
+        {
+            "checker": "availability",
+            "validity": "valid",
+            "findings": [],
+            "statistics": {"longest_without_ok_ns": 1_412_000_000, "faults": faults},
+        },
+        {
+            "checker": "ledger",
+            "validity": "valid",
+            "findings": [],
+            "statistics": {
+                "leader changed under a fault": 3,
+                "operation overlapped a fault": 9120,
+                "log suffix truncated": 2,
+                "snapshot installed": 0,
+            },
+        },
+    ]
 
 
 def row(operation: Operation) -> dict[str, Any]:
     """An operation as verdict.json has it."""
-    names = ("index", "process", "f", "key", "value", "result", "outcome", "call_index", "return_index", "call_ns", "return_ns", "node", "error")
+    names = (
+        "index",
+        "process",
+        "f",
+        "key",
+        "value",
+        "result",
+        "outcome",
+        "call_index",
+        "return_index",
+        "call_ns",
+        "return_ns",
+        "node",
+        "error",
+    )
     return {name: getattr(operation, name) for name in names}
 
 
-def write(path: Path, world: World, run: Mapping[str, Any], plan: Mapping[str, Any], judge: Callable[[History], Mapping[str, Any]] | None) -> RunFolder:
+def write(
+    path: Path,
+    world: World,
+    run: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    judge: Callable[[History], Mapping[str, Any]] | None,
+) -> RunFolder:
     """Writes a whole folder; ``judge`` makes verdict.json from the history (None: there is none)."""
     folder = RunFolder(path)
     path.mkdir(parents=True)
@@ -276,7 +428,9 @@ def valid(root: Path, operations: int = 20_000, seed: int = 42) -> RunFolder:
     """A run in which everything held: three faults, each proved."""
 
     def judge(history: History) -> dict[str, Any]:
-        sentence = f"Every one of {len(history):,} operations fits one linear order, through 3 proved faults and 3 leader changes."
+        sentence = (
+            f"All {len(history):,} operations fit one linear order, through 3 proved faults and 3 leader changes."
+        )
         return {"validity": "valid", "sentence": sentence, "results": statistics(history)}
 
     run = run_facts(seed=seed, command=["capsize", "run", "default", "--seed", str(seed)])
@@ -288,33 +442,61 @@ def invalid(root: Path, operations: int = 6000, seed: int = 7) -> RunFolder:
     cut = fault(1, "partition", "n1 cut from n2, n3, n4, n5", ["n1"], 5, 11)
     leaders = ((0, 5.0, "n1", 3), (6.4, 14.0, "n2", 4))
     reigns = ((0, 10.2, "n1", 3), (6.4, 14.0, "n2", 4))
-    world = World(seed=seed, seconds=14, operations=operations, keys=5, faults=(cut,), leaders=leaders, reigns=reigns, stale=(5.2, 11.0, "n1"))
+    world = World(
+        seed=seed,
+        seconds=14,
+        operations=operations,
+        keys=5,
+        faults=(cut,),
+        leaders=leaders,
+        reigns=reigns,
+        stale=(5.2, 11.0, "n1"),
+    )
 
     def judge(history: History) -> dict[str, Any]:
         finding = stale_read(history)
-        results = [{"checker": "linearizability", "validity": "invalid", "findings": [finding], "statistics": {}}, *statistics(history)[1:]]
-        return {"validity": "invalid", "sentence": f"A read returned an old value: {finding['message']}", "results": results}
+        results = [
+            {"checker": "linearizability", "validity": "invalid", "findings": [finding], "statistics": {}},
+            *statistics(history)[1:],
+        ]
+        return {
+            "validity": "invalid",
+            "sentence": f"A read returned an old value: {finding['message']}",
+            "results": results,
+        }
 
     run = run_facts(
-        scenario="local-read", seed=seed, bug="local-read", validity="invalid", exit_code=1, phases=phases(14),
+        scenario="local-read",
+        seed=seed,
+        bug="local-read",
+        validity="invalid",
+        exit_code=1,
+        phases=phases(14),
         command=["capsize", "run", "local-read", "--bug", "local-read", "--seed", str(seed)],
-    )  # fmt: skip
-    about = "The leader is cut off from its peers but not from its clients. A leader that takes for granted that it leads answers reads with old values."
+    )
+    about = "The leader is cut off from its peers but not from its clients, and goes on answering reads."
     planned = [{"at": "5s", "for": "6s", "partition": {"shape": "isolate", "target": "leader", "direction": "both"}}]
     plan = scenario("local-read", about=about, time="14s", faults=planned, bug="local-read")
-    folder = write(root / "local-read" / f"20261120T231502Z-{seed}", world, run, plan, judge)
-    return folder
+    return write(root / "local-read" / f"20261120T231502Z-{seed}", world, run, plan, judge)
 
 
 def stale_read(history: History) -> dict[str, Any]:
     """The finding for the first read that returned what a later write had replaced."""
     rows = [one for one in history.operations if one.outcome == "ok"]
     for read in rows:
-        if read.f != "read" or read.node != "n1" or not 6.8e9 < read.call_ns or read.result is None:
+        if read.f != "read" or read.node != "n1" or read.call_ns <= 6.8e9 or read.result is None:
             continue
-        before = [one for one in rows if one.key == read.key and one.return_index is not None and one.return_index < read.call_index]
+        before = [
+            one
+            for one in rows
+            if one.key == read.key and one.return_index is not None and one.return_index < read.call_index
+        ]
         write = next((one for one in before if one.f == "write" and one.value == read.result), None)
-        newer = [one for one in before if write is not None and one.f == "write" and one.call_index > (write.return_index or 0)]
+        newer = [
+            one
+            for one in before
+            if write is not None and one.f == "write" and one.call_index > (write.return_index or 0)
+        ]
         if write is not None and newer:
             return _stale(read, write, newer[-1])
     raise AssertionError("the sample has no stale read")
@@ -325,15 +507,27 @@ def _stale(read: Operation, write: Operation, newer: Operation) -> dict[str, Any
         return f"{(ns or 0) / 1e9:.3f} s"
 
     message = (
-        f"The read of {read.key} by process {read.process} at {at(read.call_ns)} returned {read.result}; but the write of {write.value} returned at "
-        f"{at(write.return_ns)}, before the write of {newer.value} began at {at(newer.call_ns)}, and {newer.value} was acknowledged at "
-        f"{at(newer.return_ns)}, before this read began. {write.value} was written only once."
+        f"The read of {read.key} by process {read.process} at {at(read.call_ns)} returned {read.result}; "
+        f"but the write of {write.value} returned at {at(write.return_ns)}, before the write of {newer.value} began at "
+        f"{at(newer.call_ns)}, and {newer.value} was acknowledged at {at(newer.return_ns)}, before this read began. "
+        f"{write.value} was written only once."
     )
     return {
-        "checker": "linearizability", "kind": "stale read", "message": message, "blame": "system under test", "key": read.key,
-        "operations": [row(one) for one in (write, newer, read)], "nodes": ["n1", "n2"], "time_ns": read.return_ns,
-        "evidence": {"before": [[write.index, newer.index], [newer.index, read.index]], "roles": {"read": read.index, "write": write.index, "newer": newer.index}, "path": [], "initial": None},
-    }  # fmt: skip
+        "checker": "linearizability",
+        "kind": "stale read",
+        "message": message,
+        "blame": "system under test",
+        "key": read.key,
+        "operations": [row(one) for one in (write, newer, read)],
+        "nodes": ["n1", "n2"],
+        "time_ns": read.return_ns,
+        "evidence": {
+            "before": [[write.index, newer.index], [newer.index, read.index]],
+            "roles": {"read": read.index, "write": write.index, "newer": newer.index},
+            "path": [],
+            "initial": None,
+        },
+    }
 
 
 def trace_finding(root: Path, seed: int = 3) -> RunFolder:
@@ -345,10 +539,21 @@ def trace_finding(root: Path, seed: int = 3) -> RunFolder:
     leaders = ((0, 4.0, "n1", 6), (5.4, 7.4, "n2", 7), (6.2, 7.4, "n4", 7), (8.0, 16.0, "n2", 8))
     world = World(seed=seed, seconds=16, operations=3000, faults=faults, leaders=leaders)
     run = run_facts(
-        scenario="vote-not-durable", seed=seed, bug="vote-not-durable", validity="invalid", exit_code=1, phases=phases(16),
+        scenario="vote-not-durable",
+        seed=seed,
+        bug="vote-not-durable",
+        validity="invalid",
+        exit_code=1,
+        phases=phases(16),
         command=["capsize", "run", "vote-not-durable", "--bug", "vote-not-durable", "--seed", str(seed)],
-    )  # fmt: skip
-    folder = write(root / "vote-not-durable" / f"20261120T231610Z-{seed}", world, run, scenario("vote-not-durable", time="16s"), None)
+    )
+    folder = write(
+        root / "vote-not-durable" / f"20261120T231610Z-{seed}",
+        world,
+        run,
+        scenario("vote-not-durable", time="16s"),
+        None,
+    )
     lines = {node: folder.trace(node).read_text().splitlines() for node in NODES}
 
     def sight(node: str, **wanted: Any) -> dict[str, Any]:
@@ -360,13 +565,29 @@ def trace_finding(root: Path, seed: int = 3) -> RunFolder:
 
     def accuse(kind: str, message: str, nodes: Sequence[str], sights: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         common = {"checker": "raft", "blame": "system under test", "key": None, "operations": [], "time_ns": None}
-        return {**common, "kind": kind, "message": message, "nodes": list(nodes), "evidence": {"lines": list(sights), "term": 7}}
+        return {
+            **common,
+            "kind": kind,
+            "message": message,
+            "nodes": list(nodes),
+            "evidence": {"lines": list(sights), "term": 7},
+        }
 
     votes = [sight("n3", event="vote", **{"for": name}, term=7) for name in ("n2", "n4")]
     wins = [sight(name, event="role", role="leader", term=7) for name in ("n2", "n4")]
     findings = [
-        accuse("one vote a term", "n3 voted twice in term 7: for n2 and, with a restart between, for n4; two candidates can win that term", ["n3"], votes),
-        accuse("election safety", "term 7 had two leaders: n2 and n4; two nodes can accept different commands under the same index and term", ["n2", "n4"], wins),
+        accuse(
+            "one vote a term",
+            "n3 voted twice in term 7: for n2 and, with a restart between, for n4; two candidates can win that term",
+            ["n3"],
+            votes,
+        ),
+        accuse(
+            "election safety",
+            "term 7 had two leaders: n2 and n4; two nodes can accept different commands under the same index and term",
+            ["n2", "n4"],
+            wins,
+        ),
     ]
     history = History.read(folder.history)
     results = [{"checker": "raft", "validity": "invalid", "findings": findings, "statistics": {}}, *statistics(history)]
@@ -377,17 +598,47 @@ def trace_finding(root: Path, seed: int = 3) -> RunFolder:
 
 def unknown(root: Path, seed: int = 11) -> RunFolder:
     """Nothing was proved: the fault did not bite, and hardly an operation succeeded."""
-    idle = fault(1, "partition", "n1 cut from n2, n3, n4, n5", ["n1"], 5, 11, bit={"holds": False, "evidence": {"still open": [["n1", "n3"]]}})
+    idle = fault(
+        1,
+        "partition",
+        "n1 cut from n2, n3, n4, n5",
+        ["n1"],
+        5,
+        11,
+        bit={"holds": False, "evidence": {"still open": [["n1", "n3"]]}},
+    )
     world = World(seed=seed, operations=90, faults=(idle,), leaders=((0, 30.0, "n1", 3),))
 
     def judge(history: History) -> dict[str, Any]:
         doubts = [
-            ("fault did not bite", "Fault 1 (partition) did not bite: datagrams still passed from n1 to n3.", "harness"),
+            (
+                "fault did not bite",
+                "Fault 1 (partition) did not bite: datagrams still passed from n1 to n3.",
+                "harness",
+            ),
             ("too few operations", "Only 87 operations succeeded; the scenario asks for at least 5,000.", "machine"),
         ]
-        findings = [{"checker": "run", "kind": kind, "message": message, "blame": blame, "operations": [], "nodes": [], "evidence": {}} for kind, message, blame in doubts]
-        results = [{"checker": "run", "validity": "unknown", "findings": findings, "statistics": {}}, *statistics(history)]
-        return {"validity": "unknown", "sentence": "Nothing was proved: a fault did not bite and too few operations succeeded.", "results": results}
+        findings = [
+            {
+                "checker": "run",
+                "kind": kind,
+                "message": message,
+                "blame": blame,
+                "operations": [],
+                "nodes": [],
+                "evidence": {},
+            }
+            for kind, message, blame in doubts
+        ]
+        results = [
+            {"checker": "run", "validity": "unknown", "findings": findings, "statistics": {}},
+            *statistics(history),
+        ]
+        return {
+            "validity": "unknown",
+            "sentence": "Nothing was proved: a fault did not bite and too few operations succeeded.",
+            "results": results,
+        }
 
     run = run_facts(seed=seed, validity="unknown", exit_code=2, notes=["The machine has 2 cores for 5 nodes."])
     return write(root / "default" / f"20261120T231730Z-{seed}", world, run, scenario(), judge)
@@ -397,7 +648,13 @@ def killed(root: Path, seed: int = 5) -> RunFolder:
     """The controller was killed in the middle of the load: a torn history, no verdict, a fault that never healed."""
     cut = fault(1, "partition", "n1 cut from n2, n3, n4, n5", ["n1"], 5, 11, healed_ns=None, healed=None)
     run = run_facts(seed=seed, validity=None, exit_code=None, phases=phases(12, last="load"))
-    folder = write(root / "default" / f"20261120T231840Z-{seed}", World(seed=seed, seconds=12, operations=4000, faults=(cut,)), run, scenario(), None)
+    folder = write(
+        root / "default" / f"20261120T231840Z-{seed}",
+        World(seed=seed, seconds=12, operations=4000, faults=(cut,)),
+        run,
+        scenario(),
+        None,
+    )
     folder.history.write_bytes(folder.history.read_bytes()[:-23])
     return folder
 
@@ -409,14 +666,47 @@ def nasty(root: Path) -> RunFolder:
     poison = " ".join(NASTY)
     verdict["sentence"] = poison
     finding = verdict["results"][0]["findings"][0]
-    finding |= {"kind": poison, "message": poison, "key": poison, "nodes": list(NASTY), "evidence": {poison: poison, "lines": [{"node": "../../etc", "line": 1, "text": poison}]}}
+    finding |= {
+        "kind": poison,
+        "message": poison,
+        "key": poison,
+        "nodes": list(NASTY),
+        "evidence": {poison: poison, "lines": [{"node": "../../etc", "line": 1, "text": poison}]},
+    }
     for number, operation in enumerate(finding["operations"]):
-        operation |= {"f": poison, "value": poison if number else {poison: [poison]}, "node": poison, "error": poison, "key": poison}
-    verdict["results"].append({"checker": poison, "validity": "valid", "findings": [], "statistics": {poison: poison, "deep": {poison: {poison: poison}}}})
+        operation |= {
+            "f": poison,
+            "value": poison if number else {poison: [poison]},
+            "node": poison,
+            "error": poison,
+            "key": poison,
+        }
+    verdict["results"].append(
+        {
+            "checker": poison,
+            "validity": "valid",
+            "findings": [],
+            "statistics": {poison: poison, "deep": {poison: {poison: poison}}},
+        }
+    )
     verdict["results"].append({"checker": "ledger", "validity": "valid", "findings": [], "statistics": {poison: 1}})
     folder.verdict.write_text(json.dumps(verdict))
     facts = json.loads(folder.run.read_text())
-    folder.run.write_text(json.dumps({**facts, "scenario": poison, "system": poison, "substrate": "process", "bug": poison, "notes": [poison], "command": ["capsize", poison], "versions": {poison: poison}, "run_id": poison}))
+    folder.run.write_text(
+        json.dumps(
+            {
+                **facts,
+                "scenario": poison,
+                "system": poison,
+                "substrate": "process",
+                "bug": poison,
+                "notes": [poison],
+                "command": ["capsize", poison],
+                "versions": {poison: poison},
+                "run_id": poison,
+            }
+        )
+    )
     lines = [json.loads(line) for line in folder.history.read_text().splitlines()]
     for line in lines:
         if line["process"] != "nemesis":
@@ -425,10 +715,19 @@ def nasty(root: Path) -> RunFolder:
                 line |= {"node": NASTY[1], "error": poison if line["type"] != "ok" else None}
     folder.history.write_text("".join(json.dumps(line) + "\n" for line in lines))
     schedule = [json.loads(line) for line in folder.schedule.read_text().splitlines()]
-    folder.schedule.write_text("".join(json.dumps({**line, "family": NASTY[0], "summary": poison, "targets": [poison]}) + "\n" for line in schedule))
+    folder.schedule.write_text(
+        "".join(
+            json.dumps({**line, "family": NASTY[0], "summary": poison, "targets": [poison]}) + "\n" for line in schedule
+        )
+    )
     return folder
 
 
 SAMPLES: Mapping[str, Callable[[Path], RunFolder]] = {
-    "valid": valid, "invalid": invalid, "trace": trace_finding, "unknown": unknown, "killed": killed, "nasty": nasty,
-}  # fmt: skip
+    "valid": valid,
+    "invalid": invalid,
+    "trace": trace_finding,
+    "unknown": unknown,
+    "killed": killed,
+    "nasty": nasty,
+}
