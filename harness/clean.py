@@ -177,7 +177,7 @@ def _labelled(kind: str, undo_kind: str, thing: Any) -> Iterator[Leftover]:
 
 def _remove(leftover: Leftover, sleep: Callable[[float], None]) -> str | None:
     if leftover.entry is None:
-        return _wait_dead(leftover.pid, sleep)
+        return _wait_dead(leftover, sleep)
     if leftover.entry["kind"] == "run":
         return _run_again(leftover.entry)
     return undoing.perform(leftover.entry, timeout_s=ENTRY_TIMEOUT_S)
@@ -189,9 +189,9 @@ def _run_again(entry: Entry) -> str | None:
     return None if gone else undoing.perform(entry, timeout_s=ENTRY_TIMEOUT_S)
 
 
-def _wait_dead(pid: int, sleep: Callable[[float], None]) -> str | None:
+def _wait_dead(leftover: Leftover, sleep: Callable[[float], None]) -> str | None:
     for _ in range(int(DEATH_TIMEOUT_S / POLL_S)):
-        if processes.start_ticks(pid) is None:
+        if not processes.is_process(leftover.pid, leftover.pid_start):
             return None
         sleep(POLL_S)
     return "outlives SIGKILL"

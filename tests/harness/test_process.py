@@ -22,7 +22,8 @@ def launch(place: Place, places: object) -> Launch:
 
 
 def node() -> ProcessNode:
-    return ProcessNode(name="n1", address="10.77.1.1", undo=FakeUndoList(), on_exit={}.__setitem__)
+    exits: dict[str, int] = {}
+    return ProcessNode(name="n1", address="10.77.1.1", undo=FakeUndoList(), on_exit=exits.__setitem__)
 
 
 def test_it_can_do_what_families_need() -> None:

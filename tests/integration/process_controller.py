@@ -1,0 +1,265 @@
+"""A controller as small as it can be: one cluster of echo servers on the process substrate, and what a test asks of it.
+
+``python process_controller.py FOLDER WHAT`` prints JSON lines. It stands in a process of its own because a controller
+moves into namespaces for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from faults import FAMILIES
+from faults.cuts import CLIENT
+from faults.needs import Fault, ProcessState
+from harness.errors import HarnessError
+from harness.processes import is_process, start_ticks
+from harness.substrates.process import ProcessCluster, ProcessSubstrate
+from harness.substrates.protocol import Launch, Place
+from harness.watchdog import Watchdog
+
+NODES = ("n1", "n2", "n3", "n4", "n5")
+ECHO = str(Path(__file__).parent / "echo_server.py")
+PORT = 7000
+Pair = tuple[str, str]
+
+
+def say(**facts: Any) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+def launch(place: Place, places: object) -> Launch:
+    del places
+    return Launch(argv=[place.python, "-u", ECHO, place.address, "fork"])
+
+
+@asynccontextmanager
+async def running(folder: Path, silence_s: float = 30.0) -> AsyncIterator[ProcessCluster]:
+    run_id = folder.name
+    watchdog = Watchdog.start(run_id=run_id, folder=folder, silence_s=silence_s)
+    cluster = await ProcessSubstrate().cluster(
+        run_id=run_id, nodes=NODES, launch=launch, image=None, folder=folder / "nodes", undo=watchdog
+    )
+    try:
+        await cluster.start()
+        for name in NODES:
+            await wait_serving(cluster, name)
+        yield cluster
+    finally:
+        await cluster.stop()
+        left = watchdog.close()
+        say(undone_by_watchdog=left)
+
+
+async def wait_serving(cluster: ProcessCluster, name: str) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await ask(cluster, name, op="heard")
+                return
+            except OSError:
+                await asyncio.sleep(0.02)
+
+
+async def ask(cluster: ProcessCluster, name: str, **request: Any) -> Any:
+    """Asks a node from where clients are."""
+    reader, writer = await asyncio.open_connection(cluster.places[name].address, PORT)
+    try:
+        writer.write(json.dumps(request).encode() + b"\n")
+        async with asyncio.timeout(10):
+            return json.loads(await reader.readline())
+    finally:
+        writer.close()
+
+
+async def delivered(cluster: ProcessCluster, expected: set[Pair]) -> set[Pair]:
+    """Directions in which the nodes' own datagrams arrive, once those that are expected have had time to."""
+    pairs = list(itertools.permutations(NODES, 2))
+    nonces = {f"{uuid.uuid4()}": pair for pair in pairs}
+    for nonce, (source, target) in nonces.items():
+        await ask(cluster, source, op="send", to=cluster.places[target].address, nonce=nonce)
+    seen: set[Pair] = set()
+    for _ in range(100):
+        heard = {nonce for name in NODES for nonce in await ask(cluster, name, op="heard")}
+        seen = {pair for nonce, pair in nonces.items() if nonce in heard}
+        if seen >= expected:
+            break
+        await asyncio.sleep(0.02)
+    return seen
+
+
+async def echoes(cluster: ProcessCluster, timeout: float) -> set[Pair]:
+    """Pairs between which a line goes and comes back, over connections that are kept."""
+    pairs = list(itertools.permutations(NODES, 2))
+    answers = await asyncio.gather(
+        *(ask(cluster, a, op="echo", to=cluster.places[b].address, timeout=timeout) for a, b in pairs)
+    )
+    return {pair for pair, answer in zip(pairs, answers, strict=True) if answer}
+
+
+def partition(cluster: ProcessCluster, seed: int, **parameters: Any) -> tuple[Fault, Any]:
+    family = FAMILIES["partition"]
+    targets = (parameters["target"],) if "target" in parameters else ()
+    facts = family.resolve(family.Parameters(**parameters), targets=targets, nodes=NODES, random=Random(seed))
+    return family.build(facts, cluster), facts
+
+
+async def shapes(folder: Path) -> None:
+    """Every shape and direction: what is cut is cut for the nodes' own traffic too, and nothing else; then healed."""
+    every = set(itertools.permutations(NODES, 2))
+    cases = [(shape, direction) for shape in ("halves", "isolate", "bridge") for direction in ("both", "in", "out")]
+    async with running(folder) as cluster:
+        for number, (shape, direction) in enumerate([*cases, ("majorities-ring", "both"), ("random", "both")]):
+            fault, facts = partition(cluster, number, shape=shape, direction=direction)
+            bit = await fault.inject()
+            cuts = {(a, b) for a, b in facts["cuts"]}
+            seen = await delivered(cluster, every - cuts)
+            healed = await fault.heal()
+            after = await delivered(cluster, every)
+            say(
+                shape=shape,
+                direction=direction,
+                bit=bit.holds,
+                exact=seen == every - cuts,
+                healed=healed.holds,
+                open_again=after == every,
+                in_force_ms=bit.evidence["in_force_ms"],
+                rules=await rules(cluster),
+            )
+
+
+async def rules(cluster: ProcessCluster) -> int:
+    """Firewall rules and chains of ours that are left in the nodes' namespaces."""
+    saved = [await node.run(["iptables-save", "-t", "filter"]) for node in cluster.nodes.values()]
+    return sum("capsize" in line for each in saved for line in each.stdout.splitlines())
+
+
+async def compose(folder: Path) -> None:
+    """Overlapping partitions, established connections, and clients."""
+    every = set(itertools.permutations(NODES, 2))
+    async with running(folder) as cluster:
+        say(connected=await echoes(cluster, 10) == every)
+        first, first_facts = partition(cluster, 1, shape="isolate", target="n1")
+        second, second_facts = partition(cluster, 2, shape="isolate", target="n2", clients=True)
+        one, two = ({(a, b) for a, b in facts["cuts"] if CLIENT not in (a, b)} for facts in (first_facts, second_facts))
+        say(first=(await first.inject()).holds)
+        await asyncio.sleep(0)
+        say(established_cut=await echoes(cluster, 0.5) == every - one)
+        say(second=(await second.inject()).holds)
+        seen = await cluster.links.probe([*every, (CLIENT, "n1"), (CLIENT, "n2"), ("n2", CLIENT)], timeout_s=0.3)
+        blocked = {pair for pair, is_open in seen.items() if not is_open}
+        say(union=blocked == one | two | {(CLIENT, "n2"), ("n2", CLIENT)})
+        say(first_healed=(await first.heal()).holds)
+        seen = await cluster.links.probe(list(every), timeout_s=0.3)
+        say(second_stays={pair for pair, is_open in seen.items() if not is_open} == two)
+        say(second_healed=(await second.heal()).holds, open_again=await delivered(cluster, every) == every)
+        say(rules=await rules(cluster))
+
+
+async def processes(folder: Path) -> None:
+    """Kill and pause, the node's helper included; an exit that nobody caused."""
+    async with running(folder) as cluster:
+        node = cluster.nodes["n3"]
+        before = {pid: start_ticks(pid) for pid in node.pids()}
+        for name in ("kill", "pause"):
+            fault = FAMILIES[name].build({"targets": ["n3", "n4"]}, cluster)
+            bit = await fault.inject()
+            state = await node.state()
+            stopped = state is not ProcessState.RUNNING and await unanswered(cluster, "n3")
+            spared = await ask(cluster, "n1", op="heard") is not None
+            healed = await fault.heal()
+            await wait_serving(cluster, "n3")
+            say(family=name, bit=bit.holds, state=state, stopped=stopped, spared=spared, healed=healed.holds)
+        left = [pid for pid, start in before.items() if is_process(pid, start)]
+        say(tree=len(before), left=left, exits=await cluster.exits())
+        paused = FAMILIES["pause"].build({"targets": ["n5"]}, cluster)
+        killed = FAMILIES["kill"].build({"targets": ["n5"]}, cluster)
+        await paused.inject()
+        say(
+            kill_of_paused=(await killed.inject()).holds,
+            healed=(await killed.heal()).holds,
+            paused=(await paused.heal()).holds,
+        )
+        os.kill(cluster.nodes["n2"].pids()[0], signal.SIGSEGV)
+        for _ in range(1000):
+            if await cluster.exits():
+                break
+            await asyncio.sleep(0.01)
+        say(crash=await cluster.exits())
+        say(logs=(folder / "nodes" / "n3" / "node.log").read_text().count("serving"))
+
+
+async def unanswered(cluster: ProcessCluster, name: str) -> bool:
+    try:
+        async with asyncio.timeout(0.3):
+            await ask(cluster, name, op="heard")
+    except (OSError, TimeoutError):
+        return True
+    return False
+
+
+async def orphan(folder: Path, silence_s: float = 30.0) -> None:
+    """Breaks everything, says who is there, and waits to be killed."""
+    async with running(folder, silence_s) as cluster:
+        fault, _ = partition(cluster, 1, shape="halves")
+        await fault.inject()
+        await FAMILIES["pause"].build({"targets": ["n1"]}, cluster).inject()
+        await FAMILIES["kill"].build({"targets": ["n2"]}, cluster).inject()
+        pids = [pid for node in cluster.nodes.values() for pid in node.pids()]
+        pids.append(cluster.undo.pid)  # type: ignore[attr-defined]
+        say(processes=[[pid, start_ticks(pid)] for pid in pids], watchdog=pids[-1])
+        await asyncio.sleep(60)
+
+
+async def silent(folder: Path) -> None:
+    """The same, with a watchdog that loses patience after a second."""
+    await orphan(folder, silence_s=1.0)
+
+
+async def refused(folder: Path) -> None:
+    """A start that fails in the middle leaves nothing."""
+    substrate = ProcessSubstrate()
+    watchdog = Watchdog.start(run_id=folder.name, folder=folder)
+
+    def wrong(place: Place, places: object) -> Launch:
+        return Launch(argv=["capsize-no-such-program"]) if place.name == "n4" else launch(place, places)
+
+    cluster = await substrate.cluster(
+        run_id=folder.name, nodes=NODES, launch=wrong, image=None, folder=folder / "nodes", undo=watchdog
+    )
+    try:
+        await cluster.start()
+    except HarnessError as error:
+        say(error=str(error))
+    await cluster.stop()
+    await cluster.stop()
+    say(undone_by_watchdog=watchdog.close(), data=[str(path) for path in folder.rglob("data")])
+
+
+DEEDS: dict[str, Callable[[Path], Awaitable[None]]] = {
+    "shapes": shapes,
+    "compose": compose,
+    "processes": processes,
+    "orphan": orphan,
+    "silent": silent,
+    "refused": refused,
+}
+
+
+async def perform(deed: str, folder: Path) -> None:
+    await DEEDS[deed](folder)
+
+
+if __name__ == "__main__":
+    ProcessSubstrate().prepare()
+    asyncio.run(perform(sys.argv[2], Path(sys.argv[1])))
