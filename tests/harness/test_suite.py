@@ -1,0 +1,95 @@
+"""Suites: every run is planned before the first begins, and what is wrong is named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.campaign import RunResult, command_line, exit_code, read_result
+from harness.errors import UsageError
+from harness.suite import PlannedRun, load_suite, shipped_suites
+
+GOOD = """\
+name: mine
+budget: 5m
+runs:
+  - {scenario: default, seeds: 1..2}
+  - {scenario: local-read, seeds: [7, 8, 9], set: {bug: local-read}}
+"""
+
+
+def suite_of(tmp_path: Path, text: str) -> Path:
+    """A suite file."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_seeds_take_turns(tmp_path: Path) -> None:
+    """A short budget still sees every scenario."""
+    suite = load_suite(str(suite_of(tmp_path, GOOD)))
+    order = [(run.scenario, run.seed) for run in suite.runs]
+    assert order == [("default", 1), ("local-read", 7), ("default", 2), ("local-read", 8), ("local-read", 9)]
+
+
+@pytest.mark.parametrize("name", shipped_suites())
+def test_every_shipped_suite_loads(name: str) -> None:
+    """Its scenarios exist and are valid."""
+    assert load_suite(name).runs
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("scenario: default", "scenario: defualt", 4, "did you mean 'default'"),
+        ("bug: local-read", "bug: local-raed", 5, "unknown bug"),
+        ("1..2", "2..1", 4, "no range"),
+        ("1..2", "some", 4, "no range"),
+        ("budget: 5m", "budget: 5", 2, "no unit"),
+    ],
+)
+def test_mistakes_are_named_with_their_line(tmp_path: Path, old: str, new: str, line: int, message: str) -> None:
+    """File, line, value and what would be right."""
+    path = suite_of(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(UsageError, match=message) as caught:
+        load_suite(str(path))
+    assert f"mine.yaml:{line}:" in str(caught.value)
+
+
+def result(validity: str | None, code: int) -> RunResult:
+    """A run that ended so."""
+    return RunResult(
+        scenario="s", seed=1, folder=None, validity=validity, exit_code=code, seconds=1, sentence="", error=None
+    )
+
+
+@pytest.mark.parametrize(
+    ("results", "code"),
+    [
+        ([("valid", 0), ("valid", 0)], 0),
+        ([("valid", 0), ("unknown", 2)], 2),
+        ([("valid", 0), ("invalid", 1), (None, 70)], 1),
+        ([("unknown", 2), (None, 70)], 70),
+        ([("valid", 0), (None, -9)], 70),
+        ([], 2),
+    ],
+)
+def test_the_worst_run_decides(results: list[tuple[str | None, int]], code: int) -> None:
+    """A standing finding is 1 whatever else failed; a campaign in which nothing ran proved nothing."""
+    assert exit_code([result(*each) for each in results]) == code
+
+
+def test_a_run_that_left_nothing_is_a_failure_of_the_harness(tmp_path: Path) -> None:
+    """No verdict file, or a stuck run: no verdict, and why."""
+    planned = PlannedRun(scenario="default", seed=1)
+    assert "exit code 70" in str(read_result(planned, tmp_path / "x", tmp_path, 70, False, 1.0).error)
+    assert "time limit" in str(read_result(planned, tmp_path / "x", tmp_path, -9, True, 1.0).error)
+
+
+def test_overrides_arrive_as_they_were_written(tmp_path: Path) -> None:
+    """``set`` becomes ``--set`` with JSON, which is YAML."""
+    words = command_line(
+        PlannedRun(scenario="default", seed=3, overrides={"bug": "local-read", "nodes": 3}), tmp_path, tmp_path
+    )
+    assert words[words.index("--set") : words.index("--set") + 4] == ["--set", 'bug="local-read"', "--set", "nodes=3"]
