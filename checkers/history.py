@@ -266,12 +266,17 @@ class HistoryBuilder:
             self._last_ns = time
             self._completed_at_last_ns = False
         process = event.process
-        if type(process) is not int:
-            self._add_fault(event, line)
-        elif event.type == "invoke":
-            self._invoke(event, process, line)
-        else:
-            self._complete(event, process, line)
+        try:
+            if type(process) is not int:
+                self._add_fault(event, line)
+            elif event.type == "invoke":
+                self._invoke(event, process, line)
+            else:
+                self._complete(event, process, line)
+        except TypeError:  # raised by what encodes values to tell them apart
+            raise self._error(
+                line, f"a value that JSON cannot say: {shorten(event.value)}", "Record JSON values."
+            ) from None
         self._events += 1
 
     def _invoke(self, event: Event, process: int, line: int) -> None:
@@ -280,16 +285,11 @@ class HistoryBuilder:
         if self._completed_at_last_ns:
             self._ties = True
         value, expected = event.value, ABSENT
-        try:
-            if event.f == _CAS:
-                expected, value = self._pair(value, line)
-            else:
-                value = self._values.code(value)
-            key = self._keys.code(event.key)
-        except TypeError:
-            raise self._error(
-                line, f"a value that JSON cannot say: {shorten(event.value)}", "Record JSON values."
-            ) from None
+        if event.f == _CAS:
+            expected, value = self._pair(value, line)
+        else:
+            value = self._values.code(value)
+        key = self._keys.code(event.key)
         cells = self._cells
         self._open[process] = len(cells)
         f, node = self._functions.code(event.f), self._nodes.code(event.node)

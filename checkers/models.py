@@ -8,6 +8,7 @@ it into :data:`MODELS`.
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -49,8 +50,9 @@ class Call(NamedTuple):
 class Model(Protocol):
     """A data type. Each is made with ``null_read``: ``"value"``, or ``"unknown"`` if a read of null says nothing."""
 
-    functions: frozenset[str]
-    """The functions that its histories may use."""
+    @property
+    def functions(self) -> frozenset[str]:
+        """The functions that its histories may use."""
 
     def start(self, initial: Any) -> Hashable:
         """The state in which a key begins, from what the user calls its initial value (null: the model's default)."""
@@ -85,8 +87,8 @@ class Model(Protocol):
 class Register:
     """read, write, cas. The initial value is null by default."""
 
-    functions = frozenset({"read", "write", "cas"})
     null_read: str = "value"
+    functions: frozenset[str] = frozenset({"read", "write", "cas"})
     observed: frozenset[Hashable] | None = None
 
     def start(self, initial: Any) -> Hashable:
@@ -194,16 +196,25 @@ class MultiRegister(Unvalued):
     def narrowed(self, calls: Iterable[Call]) -> Model:
         """Itself, after looking at the shape of the transactions."""
         for call in calls:
-            for step in (call.value, call.result or ()):
-                if not isinstance(step, tuple) or any(len(part) != 3 or part[0] not in ("r", "w") for part in step):
-                    raise ValueError(
-                        f'transaction {call.value!r}: write it as [["r", name, value], ["w", name, value], ...]'
-                    )
+            _validate_transaction(call)
         return self
 
     def observation(self, call: Call) -> bool:
         """Transactions that only read."""
         return call.known and all(step[0] == "r" for step in call.value)
+
+
+def _validate_transaction(call: Call) -> None:
+    for steps in (call.value, call.value if call.result is None else call.result):
+        if not isinstance(steps, tuple) or any(len(step) != 3 or step[0] not in ("r", "w") for step in steps):
+            raise ValueError(f'transaction {steps!r}: write it as [["r", name, value], ["w", name, value], ...]')
+    if call.result is not None and _shape(call.result) != _shape(call.value):
+        raise ValueError(f"transaction {call.value!r} completed as another one, {call.result!r}")
+
+
+def _shape(steps: Any) -> Any:
+    """A transaction without what its reads returned."""
+    return [(kind, name, None if kind == "r" else value) for kind, name, value in steps]
 
 
 def _registers(registers: Mapping[str, Any]) -> Hashable:
@@ -304,7 +315,7 @@ class Mutex(Unvalued):
 
 
 MODELS: Mapping[str, Callable[..., Model]] = {
-    "register": Register,
+    "register": functools.partial(Register, functions=frozenset({"read", "write"})),
     "cas-register": Register,
     "multi-register": MultiRegister,
     "kv": KeyValue,

@@ -2,8 +2,8 @@
 
 Two steps, each of which keeps this invariant: *if the whole key has a legal order, so has what is left*.
 
-1. Cut after the return of the operation that no order satisfies. What was open then may still have happened or not, so
-it
+1. Cut after the return of the operation that no order satisfies (or a later one: see ``_beginning``). What was open
+then may still have happened or not, so it
    becomes ``info``; what began later is left out. A legal order of the whole gives one of this beginning.
 2. Leave out operations whose absence nobody that is left can notice: reads; and, for types whose state is one value,
 whatever
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from checkers.history import FAIL, INFO, NEVER, OK, Column, History
+from checkers.history import ABSENT, FAIL, INFO, NEVER, OK, Column, History
 from checkers.models import NOTHING, Model
 from checkers.problem import call_of, problem
 from checkers.search import Budget, search
@@ -43,16 +43,37 @@ class Core:
 
 def shrink(history: History, rows: Column, stuck: int, model: Model, initial: Any) -> Core:
     """A small impossible part of some rows (one key, ascending), of which the search refused row ``stuck``."""
-    shrinking = _Shrinking(*_cut(history, rows, stuck), model, initial)
+    shrinking = _Shrinking(*_beginning(history, rows, stuck, model, initial), model, initial)
     return Core(history=shrinking.history, rows=shrinking.run())
 
 
-def _cut(history: History, rows: Column, stuck: int) -> tuple[History, Column]:
-    end = history.return_[stuck]
+def _beginning(history: History, rows: Column, stuck: int, model: Model, initial: Any) -> tuple[History, Column]:
+    """The rows cut as early as they are still refused.
+
+    Where results can hold back an operation that also changes the state (a transaction), a cut takes results away that
+    the refusal may stand on; then later cuts are tried, at distances that double, and at last none.
+    """
+    ends = np.sort(
+        history.return_[rows][(history.outcome[rows] == OK) & (history.return_[rows] >= history.return_[stuck])]
+    )
+    place = 0
+    while place < len(ends):
+        cut, kept = _cut(history, rows, int(ends[place]))
+        if model.valued() or _is_refused(cut, kept, model, initial):
+            return cut, kept
+        place = 2 * place + 1
+    return history, rows[history.outcome[rows] != FAIL]
+
+
+def _is_refused(history: History, rows: Column, model: Model, initial: Any) -> bool:
+    return search(problem(history, rows, model, initial), Budget(states=TRIAL_STATES)).linearizable is False
+
+
+def _cut(history: History, rows: Column, end: int) -> tuple[History, Column]:
     rows = rows[(history.call[rows] < end) & (history.outcome[rows] != FAIL)]
     outcome, return_, result = history.outcome.copy(), history.return_.copy(), history.result.copy()
     open_ = rows[history.return_[rows] > end]
-    outcome[open_], return_[open_], result[open_] = INFO, NEVER, -1
+    outcome[open_], return_[open_], result[open_] = INFO, NEVER, ABSENT
     return replace(history, outcome=outcome, return_=return_, result=result), rows
 
 
@@ -117,7 +138,7 @@ class _Shrinking:
         self.prepared += len(rows)
         if not gone or self.prepared > ROWS_MAX or not (self.history.outcome[rows] == OK).any():
             return False
-        found = search(problem(self.history, rows, self.model, self.initial), Budget(states=TRIAL_STATES))
-        if found.linearizable is False:
+        refused = _is_refused(self.history, rows, self.model, self.initial)
+        if refused:
             self.left = rows.tolist()
-        return found.linearizable is False
+        return refused

@@ -63,7 +63,9 @@ def _call(random_: random.Random, fresh: Any, state: Any, *, unique: bool, keys:
     key = random_.randrange(keys)
     f = random_.choice(("read", "read", "write", *(("cas", "cas") if cas else ())))
     new = next(fresh) if unique else random_.randrange(3)
-    value = {"read": None, "write": new, "cas": [state[key] if random_.random() < 0.8 else random_.randrange(4), new]}[f]
+    value = {"read": None, "write": new, "cas": [state[key] if random_.random() < 0.8 else random_.randrange(4), new]}[
+        f
+    ]
     return {"f": f, "key": key, "value": value, "type": "ok"}
 
 
