@@ -31,10 +31,10 @@ async def test_operations_and_leader_hints(tmp_path: Path) -> None:
         written = await cluster.do(CompareAndSet("k", b"ab", b"c"), session=session, sequence=4)
         assert (await cluster.do(Get("k"))).value == b"c"
         for follower in set(cluster.names) - {leader}:
+            await cluster.wait_applied(follower, written.index)
             with pytest.raises(NotLeaderError) as caught:
                 await cluster.client.execute(follower, Get("k"), 2)
             assert caught.value.leader == leader
-            await cluster.wait_applied(follower, written.index)
             assert (await cluster.client.execute(follower, Get("k", local=True), 2)).value == b"c"
         await cluster.do(Delete("k"), session=session, sequence=5)
         assert (await cluster.do(Get("k"))).value is None
