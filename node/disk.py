@@ -106,7 +106,12 @@ class Disk:
             self._queue.clear()
             self._failed(error)
             return
-        _call(dones)
+        try:
+            _call(dones)
+        except Exception as defect:  # noqa: BLE001  # the edge of a callback: a node half told must not go on
+            self._broken = True
+            self._failed(defect)
+            return
         self.flush()
         if self.idle and self._seal is None:
             self._seal = self._loop.call_later(SEAL_AFTER_S, self._start_seal)

@@ -19,7 +19,7 @@ from node.machine import Machine
 from node.options import EXIT_IO, EXIT_SOFTWARE, EXIT_UNRECOVERABLE, Options
 from node.service import serve
 from node.shell import Shell
-from node.storage import Storage, UnrecoverableError
+from node.storage import NEXT_STEP, Storage, UnrecoverableError
 from node.trace import Trace
 from node.transport import Transport
 
@@ -70,8 +70,11 @@ async def _serve(options: Options, storage: Storage) -> int:
         shell = _build(options, storage, trace, end)
         await shell.start()
         server = await serve(shell, options.nodes[options.name].clients)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         return _failed(error)
+    except ValueError as error:  # the core or the machine: each file is sound, but they can't be one node's
+        _log.critical("can't start from what is on disk: %s. %s", error, NEXT_STEP)
+        return EXIT_UNRECOVERABLE
     _log.info("serving clients at %s", options.nodes[options.name].clients)
     lag = Lag(shell.tell_lag)
     gc.collect()

@@ -185,11 +185,10 @@ class Snapshotting:
         """Runs ``work`` in the thread and ``done`` with its result in the loop; an error ends the node."""
 
         def finished(future: Future[_T]) -> None:
-            error = future.exception()
-            if error is not None:
-                self._failed(error)
-            else:
+            try:
                 done(future.result())
+            except Exception as error:  # noqa: BLE001  # the edge of a callback: reported, and the node ends
+                self._failed(error)
 
         future = self._thread.submit(work)
         future.add_done_callback(lambda future: self._loop.call_soon_threadsafe(finished, future))

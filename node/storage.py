@@ -31,6 +31,12 @@ from node.wire import WireError, entries_from_proto, entries_to_proto
 
 SNAPSHOTS_KEPT = 2
 
+NEXT_STEP = (
+    "Refusing to start. Put the damaged file back from a copy, or give this node up and let a new one take its place "
+    "under a new name; starting it with an empty directory would break promises that it gave its peers"
+)
+"""What to do about a data directory that can't be trusted."""
+
 
 class UnrecoverableError(Exception):
     """What is on disk can't be trusted or does not fit together: names the file and the next step. The node must not
@@ -205,9 +211,9 @@ class Storage:
                 self._replay_frame(replay, frame)
             replay.check()
         except WalCorruptError as error:
-            raise UnrecoverableError(f"{error}. {_NEXT_STEP}") from None
+            raise UnrecoverableError(f"{error}. {NEXT_STEP}") from None
         except ValueError as error:
-            raise UnrecoverableError(f"the log contradicts itself: {error}. {_NEXT_STEP}") from None
+            raise UnrecoverableError(f"the log contradicts itself: {error}. {NEXT_STEP}") from None
         self.notes += [
             f"cut a torn tail: {cut.length} bytes at offset {cut.offset} of {cut.path}" for cut in self._wal.cuts
         ]
@@ -238,15 +244,9 @@ class Storage:
         if base_index > 0:
             bad = "; ".join(self.notes) or "none was found"
             raise UnrecoverableError(
-                f"the log begins after index {base_index}, and no good snapshot reaches there ({bad}). {_NEXT_STEP}"
+                f"the log begins after index {base_index}, and no good snapshot reaches there ({bad}). {NEXT_STEP}"
             )
         return None
-
-
-_NEXT_STEP = (
-    "Refusing to start. Put the damaged file back from a copy, or give this node up and let a new one take its place "
-    "under a new name; starting it with an empty directory would break promises that it gave its peers"
-)
 
 
 def _change_to_proto(change: Change) -> log_pb2.Change:
