@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from faults import FAMILIES
 from faults.fakes import FakeCluster
 from faults.family import Family, conflict
+from faults.shapes import SHAPES
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -68,3 +70,14 @@ async def test_the_fake_cluster_starts_healthy() -> None:
     assert all((await cluster.links.probe(cluster.pairs(), timeout_s=0)).values())
     assert {await node.state() for node in cluster.nodes.values()} == {"running"}
     assert all(node.firewall.is_clean() for node in cluster.fake_nodes.values())
+
+
+@families
+def test_the_page_describes_every_family_and_parameter(family: Family) -> None:
+    """docs/faults.md has a section for each family that names each of its parameters, and each shape of a partition."""
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {family.name}\n")[2].partition("\n## ")[0]
+    names = [*family.Parameters.model_fields, *(SHAPES if family.name == "partition" else ())]
+    assert [name for name in names if f"`{name}`" not in section] == []
+    assert "**Bit:**" in section
+    assert "**Healed:**" in section
