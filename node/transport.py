@@ -109,9 +109,7 @@ class _Speaker(asyncio.Protocol):
 
     @property
     def writable(self) -> bool:
-        """Whether it takes data now. A connection that broke a moment ago is closing before it says that it is lost, and
-        uvloop raises at a write to it.
-        """
+        """Whether it takes data now. One that broke a moment ago is closing before it says that it is lost."""
         return not self._paused and self._transport is not None and not self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -130,7 +128,7 @@ class _Speaker(asyncio.Protocol):
         self._paused = False
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():  # uvloop raises if it is
             self._transport.write(data)
 
     def abort(self) -> None:
