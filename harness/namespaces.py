@@ -61,11 +61,12 @@ def enter() -> None:
         raise NamespaceError(
             f"this process has {threads} threads: namespaces are entered before the first thread is started"
         )
+    was_root = os.geteuid() == 0  # in a new user namespace without a map nobody is
     try:
         _unshare()
         _furnish()
     except OSError as error:
-        raise NamespaceError(_why_refused(error)) from error
+        raise NamespaceError(_why_refused(error, was_root=was_root)) from error
     _entered = True
 
 
@@ -198,15 +199,16 @@ hardened kernels.
 """
 
 
-def _why_refused(error: OSError) -> str:
+def _why_refused(error: OSError, *, was_root: bool) -> str:
     reason = error.strerror or str(error)
     for path, forbidding, mend in _SWITCHES:
         with contextlib.suppress(OSError):
             if Path(path).read_text(encoding="ascii").strip() == forbidding:
-                return f"namespaces refused ({reason}; {path} is {forbidding}): {mend}   (or run as root)"
-    if os.path.exists("/.dockerenv"):
-        return f"namespaces refused ({reason}) inside a container: start it with docker run --privileged"
-    return f"namespaces refused ({reason}): run as root, like sudo {' '.join(['capsize', *sys.argv[1:]])}"
+                return f"namespaces refused ({reason}; {path} is {forbidding}): {mend}   (or use sudo)"
+    if was_root:
+        needs = "root here lacks CAP_SYS_ADMIN or CAP_NET_ADMIN; in a container, start it with: docker run --privileged"
+        return f"namespaces refused ({reason}): {needs}"
+    return f"namespaces refused ({reason}): run the same command with sudo"
 
 
 @functools.cache

@@ -43,11 +43,11 @@ def test_a_forbidding_distribution_is_named_with_its_switch(tmp_path: Path, monk
     switch.write_text("1\n")
     mend = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
     monkeypatch.setattr(namespaces, "_SWITCHES", ((str(tmp_path / "absent"), "0", "no"), (str(switch), "1", mend)))
-    reason = namespaces._why_refused(PermissionError(1, "Operation not permitted"))
+    reason = namespaces._why_refused(PermissionError(1, "Operation not permitted"), was_root=False)
     assert mend in reason
     assert "Operation not permitted" in reason
     switch.write_text("0\n")
-    assert mend not in namespaces._why_refused(PermissionError(1, "Operation not permitted"))
+    assert mend not in namespaces._why_refused(PermissionError(1, "Operation not permitted"), was_root=False)
 
 
 def test_calls_happen_here_without_a_namespace_and_fail_without_the_path() -> None:
