@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from checkers.operation import Outcome
@@ -19,8 +18,7 @@ class Invocation(NamedTuple):
     value: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """How an operation ended, as the client's one deciding place maps it (in doubt: ``info``).
 
     ``value`` replaces the invocation's value in the history (the value read; for writes and compare-and-set, the

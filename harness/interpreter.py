@@ -192,10 +192,11 @@ class _Interpretation:
         """Asks until nobody is free or there is nothing to do now. Asked with nobody free too: a time limit may be
         over.
         """
+        now_ns = self.clock()
         while not (self.exhausted or self.stop.is_set()):
-            step, self.generator = self.generator.next(self._context())
+            step, self.generator = self.generator.next(self._context(now_ns))
             if type(step) is Planned:
-                self._invoke(step.worker, step.invocation)
+                now_ns = self._invoke(step.worker, step.invocation)
                 if not self.free:
                     return
             elif type(step) is Pending:
@@ -206,11 +207,12 @@ class _Interpretation:
         if not self.busy and not self.finished.done():
             self.finished.set_result(None)
 
-    def _context(self) -> Context:
+    def _context(self, now_ns: int) -> Context:
         cursor = int(self.stream.draw(self.invoked) * len(self.workers))
-        return Context(self.clock(), self.free, self.busy, self.scope, cursor, self.processes, self.nodes)
+        return Context(now_ns, self.free, self.busy, self.scope, cursor, self.processes, self.nodes)
 
-    def _invoke(self, number: int, invocation: Invocation) -> None:
+    def _invoke(self, number: int, invocation: Invocation) -> int:
+        """Puts a worker to work; returns the time of the invocation."""
         worker = self.workers[number]
         bit = 1 << number
         orders = worker.orders
@@ -225,6 +227,7 @@ class _Interpretation:
         worker.invocation = invocation
         worker.orders = None
         orders.set_result(invocation)
+        return now_ns
 
     def _wake_at(self, until_ns: int | None) -> None:
         if self.wake is not None:

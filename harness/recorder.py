@@ -47,7 +47,9 @@ class Recorder:
         self._clock = clock
         self._time_ns = -(1 << 63)
         self._index = 0
-        self._lines: list[bytes] = []
+        # One growing buffer: to keep the encoder's own (oversized) results until a flush costs as much as encoding.
+        self._buffer = bytearray()
+        self._buffered = 0
         self._fresh: list[Mapping[str, Any]] = []
         self._subscribers: list[Subscriber] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -128,14 +130,15 @@ class Recorder:
         event["index"] = self._index
         event["time"] = time_ns
         try:
-            self._lines.append(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
+            self._buffer += orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
         except orjson.JSONEncodeError as error:
             raise HarnessError(f"an event that JSON cannot say: {event!r:.300}: {error}") from error
         self._time_ns = time_ns
         self._index += 1
+        self._buffered += 1
         if self._subscribers:
             self._fresh.append(event)
-        if len(self._lines) >= FLUSH_EVENTS:
+        if self._buffered >= FLUSH_EVENTS:
             self.flush()
         elif self._timer is None:
             self._schedule()
@@ -161,15 +164,15 @@ class Recorder:
         Raises:
             HarnessError: the file cannot be written.
         """
-        lines, self._lines = self._lines, []
+        block, self._buffer, self._buffered = self._buffer, bytearray(), 0
         fresh, self._fresh = self._fresh, []
-        if lines:
-            self._write(b"".join(lines))
+        if block:
+            self._write(block)
         if fresh:
             for subscriber in self._subscribers:
                 subscriber(fresh)
 
-    def _write(self, block: bytes) -> None:
+    def _write(self, block: bytearray) -> None:
         view = memoryview(block)
         try:
             while view:

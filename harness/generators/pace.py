@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.generators.protocol import Completed, Context, Generator, Pending, Planned, Step
@@ -35,36 +36,43 @@ def _fixed(draw: float) -> float:  # noqa: ARG001
 _GAPS: dict[str, Gap] = {"exponential": _exponential, "uniform": _uniform, "fixed": _fixed}
 
 
-class Rate(NamedTuple):
-    """Operations of another, begun at times that a seeded stream lays out."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How the gaps between operations are drawn."""
 
-    inner: Generator
     mean_gap_ns: float
     gap: Gap
     stream: Stream
     catch_up_ns: int
+
+
+class Rate(NamedTuple):
+    """Operations of another, begun at times that a seeded stream lays out."""
+
+    inner: Generator
+    pace: Pace
     made: int = 0
     due_ns: int | None = None
 
     def next(self, context: Context) -> tuple[Step, Generator]:
         """The inner one's step when the next is due. The first is due at once."""
+        inner, pace, made, due_ns = self
         now_ns = context.time_ns
-        due_ns = now_ns if self.due_ns is None else self.due_ns
-        if now_ns < due_ns:
+        if due_ns is None:
+            due_ns = now_ns
+        elif now_ns < due_ns:
             return Pending(due_ns), self
-        step, inner = self.inner.next(context)
+        step, inner = inner.next(context)
         if type(step) is not Planned:
-            return step, Rate(inner, self.mean_gap_ns, self.gap, self.stream, self.catch_up_ns, self.made, due_ns)
-        gap_ns = int(self.mean_gap_ns * self.gap(self.stream.draw(self.made)))
-        after_ns = max(due_ns, now_ns - self.catch_up_ns) + gap_ns
-        return step, Rate(inner, self.mean_gap_ns, self.gap, self.stream, self.catch_up_ns, self.made + 1, after_ns)
+            return step, Rate(inner, pace, made, due_ns)
+        due_ns = max(due_ns, now_ns - pace.catch_up_ns) + int(pace.mean_gap_ns * pace.gap(pace.stream.draw(made)))
+        return step, Rate(inner, pace, made + 1, due_ns)
 
     def update(self, event: Completed) -> Generator:
         """Passes on."""
-        inner = self.inner.update(event)
-        if inner is self.inner:
-            return self
-        return Rate(inner, self.mean_gap_ns, self.gap, self.stream, self.catch_up_ns, self.made, self.due_ns)
+        inner, pace, made, due_ns = self
+        after = inner.update(event)
+        return self if after is inner else Rate(after, pace, made, due_ns)
 
 
 def rate(per_s: float, inner: Generator, *, seed: int = 0, law: str = "exponential") -> Generator:
@@ -80,7 +88,8 @@ def rate(per_s: float, inner: Generator, *, seed: int = 0, law: str = "exponenti
         raise ValueError(f"rate {per_s!r}: operations a second must be above 0")
     if law not in _GAPS:
         raise ValueError(f"law {law!r}: known are {', '.join(_GAPS)}")
-    return Rate(inner, 1e9 / per_s, _GAPS[law], Stream(seed, "rate"), CATCH_UP_NS)
+    stream = Stream(seed, "rate")
+    return Rate(inner, Pace(mean_gap_ns=1e9 / per_s, gap=_GAPS[law], stream=stream, catch_up_ns=CATCH_UP_NS))
 
 
 def stagger(mean_gap_ns: int, inner: Generator, *, seed: int = 0) -> Generator:
@@ -90,4 +99,4 @@ def stagger(mean_gap_ns: int, inner: Generator, *, seed: int = 0) -> Generator:
 
 def delay(gap_ns: int, inner: Generator) -> Generator:
     """At least so long between the beginnings of two operations; what is late stays late."""
-    return Rate(inner, gap_ns, _fixed, Stream(0, "delay"), 0)
+    return Rate(inner, Pace(mean_gap_ns=gap_ns, gap=_fixed, stream=Stream(0, "delay"), catch_up_ns=0))

@@ -20,7 +20,8 @@ Final reads, once the cluster is healed, ask every key through every node.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pydantic import Field
@@ -72,13 +73,24 @@ class RegisterParameters(LoadParameters):
     """Share of the writers' operations that are compare-and-set (where a value to expect is known)."""
 
 
-class RegisterLoad(NamedTuple):
-    """The endless mixture. ``readers`` is the bit set of workers that only read."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What does not change during a load."""
 
-    keys: int
+    names: Sequence[str]
+    """The keys."""
+    places: Mapping[Hashable, int]
+    """Where each key is among them."""
     cas: float
     readers: int
+    """The bit set of workers that only read."""
     stream: Stream
+
+
+class RegisterLoad(NamedTuple):
+    """The endless mixture, at one moment."""
+
+    plan: Plan
     memory: Memory
     asked: int = 0
     """Operations so far: the place in the stream."""
@@ -91,15 +103,21 @@ class RegisterLoad(NamedTuple):
         """One operation by any free worker, of the kind that this worker does."""
         if not context.free:
             return PENDING, self
+        plan, memory, asked, written, recent = self
         worker = context.worker()
-        if self.readers >> worker & 1:
-            key = self.recent if self._draw(1) < RECENT_SHARE else self._key()
-            return Planned(worker, Invocation(READ, key_name(key))), self._after(self.written)
-        key, value = self._key(), self.written + 1
-        expected = self.memory[key // _ROW][key % _ROW]
-        if expected is None or self._draw(1) >= self.cas:
-            return Planned(worker, Invocation(WRITE, key_name(key), value)), self._after(value)
-        return Planned(worker, Invocation(CAS, key_name(key), (expected, value))), self._after(value)
+        draw = plan.stream.draw
+        key, chance = int(len(plan.names) * draw(2 * asked) ** SKEW), draw(2 * asked + 1)
+        if plan.readers >> worker & 1:
+            key = recent if chance < RECENT_SHARE else key
+            return Planned(worker, Invocation(READ, plan.names[key])), self._after(written)
+        value = written + 1
+        expected = memory[key // _ROW][key % _ROW]
+        if expected is None or chance >= plan.cas:
+            return Planned(worker, Invocation(WRITE, plan.names[key], value)), self._after(value)
+        return Planned(worker, Invocation(CAS, plan.names[key], (expected, value))), self._after(value)
+
+    def _after(self, written: int) -> RegisterLoad:
+        return RegisterLoad(self.plan, self.memory, self.asked + 1, written, self.recent)
 
     def update(self, event: Completed) -> Generator:
         """Remembers what an ok operation says of its key."""
@@ -107,27 +125,16 @@ class RegisterLoad(NamedTuple):
         completion = event.completion
         if completion.outcome is not Outcome.OK:
             return self
-        key = int(str(name)[1:])
+        plan, memory, asked, written, recent = self
+        key = plan.places[name]
         value = completion.value if f == READ else argument if f == WRITE else argument[1]
         row, place = divmod(key, _ROW)
-        before = self.memory[row]
-        if before[place] == value and f == READ:
+        before = memory[row]
+        if f == READ and before[place] == value:
             return self
         after = (*before[:place], value, *before[place + 1 :])
-        memory = (*self.memory[:row], after, *self.memory[row + 1 :])
-        recent = self.recent if f == READ else key
-        return RegisterLoad(self.keys, self.cas, self.readers, self.stream, memory, self.asked, self.written, recent)
-
-    def _draw(self, lane: int) -> float:
-        return self.stream.draw(2 * self.asked + lane)
-
-    def _key(self) -> int:
-        return int(self.keys * self._draw(0) ** SKEW)
-
-    def _after(self, written: int) -> RegisterLoad:
-        return RegisterLoad(
-            self.keys, self.cas, self.readers, self.stream, self.memory, self.asked + 1, written, self.recent
-        )
+        memory = (*memory[:row], after, *memory[row + 1 :])
+        return RegisterLoad(plan, memory, asked, written, recent if f == READ else key)
 
 
 def key_name(key: int) -> str:
@@ -158,13 +165,15 @@ class RegisterWorkload:
     ) -> Generator:
         """Writers are the first half of the workers, readers the others: with ``2n``, one of each on every node."""
         rows = -(-parameters.keys // _ROW)
-        load = RegisterLoad(
-            keys=parameters.keys,
+        names = tuple(key_name(key) for key in range(parameters.keys))
+        plan = Plan(
+            names=names,
+            places={name: place for place, name in enumerate(names)},
             cas=parameters.cas,
             readers=worker_set(range(-(-workers // 2), workers)),
             stream=Stream(seed, self.name),
-            memory=((None,) * _ROW,) * rows,
         )
+        load = RegisterLoad(plan, ((None,) * _ROW,) * rows)
         return time_limit(time_ns, rate(parameters.rate, load, seed=seed))
 
     def final_generator(self, parameters: RegisterParameters, *, workers: int, nodes: Sequence[str]) -> Generator:
