@@ -65,7 +65,7 @@ def judge(folder: RunFolder) -> Verdict:
 
 
 def executed_faults(history: History, rows: Sequence[Mapping[str, Any]]) -> Sequence[Window]:
-    """Faults of the schedule, and those of a killed run that were in force at its end: only the history tells of them."""
+    """Faults of the schedule, and those in force when the run was killed: only the history tells of them."""
     scheduled = scheduled_windows(rows)
     known = {window.id for window in scheduled}
     return (*scheduled, *(window for window in fault_windows(history.nemesis) if window.id not in known))
@@ -238,9 +238,8 @@ def sentence_of(verdict: Verdict, scenario: str, faults: int) -> str:
     counts = next((result.statistics for result in verdict.results if result.checker == "statistics"), {})
     ok = counts.get("outcomes", {}).get("ok", {}).get("count", 0)
     acknowledged = f"all {ok:,} acknowledged operations"
-    under = (
-        f"under {faults} fault{'s' if faults != 1 else ''} that were proved to bite" if faults else "without any fault"
-    )
+    proved = "1 fault that is" if faults == 1 else f"{faults} faults that are"
+    under = f"under {proved} proved to have bitten" if faults else "without any fault"
     return (
         f"{scenario}: {acknowledged} are consistent with one correct copy of the data, {under}; nothing broke a promise"
     )

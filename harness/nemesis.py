@@ -169,6 +169,7 @@ class Nemesis:
         self.recorder.nemesis("invoke", "inject", {"id": number, "family": family.name})
         executed.bit = await _bounded(fault.inject(), INJECT_TIMEOUT_S)
         executed.injected_ns = [begin, self.clock()]
+        logger.info("fault %d: %s; bit: %s", number, executed.summary, executed.bit.holds)
         self.recorder.nemesis("info", "inject", self._event(executed, number, executed.bit))
         return fault
 
@@ -204,6 +205,7 @@ class Nemesis:
         self.recorder.nemesis("invoke", "heal", {"id": number, "family": executed.planned.family})
         executed.healed = await asyncio.shield(_bounded(fault.heal(), HEAL_TIMEOUT_S))
         executed.healed_ns = [begin, self.clock()]
+        logger.info("fault %d healed: %s", number, executed.healed.holds)
         self.active.pop(number, None)
         self.recorder.nemesis("info", "heal", self._event(executed, number, executed.healed))
 

@@ -5,6 +5,7 @@ leaves a true one.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class RunRecord:
         row: dict[str, Any] = {"name": name, "begin_ns": self.clock(), "end_ns": None}
         self.facts.setdefault("phases", []).append(row)
         self.write()
+        logger.info("phase %s", name)
         try:
             yield
         finally:

@@ -78,13 +78,7 @@ def usable_substrate(scenario: Scenario) -> Substrate:
 def make_folder(scenario: Scenario, seed: int, folder: Path | None, runs_root: Path) -> RunFolder:
     """Creates ``runs/<scenario>/<start time>-<seed>/``; a second run in the same second gets a number."""
     if folder is not None:
-        path = folder
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(
-                f"--folder {str(path)!r} exists and is not empty: name a new one, a run never overwrites another"
-            )
-        path.mkdir(parents=True, exist_ok=True)
-        return RunFolder(path.resolve())
+        return _named_folder(folder)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     for number in range(1000):
         path = runs_root / scenario.name / (f"{stamp}-{seed}" + (f"-{number}" if number else ""))
@@ -98,6 +92,16 @@ def make_folder(scenario: Scenario, seed: int, folder: Path | None, runs_root: P
             ) from None
         return RunFolder(path.resolve())
     raise HarnessError(f"no free folder name like {str(path)!r}")
+
+
+def _named_folder(path: Path) -> RunFolder:
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(f"--folder {str(path)!r} is not empty: name a new one, a run never overwrites another")
+        path.mkdir(parents=True, exist_ok=True)
+        return RunFolder(path.resolve())
+    except OSError as error:
+        raise UsageError(f"--folder {str(path)!r} cannot be used: {error.strerror}; name another") from None
 
 
 def _run(
