@@ -155,6 +155,8 @@ class Raft(Catchup):
         self.log.mark_durable(index, term)
         if self.role is Role.LEADER:
             self.advance_commit(self.log.durable)
+        elif self.role is Role.CANDIDATE:
+            self.own_vote_persisted()
 
     def compacted(self, snapshot: Snapshot) -> None:
         """The shell made a snapshot of applied state durable: entries up to it may go, but for a tail in memory.

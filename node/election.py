@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node.messages import Message, RequestVote, Role, VoteReply
+from node.messages import Entry, EntryKind, Message, RequestVote, Role, VoteReply
 from node.server import Server
 
 
@@ -74,10 +74,23 @@ class Election(Server):
             return
         if self.role is Role.PRE_CANDIDATE:
             self.start_election()
+        elif self.peers:
+            self._lead()
         else:
-            self.role = Role.LEADER
-            self.leader = self.name
-            self.leadership_begins()
+            self.log.extend([Entry(self.log.last_index + 1, self.term, EntryKind.NOOP)])
+
+    def _lead(self) -> None:
+        self.role = Role.LEADER
+        self.leader = self.name
+        self.leadership_begins()
+
+    def own_vote_persisted(self) -> None:
+        """The only voter leads as soon as its vote is durable, which a no-op written behind it shows.
+
+        With more voters no such wait is needed: a candidate's own vote was durable before it asked anyone else's.
+        """
+        if not self.peers and self.log.last_term == self.term and self.log.durable == self.log.last_index:
+            self._lead()
 
     # Voting
 

@@ -49,6 +49,8 @@ class Climate:
     crash_weight: int
     partition_weight: int
     pause_weight: int
+    topple: float
+    """Share of new leaders that are struck down within a few messages of their election."""
     compact_every: int
     timing: Timing
 
@@ -60,7 +62,7 @@ def draw_climate(stream: random.Random) -> Climate:
         size=pick((1, 2, 3, 3, 3, 4, 5, 5, 5)),
         loss=pick((0, 0, 0.02, 0.2)),
         duplicate=pick((0, 0.02, 0.2)),
-        delay_ns=pick((1, 1, 20, 100)) * MS,
+        delay_ns=pick((1, 1, 20, 100, 300)) * MS,
         straggle=pick((0, 0, 0.02, 0.1)),
         fault_every_ns=pick((30, 100, 300, 1000)) * MS,
         call_every_ns=pick((2, 10, 50)) * MS,
@@ -68,10 +70,11 @@ def draw_climate(stream: random.Random) -> Climate:
         crash_weight=pick((0, 1, 4)),
         partition_weight=pick((0, 1, 4)),
         pause_weight=pick((0, 1)),
+        topple=pick((0, 0, 0.5)),
         compact_every=pick((5, 30, 10**9)),
         timing=Timing(
             election_ns_min=150 * MS,
-            election_ns_max=pick((200, 300)) * MS,
+            election_ns_max=pick((160, 200, 300)) * MS,
             first_election_ns_min=50 * MS,
             first_election_ns_max=150 * MS,
             heartbeat_ns=40 * MS,
@@ -95,12 +98,13 @@ class Simulation:
         self.climate = climate or draw_climate(self._random)
         self.now_ns = 0
         self.steps = 0
-        self.acknowledged = 0
         self._calm = False
         self._commands = 0
         self._order = 0
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._cut: set[tuple[str, str]] = set()
+        self._reigns: set[int] = set()
+        """Terms that had a leader."""
         self._timers: dict[str, int] = {}
         self.invariants = Invariants(self._durable_holders)
         names = tuple(f"n{number}" for number in range(1, self.climate.size + 1))
@@ -163,6 +167,10 @@ class Simulation:
         core = server.core
         if core is None:
             return
+        if core.role is Role.LEADER and core.term not in self._reigns:
+            self._reigns.add(core.term)
+            if not self._calm and self._random.random() < self.climate.topple:
+                self._at(self.now_ns + self._random.randrange(6 * self.climate.delay_ns), partial(self._topple, server))
         for _ in range(server.drain()):
             self._at(self._sync_time_ns(server), partial(self._sync, server, server.incarnation))
         deadline_ns = core.next_deadline_ns()
@@ -204,7 +212,9 @@ class Simulation:
             self._at(self._arrival_ns(), lambda: self._deliver(message))
 
     def _arrival_ns(self) -> int:
-        straggles = not self._calm and self._random.random() < self.climate.straggle
+        if self._calm:
+            return self.now_ns + int(self._random.random() * MS)
+        straggles = self._random.random() < self.climate.straggle
         return self.now_ns + int(self._random.random() * (2000 * MS if straggles else self.climate.delay_ns))
 
     def _deliver(self, message: Message) -> None:
@@ -255,13 +265,22 @@ class Simulation:
     def _crash(self) -> None:
         """One server, or all at once; each comes back by itself after a while."""
         names = list(self.servers)
-        chosen = names if self._random.random() < 0.1 else [self._victim()]
-        for server in map(self.servers.__getitem__, chosen):
-            if server.core is not None:
-                self.acknowledged += server.acknowledged
-                server.acknowledged = 0
-                server.crash()
-                self._at(self.now_ns + self._random.randrange(400 * MS), partial(self._start, server))
+        for name in names if self._random.random() < 0.1 else [self._victim()]:
+            self._crash_one(self.servers[name])
+
+    def _crash_one(self, server: SimulatedServer) -> None:
+        if server.core is not None:
+            server.crash()
+            self._at(self.now_ns + self._random.randrange(400 * MS), partial(self._start, server))
+
+    def _topple(self, server: SimulatedServer) -> None:
+        """What figure 8 is made of: leaders that fall just when they have begun to replicate."""
+        if self._calm or server.core is None or server.core.role is not Role.LEADER:
+            return
+        if self._random.random() < 0.5:
+            self._crash_one(server)
+        else:
+            self._isolate({server.name})
 
     def _victim(self) -> str:
         """Half of the time a leader, if there is one."""
@@ -276,7 +295,10 @@ class Simulation:
             self._cut.add((self._random.choice(names), self._random.choice(names)))
             return
         self._random.shuffle(names)
-        side = {self._victim()} if shape == "isolate" else set(names[: len(names) // 2])
+        self._isolate({self._victim()} if shape == "isolate" else set(names[: len(names) // 2]))
+
+    def _isolate(self, side: set[str]) -> None:
+        names = self.servers
         self._cut = {(a, b) for a in names for b in names if (a in side) != (b in side)}
 
     def _pause(self) -> None:
