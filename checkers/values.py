@@ -16,7 +16,8 @@ import msgspec
 ABSENT = -1
 """The code of no value at all (a read's argument is null, which *is* a value; a write has no ``expected``)."""
 
-_PLAIN = frozenset({int, str, type(None)})
+PLAIN = frozenset({int, str, type(None)})
+"""Types whose values are told apart by themselves."""
 
 
 def frozen(value: Any) -> Any:
@@ -34,7 +35,7 @@ def identity(value: Any) -> Hashable:
     Raises:
         TypeError: for a value that JSON cannot say.
     """
-    if type(value) in _PLAIN:
+    if type(value) in PLAIN:
         plain: Hashable = value
         return plain
     return msgspec.json.encode(value, order="deterministic")
@@ -51,7 +52,7 @@ class ValueTable:
 
     def code(self, value: Any) -> int:
         """The code of a value, given out on first sight."""
-        key = value if type(value) in _PLAIN else identity(value)
+        key = value if type(value) in PLAIN else identity(value)
         code = self.codes.get(key)
         if code is None:
             code = self.codes[key] = len(self.values)
