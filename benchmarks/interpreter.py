@@ -1,6 +1,6 @@
 """How many operations a second the interpreter sustains, and what each part of one costs.
 
-    python benchmarks/interpreter.py [--seconds 2] [--rounds 3] [--workers 100]
+    python -m benchmarks.interpreter [--seconds 2] [--rounds 3] [--workers 100]
 
 One process on one core: 100 workers, the generator of the ``register`` workload (with a rate that it can't keep, so
 that the interpreter is the limit), a client that yields to the loop once and answers, hard time-outs on, the history on

@@ -1,0 +1,35 @@
+"""docs/workloads.md says what is there, and its example runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import harness.generators
+from harness.workloads import WORKLOADS
+
+NOT_GENERATORS = {"PENDING", "Completed", "Context", "Generator", "Pending", "Planned", "Step", "Stream", "worker_set"}
+PAGE = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text()
+
+
+def test_every_workload_and_parameter_is_on_the_page() -> None:
+    """With its default, as the code has it."""
+    for name, workload in WORKLOADS.items():
+        assert f"\n## {name}\n" in PAGE
+        for parameter, field in workload.Parameters.model_fields.items():
+            row = re.search(rf"^\| `{parameter}` \| `?([^|`]+?)`? \|", PAGE, re.MULTILINE)
+            assert row is not None, f"{name}: parameter {parameter} is not on docs/workloads.md"
+            assert row[1] == str(field.default)
+
+
+def test_every_generator_is_on_the_page() -> None:
+    """The vocabulary is complete: all functions that harness.generators offers."""
+    words = set(harness.generators.__all__) - NOT_GENERATORS
+    missing = {word for word in words if not re.search(rf"`{word}[`(]", PAGE)}
+    assert not missing
+
+
+def test_the_example_runs() -> None:
+    """Its own assertions hold."""
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(compile(example, "docs/workloads.md", "exec"), {"__name__": "example"})
