@@ -163,6 +163,7 @@ class Nemesis:
         except ValueError as error:
             executed.bit = Proof(holds=False, evidence={"reason": str(error)})
             return None
+        executed.targets = executed.targets or tuple(executed.resolved.get("targets", ()))
         executed.summary = family.summary(executed.resolved)
         self.active[number] = executed.summary
         fault = family.build(executed.resolved, self.cluster)
