@@ -34,7 +34,7 @@ from reports.folder import RunFolder
 from reports.lenient import integer, mapping, sequence, text
 from reports.packing import arrange, pack
 from reports.quotes import Quote, evidence_rows, quotes
-from reports.record import Record, read_record
+from reports.record import Fault, Record, read_record
 from reports.roles import Roles, read_roles
 from reports.tables import Table, tabulate
 from reports.templating import STATIC, environment
@@ -185,9 +185,13 @@ def _meanwhile(finding: Finding, record: Record) -> Sequence[str]:
         for fault in record.faults
         if fault.begin_ns is not None and fault.begin_ns <= end and (fault.end_ns or end) >= begin
     ]
-    return [
-        f"{fault.summary} ({words.moment(fault.begin_ns)} to {words.moment(fault.end_ns or end)})" for fault in active
-    ]
+    return [f"{fault.summary} ({_span(fault)})" for fault in active]
+
+
+def _span(fault: Fault) -> str:
+    if fault.end_ns is None:
+        return f"from {words.moment(fault.begin_ns)} on, never healed"
+    return f"{words.moment(fault.begin_ns)} to {words.moment(fault.end_ns)}"
 
 
 def _data(record: Record, roles: Roles, end_ns: int) -> Mapping[str, Any]:

@@ -16,6 +16,13 @@ from reports.folder import RunFolder
 from reports.lenient import integer, mapping, read_lines, read_object, read_yaml, sequence, text, texts
 
 
+class Facts(dict[str, Any]):
+    """An object of a file in which every name exists: what the file does not say is None."""
+
+    def __missing__(self, _name: str) -> None:
+        return None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proof:
     """What the harness's probe saw."""
@@ -60,8 +67,8 @@ class Record:
     """A run's folder, parsed. ``validity`` is None when the run has no verdict."""
 
     folder: RunFolder
-    run: Mapping[str, Any]
-    scenario: Mapping[str, Any]
+    run: Facts
+    scenario: Facts
     faults: tuple[Fault, ...]
     phases: tuple[Phase, ...]
     validity: Validity | None
@@ -97,8 +104,8 @@ def read_record(folder: RunFolder) -> Record:
     problems = (run_problem, scenario_problem, schedule_problem, verdict_problem)
     return Record(
         folder=folder,
-        run=mapping(run),
-        scenario=mapping(scenario),
+        run=Facts(mapping(run)),
+        scenario=Facts(mapping(scenario)),
         faults=tuple(sorted((_fault(row) for row in schedule), key=lambda fault: (fault.begin_ns or 0, fault.number))),
         phases=tuple(_phases(mapping(run).get("phases"))),
         validity=parse_validity(mapping(verdict).get("validity")),

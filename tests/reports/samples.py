@@ -731,3 +731,54 @@ SAMPLES: Mapping[str, Callable[[Path], RunFolder]] = {
     "killed": killed,
     "nasty": nasty,
 }
+
+
+def campaign(root: Path) -> Path:
+    """A campaign over the samples: one of everything, and two runs that the budget left no time for."""
+    folder = root / "campaigns" / "nightly" / "20261120T231400Z"
+    folder.mkdir(parents=True)
+    planned = [(name, seed) for name in ("default", "local-read", "vote-not-durable") for seed in (3, 5, 7, 11, 42)]
+    plan = {"suite": "nightly", "started": "2026-11-20T23:14:00+00:00", "budget_s": 7200}
+    runs = [{"scenario": name, "seed": seed} for name, seed in planned]
+    (folder / "plan.json").write_text(json.dumps({**plan, "runs": runs}))
+    lines = [_campaign_line(root, name, seed) for name, seed in planned[:-2]]
+    (folder / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def _campaign_line(root: Path, name: str, seed: int) -> dict[str, Any]:
+    found = sorted((root / name).glob(f"*-{seed}"))
+    line: dict[str, Any] = {
+        "scenario": name,
+        "seed": seed,
+        "folder": found[0].relative_to(root).as_posix() if found else None,
+    }
+    line |= {
+        "validity": "valid",
+        "exit_code": 0,
+        "seconds": 33.4,
+        "sentence": "Everything held.",
+        "error": None,
+        "kinds": [],
+    }
+    line["ledger"] = {"leader changed under a fault": 3, "snapshot installed": 0}
+    if (name, seed) == ("default", 5):
+        return {
+            **line,
+            "validity": None,
+            "exit_code": 70,
+            "sentence": "",
+            "error": "the cluster never served",
+            "ledger": {},
+        }
+    if (name, seed) == ("default", 11):
+        return {
+            **line,
+            "validity": "unknown",
+            "exit_code": 2,
+            "sentence": "Nothing was proved: too few operations succeeded.",
+        }
+    if (name, seed) in (("local-read", 7), ("vote-not-durable", 3)):
+        sentence = "A read returned an old value." if name == "local-read" else "Node n3 voted twice in term 7."
+        return {**line, "validity": "invalid", "exit_code": 1, "sentence": sentence, "kinds": ["stale read"]}
+    return line
