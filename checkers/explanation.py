@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from checkers.conflicts import Conflict
 from checkers.history import FAIL, History
 from checkers.operation import Operation, Outcome
-from checkers.register import Conflict
 from checkers.verdict import Finding
 from checkers.wording import Wording, arrows, capital, deed, listed, place, show, step, value_of
 

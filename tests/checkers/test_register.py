@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from checkers import History, Operation, Outcome, twin
 from checkers.explanation import KINDS, explain
 from checkers.models import Register
-from checkers.register import DUPLICATE, INITIAL_WRITTEN, Judgement, judge
+from checkers.numbering import DUPLICATE, INITIAL_WRITTEN
+from checkers.register import Judgement, judge
 from tests.checkers.histories import register_history
 
 
