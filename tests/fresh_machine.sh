@@ -4,8 +4,8 @@
 #
 #     tests/fresh_machine.sh [root] [user] [--first-only]
 #
-# A fresh machine is a container of `debootstrap --variant=minbase --include=python3,python3-venv,git,ca-certificates,sudo bookworm`, started with
-# `docker run --privileged` (namespaces, mounts, an engine of its own). As `root`, everything is installed by the commands themselves, after a first
+# A fresh machine is a container of `debootstrap --variant=minbase --include=python3,python3-venv,git,ca-certificates,sudo bookworm` with the
+# privileges below: as near to a machine of its own as a container gets (namespaces, mounts, an engine inside). As `root`, everything is installed by the commands themselves, after a first
 # installation that is killed in the middle. As `user` (no sudo rights), the first attempt must name the line that installs what is missing; that line is
 # carried out by root, and everything else by the user. --first-only leaves the second command, the tests, out.
 # The container uses this machine's apt and pip settings, found at run time.
@@ -30,7 +30,7 @@ say() { printf '\n#### %s\n' "$*"; }
 make_image() {
   local mirror
   # The mirror that this machine uses for the suite; debootstrap's own choice where it uses none.
-  # shellcheck disable=SC2016 - apt fills these in
+  # shellcheck disable=SC2016
   mirror=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' | awk -v suite="$suite" '$1 == suite && $2 == "main" { print $3; exit }')
   debootstrap --variant=minbase --include="$packages" "$suite" "$work/root" ${mirror:+"$mirror"} >"$work/debootstrap.log" || {
     tail -n 20 "$work/debootstrap.log"
@@ -39,6 +39,17 @@ make_image() {
   apt-config dump Acquire >"$work/root/etc/apt/apt.conf.d/90machine"
   tar -C "$work/root" --numeric-owner --exclude='./proc/*' --exclude='./sys/*' -c . | docker import - "$image" >/dev/null
   rm -rf --one-file-system "$work/root"
+}
+
+privileges() { # one argument a line: all that this machine's root may do itself; no seccomp, AppArmor or masked paths; cgroups; FUSE
+  printf '%s\n' --security-opt=seccomp=unconfined --security-opt=apparmor=unconfined --security-opt=systempaths=unconfined \
+    --cgroupns=host --volume=/sys/fs/cgroup:/sys/fs/cgroup:rw --device=/dev/fuse --device-cgroup-rule='a *:* rwm' --cap-add=ALL
+  # `--privileged` asks for every capability there is, which fails where this machine's own root lacks one.
+  local number=0 name bounding
+  bounding=0x$(awk '$1 == "CapBnd:" { print $2 }' /proc/self/status)
+  while read -r name; do
+    (((bounding >> number++) & 1)) || printf '%s\n' "--cap-drop=${name^^}"
+  done < <(setpriv --list-caps)
 }
 
 settings=() # docker's arguments that carry this machine's pip settings into the container
@@ -55,10 +66,10 @@ carry_settings() {
     settings+=(--env "$file=$value")
     values+=("$value")
   done < <(env | grep -E '^(PIP_|SSL_CERT_FILE=|REQUESTS_CA_BUNDLE=)' || true)
-  # Folders and files that the settings name: certificates, local indexes.
+  # Folders and files that the settings name: certificates, local indexes (whose files lie beside them).
   while read -r path; do
     [[ -e $path ]] && settings+=(--mount "type=bind,src=$path,dst=$path,readonly")
-  done < <(printf '%s\n' "${values[@]}" | grep -oE '(^|[ =]|file://)/[^ ]+' | grep -oE '/[^/].*' | sort -u)
+  done < <(printf '%s\n' "${values[@]}" | grep -oE '(^|[ =]|file://)/[^ ]+' | grep -oE '/[^/].*' | sed -E 's|/simple/?$||' | sort -u)
 }
 values=()
 
@@ -76,7 +87,7 @@ if [[ $who == user ]]; then
   chown person: "$home"
 fi
 chmod 755 /machine
-as "cd $home && git clone --quiet /machine/capsize.bundle capsize"
+as "cd $home && git -c advice.detachedHead=false clone --quiet /machine/capsize.bundle capsize"
 [[ -d /machine/shared ]] && ln -s /machine/shared "$home/shared"
 cd "$home/capsize"
 # The commands are those that the README says, whatever it says.
@@ -87,7 +98,7 @@ if [[ $who == root ]]; then
   say "a first installation, killed in the middle"
   setsid ./capsize doctor </dev/null &
   sleep 15
-  kill -9 -- "-$!"
+  kill -9 -- "-$!" # fails, and so do we, if it was done already: then it was not killed in the middle
   wait "$!" || true
   test -e .venv/installing
 else
@@ -121,7 +132,7 @@ INSIDE
 
 run_as() { # WHO
   say "fresh machine, as $1"
-  docker run --rm --name "${image//[:\/]/-}" --privileged --interactive --volume /var/lib/docker "${settings[@]}" \
+  docker run --rm --name "${image//[:\/]/-}" "${privileged[@]}" --interactive --volume /var/lib/docker "${settings[@]}" \
     --mount "type=bind,src=$work/machine,dst=/machine" "${shared[@]}" --env LC_ALL=C.UTF-8 \
     "$image" bash -c "$(inside)" fresh-machine "$1" "$first_only" </dev/null
 }
@@ -148,5 +159,6 @@ fi
 say "building the machine: debootstrap --variant=minbase --include=$packages $suite"
 make_image
 carry_settings
+mapfile -t privileged < <(privileges)
 for person in "${people[@]}"; do run_as "$person"; done
 say "all passed: ${people[*]}"
