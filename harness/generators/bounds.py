@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
+from msgspec.structs import replace
 
 from checkers.operation import Outcome
 from harness.generators.protocol import Completed, Context, Generator, Pending, Planned, Step, sooner
 
 
-class Limit(NamedTuple):
+class Limit(Struct, frozen=True, gc=False):
     """At most so many operations of another."""
 
     inner: Generator
@@ -27,7 +28,7 @@ class Limit(NamedTuple):
         return self if inner is self.inner else Limit(inner, self.remaining)
 
 
-class TimeLimit(NamedTuple):
+class TimeLimit(Struct, frozen=True, gc=False):
     """Another for a time that begins when it is first asked; the operations in flight then are nobody's any more."""
 
     inner: Generator
@@ -50,7 +51,7 @@ class TimeLimit(NamedTuple):
         return self if inner is self.inner else TimeLimit(inner, self.for_ns, self.end_ns)
 
 
-class UntilOk(NamedTuple):
+class UntilOk(Struct, frozen=True, gc=False):
     """Another until one of its own operations ends ok. ``asked`` are the workers that have one of them in flight."""
 
     inner: Generator
@@ -72,7 +73,7 @@ class UntilOk(NamedTuple):
         inner = self.inner.update(event)
         bit = 1 << event.worker
         if not self.asked & bit:
-            return self if inner is self.inner else self._replace(inner=inner)
+            return self if inner is self.inner else replace(self, inner=inner)
         return UntilOk(inner, self.asked & ~bit, self.done or event.completion.outcome is Outcome.OK)
 
 

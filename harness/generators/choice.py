@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from harness.generators.protocol import PENDING, Completed, Context, Generator, Pending, Planned, Step, sooner
 from harness.generators.stream import Stream
@@ -19,7 +20,7 @@ def _updated(inners: tuple[Generator, ...], event: Completed) -> tuple[Generator
     return tuple(inner.update(event) for inner in inners)
 
 
-class Mix(NamedTuple):
+class Mix(Struct, frozen=True, gc=False):
     """Each operation from one of several, drawn by weight. The draw stands until it led to an operation, so that the
     shares are kept.
     """
@@ -53,7 +54,7 @@ class Mix(NamedTuple):
         return Mix(inners, tuple(accumulate(weights)), self.stream, self.made)
 
 
-class AnyOf(NamedTuple):
+class AnyOf(Struct, frozen=True, gc=False):
     """Whichever of several can go first; earlier ones win."""
 
     inners: tuple[Generator, ...]
@@ -74,7 +75,7 @@ class AnyOf(NamedTuple):
         return AnyOf(_updated(self.inners, event))
 
 
-class Chain(NamedTuple):
+class Chain(Struct, frozen=True, gc=False):
     """One after the other. With ``idle``, the next begins only when no worker is busy any more (a phase)."""
 
     inners: tuple[Generator, ...]
@@ -85,7 +86,7 @@ class Chain(NamedTuple):
 
     def next(self, context: Context) -> tuple[Step, Generator]:
         """A step of the one whose turn it is."""
-        inners, idle, place, current = self
+        inners, idle, place, current = self.inners, self.idle, self.place, self.current
         while place < len(inners):
             if current is None and idle and place and context.busy:
                 return PENDING, Chain(inners, idle, place)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from harness.generators.protocol import Completed, Context, Generator, Pending, Planned, Step, sooner
 
@@ -16,7 +17,7 @@ def worker_set(workers: Iterable[int]) -> int:
     return bits
 
 
-class OnWorkers(NamedTuple):
+class OnWorkers(Struct, frozen=True, gc=False):
     """Another, by some workers only; it sees nothing of the rest."""
 
     inner: Generator
@@ -35,7 +36,7 @@ class OnWorkers(NamedTuple):
         return self if inner is self.inner else OnWorkers(inner, self.workers)
 
 
-class Reserve(NamedTuple):
+class Reserve(Struct, frozen=True, gc=False):
     """Groups of workers, each with a generator of its own. Groups that can go share what there is by their number of
     workers.
     """
@@ -71,7 +72,7 @@ class Reserve(NamedTuple):
         return Reserve((*self.groups[:place], group, *self.groups[place + 1 :]))
 
 
-class EachWorker(NamedTuple):
+class EachWorker(Struct, frozen=True, gc=False):
     """A copy of one generator for every worker in scope; each does it all."""
 
     fresh: Generator

@@ -7,7 +7,9 @@ once and every worker visits any of them, or groups of workers take one key afte
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from harness.clients import Invocation
 from harness.generators.choice import Mix
@@ -19,7 +21,7 @@ MakeForKey = Callable[[Hashable], Generator]
 """The generator of one key. It need not put the key into its operations."""
 
 
-class Keyed(NamedTuple):
+class Keyed(Struct, frozen=True, gc=False):
     """Another's operations, said of one key; learns of that key only."""
 
     inner: Generator
@@ -41,7 +43,7 @@ class Keyed(NamedTuple):
         return self if inner is self.inner else Keyed(inner, self.key)
 
 
-class KeyAfterKey(NamedTuple):
+class KeyAfterKey(Struct, frozen=True, gc=False):
     """One group of workers: every ``stride``-th key from ``place`` on, one after the other, each when the one before is
     idle.
     """
@@ -61,10 +63,10 @@ class KeyAfterKey(NamedTuple):
             step, after = current.next(context)
             if step is not None:
                 assert isinstance(after, Keyed)
-                return step, group._replace(current=after)
+                return step, replace(group, current=after)
             if context.busy:
-                return PENDING, group._replace(current=current)
-            group = group._replace(place=group.place + group.stride, current=None)
+                return PENDING, replace(group, current=current)
+            group = replace(group, place=group.place + group.stride, current=None)
         return None, group
 
     def update(self, event: Completed) -> Generator:
@@ -73,7 +75,7 @@ class KeyAfterKey(NamedTuple):
             return self
         after = self.current.update(event)
         assert isinstance(after, Keyed)
-        return self if after is self.current else self._replace(current=after)
+        return self if after is self.current else replace(self, current=after)
 
 
 def all_keys(keys: Sequence[Hashable], make: MakeForKey, *, seed: int = 0) -> Generator:

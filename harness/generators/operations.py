@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from harness.clients import Invocation
 from harness.generators.protocol import PENDING, Completed, Context, Generator, Planned, Step
 
 
-class Each(NamedTuple):
+class Each(Struct, frozen=True, gc=False):
     """``make(0)``, ``make(1)``, ... for ever, each by any free worker. ``make`` must be a pure function."""
 
     make: Callable[[int], Invocation]
@@ -26,7 +27,7 @@ class Each(NamedTuple):
         return self
 
 
-class Listed(NamedTuple):
+class Listed(Struct, frozen=True, gc=False):
     """The operations of a list, in order, each by any free worker."""
 
     invocations: Sequence[Invocation]

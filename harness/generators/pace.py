@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from harness.generators.protocol import Completed, Context, Generator, Pending, Planned, Step
 from harness.generators.stream import Stream
@@ -46,7 +47,7 @@ class Pace:
     catch_up_ns: int
 
 
-class Rate(NamedTuple):
+class Rate(Struct, frozen=True, gc=False):
     """Operations of another, begun at times that a seeded stream lays out."""
 
     inner: Generator
@@ -56,13 +57,12 @@ class Rate(NamedTuple):
 
     def next(self, context: Context) -> tuple[Step, Generator]:
         """The inner one's step when the next is due. The first is due at once."""
-        inner, pace, made, due_ns = self
-        now_ns = context.time_ns
+        pace, made, due_ns, now_ns = self.pace, self.made, self.due_ns, context.time_ns
         if due_ns is None:
             due_ns = now_ns
         elif now_ns < due_ns:
             return Pending(due_ns), self
-        step, inner = inner.next(context)
+        step, inner = self.inner.next(context)
         if type(step) is not Planned:
             return step, Rate(inner, pace, made, due_ns)
         due_ns = max(due_ns, now_ns - pace.catch_up_ns) + int(pace.mean_gap_ns * pace.gap(pace.stream.draw(made)))
@@ -70,9 +70,8 @@ class Rate(NamedTuple):
 
     def update(self, event: Completed) -> Generator:
         """Passes on."""
-        inner, pace, made, due_ns = self
-        after = inner.update(event)
-        return self if after is inner else Rate(after, pace, made, due_ns)
+        inner = self.inner.update(event)
+        return self if inner is self.inner else Rate(inner, self.pace, self.made, self.due_ns)
 
 
 def rate(per_s: float, inner: Generator, *, seed: int = 0, law: str = "exponential") -> Generator:

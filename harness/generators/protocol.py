@@ -14,12 +14,14 @@ restricting them, the commonest thing combinators do, is one ``&``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from harness.clients import Completion, Invocation
 
 
-class Context(NamedTuple):
+class Context(Struct, frozen=True, gc=False):
     """What a generator may know. ``free``, ``busy`` and ``scope`` are bit sets of workers.
 
     A worker that is neither free nor busy is connecting. ``cursor`` is a worker drawn at random (seeded) for this one
@@ -59,14 +61,14 @@ class Context(NamedTuple):
         )
 
 
-class Planned(NamedTuple):
+class Planned(Struct, frozen=True, gc=False):
     """An operation to invoke now, by a worker that is free."""
 
     worker: int
     invocation: Invocation
 
 
-class Pending(NamedTuple):
+class Pending(Struct, frozen=True, gc=False):
     """Nothing now: ask again after the next completion, and at ``until_ns`` at the latest (None: only after a
     completion).
     """
@@ -80,7 +82,7 @@ Step: TypeAlias = Planned | Pending | None
 """What a generator answers. None: nothing any more, whatever happens."""
 
 
-class Completed(NamedTuple):
+class Completed(Struct, frozen=True, gc=False):
     """An operation that ended, as generators learn of it."""
 
     time_ns: int

@@ -86,7 +86,7 @@ class _Simulation:
         return step is not None
 
     def _begin(self, step: Planned) -> None:
-        worker, invocation = step
+        worker, invocation = step.worker, step.invocation
         if not self.free >> worker & 1:
             raise RuntimeError(f"worker {worker} is not free for {invocation!r}")
         self.free ^= 1 << worker

@@ -22,8 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from msgspec import Struct
 from pydantic import Field
 
 from checkers import History, Result, check
@@ -87,7 +87,7 @@ class Plan:
     stream: Stream
 
 
-class RegisterLoad(NamedTuple):
+class RegisterLoad(Struct, frozen=True, gc=False):
     """The endless mixture, at one moment."""
 
     plan: Plan
@@ -103,15 +103,15 @@ class RegisterLoad(NamedTuple):
         """One operation by any free worker, of the kind that this worker does."""
         if not context.free:
             return PENDING, self
-        plan, memory, asked, written, recent = self
+        plan, asked, written = self.plan, self.asked, self.written
         worker = context.worker()
         draw = plan.stream.draw
         key, chance = int(len(plan.names) * draw(2 * asked) ** SKEW), draw(2 * asked + 1)
         if plan.readers >> worker & 1:
-            key = recent if chance < RECENT_SHARE else key
+            key = self.recent if chance < RECENT_SHARE else key
             return Planned(worker, Invocation(READ, plan.names[key])), self._after(written)
         value = written + 1
-        expected = memory[key // _ROW][key % _ROW]
+        expected = self.memory[key // _ROW][key % _ROW]
         if expected is None or chance >= plan.cas:
             return Planned(worker, Invocation(WRITE, plan.names[key], value)), self._after(value)
         return Planned(worker, Invocation(CAS, plan.names[key], (expected, value))), self._after(value)
@@ -125,8 +125,8 @@ class RegisterLoad(NamedTuple):
         completion = event.completion
         if completion.outcome is not Outcome.OK:
             return self
-        plan, memory, asked, written, recent = self
-        key = plan.places[name]
+        memory = self.memory
+        key = self.plan.places[name]
         value = completion.value if f == READ else argument if f == WRITE else argument[1]
         row, place = divmod(key, _ROW)
         before = memory[row]
@@ -134,7 +134,7 @@ class RegisterLoad(NamedTuple):
             return self
         after = (*before[:place], value, *before[place + 1 :])
         memory = (*memory[:row], after, *memory[row + 1 :])
-        return RegisterLoad(plan, memory, asked, written, recent if f == READ else key)
+        return RegisterLoad(self.plan, memory, self.asked, self.written, self.recent if f == READ else key)
 
 
 def key_name(key: int) -> str:
