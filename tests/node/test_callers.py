@@ -59,11 +59,11 @@ def test_a_write_is_acknowledged_by_index_and_term() -> None:
     node.write("mine")
     node.write("lost")
     node.callers.feed(node.core, 0)
-    term = node.core.term
-    node.callers.applied(entry(1, term), OK)
+    term, first = node.core.term, node.core.last_index - 1
+    node.callers.applied(entry(first - 1, term), OK)
     assert (node.outcome("mine"), node.outcome("lost")) == (0, 0)
-    node.callers.applied(entry(2, term), OK)
-    node.callers.applied(entry(3, term + 1), OK)
+    node.callers.applied(entry(first, term), OK)
+    node.callers.applied(entry(first + 1, term + 1), OK)
     assert (node.outcome("mine"), node.outcome("lost")) == (kv_pb2.OK, kv_pb2.NOT_LEADER)
     assert node.callers.acknowledged == 2
 
