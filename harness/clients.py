@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from msgspec import Struct
 
 from checkers.operation import Outcome
 
 
-class Invocation(NamedTuple):
-    """An operation about to be invoked. A named tuple, not a dataclass: it is made on the interpreter's hot path (3 x
-    cheaper).
-    """
+class Invocation(Struct, frozen=True, gc=False):
+    """An operation about to be invoked. A struct, not a dataclass: it is made on the interpreter's hot path."""
 
     f: str
     key: Hashable = None
     value: Any = None
 
 
-class Completion(NamedTuple):
+class Completion(Struct, frozen=True, gc=False):
     """How an operation ended, as the client's one deciding place maps it (in doubt: ``info``).
 
     ``value`` replaces the invocation's value in the history (the value read; for writes and compare-and-set, the

@@ -147,7 +147,7 @@ class RegisterSystem:
 
     def _apply(self, node: str, invocation: Invocation) -> Completion:
         now_s = asyncio.get_running_loop().time()
-        f, key, value = invocation
+        f, key, value = invocation.f, invocation.key, invocation.value
         if f == "read":
             return Completion(Outcome.OK, self._value(key, self._horizon(node, now_s)))
         if self._cut_off(node, now_s):

@@ -77,7 +77,7 @@ class Recorder:
         Raises:
             HarnessError: the history cannot be written.
         """
-        f, key, value = invocation
+        f, key, value = invocation.f, invocation.key, invocation.value
         event: dict[str, Any] = {"index": 0, "time": 0, "process": process, "type": "invoke", "f": f, "value": value}
         if key is not None:
             event["key"] = key
@@ -92,7 +92,7 @@ class Recorder:
         Raises:
             HarnessError: the history cannot be written.
         """
-        f, key, argument = invocation
+        f, key, argument = invocation.f, invocation.key, invocation.value
         outcome = completion.outcome
         value = completion.value if outcome is Outcome.OK else argument
         event: dict[str, Any] = {

@@ -31,8 +31,8 @@ class Keyed(Struct, frozen=True, gc=False):
         """The inner one's step with the key put in."""
         step, inner = self.inner.next(context)
         if type(step) is Planned:
-            f, _, value = step.invocation
-            step = Planned(step.worker, Invocation(f, self.key, value))
+            invocation = step.invocation
+            step = Planned(step.worker, Invocation(invocation.f, self.key, invocation.value))
         return step, Keyed(inner, self.key)
 
     def update(self, event: Completed) -> Generator:

@@ -121,7 +121,7 @@ class RegisterLoad(Struct, frozen=True, gc=False):
 
     def update(self, event: Completed) -> Generator:
         """Remembers what an ok operation says of its key."""
-        f, name, argument = event.invocation
+        f, name, argument = event.invocation.f, event.invocation.key, event.invocation.value
         completion = event.completion
         if completion.outcome is not Outcome.OK:
             return self

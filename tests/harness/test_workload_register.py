@@ -40,7 +40,7 @@ def load(
 
 def registers(place: int, invocation: Invocation, store: dict[object, object]) -> tuple[int, Completion]:
     """A store that answers at once, in the order of the calls."""
-    f, key, value = invocation
+    f, key, value = invocation.f, invocation.key, invocation.value
     latency_ns = 1_000_000 + place % 7 * 100_000
     if f == "read":
         return latency_ns, Completion(Outcome.OK, store.get(key))
