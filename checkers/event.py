@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -15,13 +15,17 @@ NEMESIS = "nemesis"
 """The process of fault events, which are no operations."""
 
 
+Whole = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+"""A number that columns can hold, with room for sums."""
+
+
 class Event(msgspec.Struct, gc=False):
     """An invocation, a completion or a fault event; fields as in ``docs/formats.md``. ``time`` is in nanoseconds."""
 
-    process: int | str
+    process: Whole | str
     type: str
     f: str
-    time: int
+    time: Whole
     value: Any = None
     key: Any = None
     error: Any = None

@@ -46,8 +46,9 @@ def check(
 ) -> Result:
     """Is the history linearizable?
 
-    ``initial`` is every key's initial value. ``null_read="unknown"``: a read of null says nothing. ``budget`` bounds
-    the search of all keys together; ``search_only`` leaves the log-linear method out (to compare the two).
+    ``initial`` is every key's initial value. ``null_read="unknown"``: a read of null says nothing. ``budget``: its
+    states bound the search of each key (one is searched at a time, so they bound memory), its seconds all keys
+    together. ``search_only`` leaves the log-linear method out (to compare the two).
 
     Raises:
         ValueError: the model or ``null_read`` is unknown.

@@ -44,7 +44,7 @@ CLOCK_EVERY = 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """How much a search may use: search states (about 300 bytes each), and seconds of the clock that comes with them.
+    """How much a search may use: search states (about 150 bytes each), and seconds of the clock that comes with them.
 
     Without a clock a search is bounded by states alone, and its verdict does not depend on the machine.
     """

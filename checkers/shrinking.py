@@ -24,10 +24,10 @@ import numpy as np
 from checkers.history import ABSENT, FAIL, INFO, NEVER, OK, Column, History
 from checkers.models import NOTHING, Model
 from checkers.problem import call_of, problem
-from checkers.search import Budget, search
+from checkers.search import Budget, Exploration, search
 
-ROWS_MAX = 400_000
-"""Rows that all searches for one key may prepare, taken together (about 10 us each)."""
+WORK_MAX = 400_000
+"""Rows prepared and search states explored while one key is shrunk (about 10 us each): a few seconds at worst."""
 
 TRIAL_STATES = 20_000
 """Search states that one of them may use; what is not refused within them is not left out."""
@@ -59,14 +59,14 @@ def _beginning(history: History, rows: Column, stuck: int, model: Model, initial
     place = 0
     while place < len(ends):
         cut, kept = _cut(history, rows, int(ends[place]))
-        if model.valued() or _is_refused(cut, kept, model, initial):
+        if model.valued() or _explore(cut, kept, model, initial).linearizable is False:
             return cut, kept
         place = 2 * place + 1
     return history, rows[history.outcome[rows] != FAIL]
 
 
-def _is_refused(history: History, rows: Column, model: Model, initial: Any) -> bool:
-    return search(problem(history, rows, model, initial), Budget(states=TRIAL_STATES)).linearizable is False
+def _explore(history: History, rows: Column, model: Model, initial: Any) -> Exploration:
+    return search(problem(history, rows, model, initial), Budget(states=TRIAL_STATES))
 
 
 def _cut(history: History, rows: Column, end: int) -> tuple[History, Column]:
@@ -83,7 +83,7 @@ class _Shrinking:
     def __init__(self, history: History, rows: Column, model: Model, initial: Any) -> None:
         self.history, self.model, self.initial = history, model, initial
         self.left: list[int] = rows.tolist()
-        self.prepared = 0
+        self.work = 0
         calls = {row: call_of(history, row) for row in self.left}
         self.observes = {row: model.observes(call) for row, call in calls.items()}
         self.produces = {row: model.produces(call) for row, call in calls.items()}
@@ -135,10 +135,10 @@ class _Shrinking:
     def _try(self, gone: set[int]) -> bool:
         """Leaves rows out for good if the others are still impossible."""
         rows = np.array([row for row in self.left if row not in gone], dtype=np.int64)
-        self.prepared += len(rows)
-        if not gone or self.prepared > ROWS_MAX or not (self.history.outcome[rows] == OK).any():
+        if not gone or self.work > WORK_MAX or not (self.history.outcome[rows] == OK).any():
             return False
-        refused = _is_refused(self.history, rows, self.model, self.initial)
-        if refused:
+        found = _explore(self.history, rows, self.model, self.initial)
+        self.work += len(rows) + found.explored
+        if found.linearizable is False:
             self.left = rows.tolist()
-        return refused
+        return found.linearizable is False

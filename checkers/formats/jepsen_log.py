@@ -15,7 +15,7 @@ from checkers.event import NEMESIS, Event, HistoryError, shorten
 from checkers.formats.edn import EdnError, Reader
 
 LINE = re.compile(
-    r"^(?:.*?[\s:-]\s*|\s*)(?P<process>\d+|:nemesis)\s+:(?P<type>invoke|ok|fail|info)\s+:(?P<f>\S+)(?:\s+(?P<value>\S.*))?$"
+    r"^(?:.*?[\s:-]\s*|\s*)(?P<process>\d{1,18}|:nemesis)\s+:(?P<type>invoke|ok|fail|info)\s+:(?P<f>\S+)(?:\s+(?P<value>\S.*))?$"
 )
 
 

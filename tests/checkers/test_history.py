@@ -39,7 +39,8 @@ def test_an_operation_is_an_invocation_with_its_completion() -> None:
 
 
 def test_what_nobody_saw_end_never_returns() -> None:
-    """Info, and an invocation without completion, have no return: not the info line's place, not the end of the file.
+    """Info, and an invocation without completion, have no return: not the info line's place, not the end of
+    the file.
     """
     history = History.of(
         [
@@ -134,6 +135,7 @@ def test_select_keeps_rows_and_positions() -> None:
         ([event(1, 0, "invoke", "read"), event(2, 0, "done", "read")], ["the type is 'done'"]),
         ([event(1, "zeus", "invoke", "read")], ["the process is 'zeus'", "nemesis"]),
         ([{"time": "1", "process": 0, "type": "invoke", "f": "read"}], ["Expected `int`, got `str`", "$.time"]),
+        ([{"time": 2**70, "process": 0, "type": "invoke", "f": "read"}], ["$.time"]),
         ([{"time": 1, "process": True, "type": "invoke", "f": "read"}], ["$.process"]),
         ([{"time": 1, "process": 0, "type": "invoke"}], ["missing required field `f`"]),
         ([event(1, 0, "invoke", "write", object())], ["JSON cannot say", "object"]),
