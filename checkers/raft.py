@@ -60,6 +60,8 @@ def check_traces(traces: Mapping[str, Trace], *, one_clock: bool, start_monotoni
     ``one_clock`` says that the nodes share CLOCK_MONOTONIC (process substrate, containers on one machine). With
     ``start_monotonic_ns`` too (run.json), findings carry the run's time.
     """
+    if one_clock and start_monotonic_ns is not None:
+        traces = {name: replace(trace, origin_ns=start_monotonic_ns) for name, trace in traces.items()}
     with _collector_paused():
         testimony = hear(traces, one_clock=one_clock)
         found = {name: list(islice(judge(testimony), _COUNTED_MAX)) for name, judge in INVARIANTS.items()}

@@ -40,8 +40,11 @@ class Sighting:
 
     @property
     def words(self) -> str:
-        """Where to look, for the end of a clause: node's clock and line."""
-        return f"({self.node} at {self.event.time / 1e9:.6f} s of its clock, line {self.line})"
+        """Where to look, for the end of a clause: the time (the run's if that is known, else the node's) and the line."""
+        origin = self.trace.origin_ns
+        if origin is None:
+            return f"({self.node} at {self.event.time / 1e9:.6f} s of its clock, line {self.line})"
+        return f"({self.node} at {(self.event.time - origin) / 1e9:.3f} s, line {self.line} of its trace)"
 
     def row(self) -> dict[str, Any]:
         """Plain JSON."""

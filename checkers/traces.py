@@ -165,6 +165,8 @@ class Trace:
     lines: Sequence[int]
     torn: tuple[int, ...] = ()
     """Numbers of the lines that were cut because a kill tore them."""
+    origin_ns: int | None = None
+    """The node's CLOCK_MONOTONIC at the run's time zero, where that is known: findings then tell the run's time."""
 
     @property
     def notes(self) -> tuple[str, ...]:
