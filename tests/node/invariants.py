@@ -6,6 +6,7 @@ The book is kept incrementally: each check looks only at what one Ready changed,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from node.core import Raft
@@ -30,6 +31,8 @@ class Invariants:
         """index -> (term, hash of the state after applying it)"""
         self.commit_by_term: dict[int, tuple[int, int]] = {}
         """term of the leader that committed -> (highest index, term of the entry there)"""
+        self.sometimes: Counter[str] = Counter()
+        """How often things happened that a simulation must provoke to prove anything."""
         self.commit_max = 0
         """The highest index that any server ever knew to be committed."""
 
@@ -69,7 +72,11 @@ class Invariants:
         if core.commit < commit_before:
             raise Violation(f"commit goes back: {core.name} from {commit_before} to {core.commit}")
         if ready.role is Role.LEADER:
+            self.sometimes["leader elected"] += 1
             self._became_leader(core, incarnation)
+        self.sometimes["log truncated"] += ready.truncate_from is not None
+        self.sometimes["snapshot installed"] += ready.install is not None
+        self.sometimes["snapshot wanted"] += bool(ready.snapshots_wanted)
         if ready.commit is not None:
             self._committed(core, ready.commit)
 
@@ -128,6 +135,7 @@ class Invariants:
 
     def read(self, name: str, floor: int, index: int) -> None:
         """Checks that a linearizable read sees at least all that was committed anywhere before it began."""
+        self.sometimes["read answered"] += 1
         if index < floor:
             raise Violation(
                 f"stale read: {name} answered a read with index {index}; {floor} was committed before it began"
@@ -135,6 +143,7 @@ class Invariants:
 
     def restarted(self, core: Raft, disk: HardState) -> None:
         """Checks that what was revealed before a crash is remembered after it."""
+        self.sometimes["restarted"] += core.term > 0
         vote = self.votes.get((core.name, core.term))
         if core.term < self.revealed_terms.get(core.name, 0):
             raise Violation(f"terms fall: {core.name} restarts in {core.term} from {disk}")

@@ -110,8 +110,6 @@ class SimulatedServer:
         self.paused_until_ns = 0
         self.proposed: dict[int, int] = {}
         """index -> term of commands proposed here, while this server is up"""
-        self.acknowledged = 0
-        """How many commands this server acknowledged."""
         self._voters = voters
         self._kind = kind
         self._timing = timing
@@ -232,10 +230,12 @@ class SimulatedServer:
             self.applied = entry.index
             self._invariants.apply(self.name, entry.index, entry.term, self.state)
             if self.proposed.pop(entry.index, None) == entry.term:
-                self.acknowledged += 1
+                self._invariants.sometimes["write acknowledged"] += 1
         for read in ready.reads:
             floor = self.reads.pop(read.token)
-            if read.index is not None:
+            if read.index is None:
+                self._invariants.sometimes["read refused"] += 1
+            else:
                 self._invariants.read(self.name, floor, read.index)
         if self.applied - self.disk.snapshot.index >= self._compact_every:
             self._compact(core, ready)

@@ -15,6 +15,7 @@ import heapq
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -312,14 +313,19 @@ class Simulation:
         return (server.name for server in self.servers.values() if server.disk.holds(index, term))
 
 
-def explore(seeds: Iterable[int], *, steps: int, kind: type[Raft] = Raft) -> int:
-    """Runs one simulation a seed and lets each settle; returns the steps made in all."""
+def explore(seeds: Iterable[int], *, steps: int, kind: type[Raft] = Raft, sometimes: Counter[str] | None = None) -> int:
+    """Runs one simulation a seed and lets each settle; returns the steps made in all.
+
+    ``sometimes`` sums up what happened.
+    """
     total = 0
     for seed in seeds:
         simulation = Simulation(seed, kind=kind)
         simulation.run(steps)
         simulation.settle()
         total += simulation.steps
+        if sometimes is not None:
+            sometimes.update(simulation.invariants.sometimes)
     return total
 
 
@@ -327,11 +333,14 @@ def main(arguments: list[str]) -> None:
     """Command line: how many steps, and from which seed on."""
     wanted, seed = int(arguments[0]), int(arguments[1]) if len(arguments) > 1 else 0
     begin, total, first = time.perf_counter(), 0, seed
+    sometimes: Counter[str] = Counter()
     while total < wanted:
-        total += explore([seed], steps=5_000)
+        total += explore([seed], steps=5_000, sometimes=sometimes)
         seed += 1
     rate = total / (time.perf_counter() - begin)
     print(f"{total} steps in seeds {first}..{seed - 1}, {rate:,.0f} steps/s, no invariant broken")
+    for what, count in sometimes.most_common():
+        print(f"{count:9} {what}")
 
 
 if __name__ == "__main__":
