@@ -22,7 +22,7 @@ from harness.clients import Completion, Invocation
 from harness.errors import HarnessError
 
 FLUSH_S = 0.05
-FLUSH_EVENTS = 1000
+FLUSH_EVENTS = 250
 """Also the longest batch that a subscriber gets: it bounds how long one flush holds the event loop."""
 
 NEMESIS = "nemesis"
