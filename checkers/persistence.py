@@ -40,8 +40,8 @@ def _forgotten_vote(story: Story, restart: Restart, start: Start) -> Iterator[Fi
         found = "no vote" if start.vote is None else f"a vote for {start.vote}"
         message = (
             f"{story.trace.node} forgot a vote: its vote for {durable.vote} in term {durable.term} was durable "
-            f"{first.words}, but after a restart it found {found} {second.words}; it may now vote a second time in that "
-            "term, and so two leaders can be elected"
+            f"{first.words}, but after a restart it found {found} {second.words}; it may now vote a second time in "
+            "that term, and so two leaders can be elected"
         )
         yield accuse("nothing durable is forgotten", message, [first, second], term=start.term)
 

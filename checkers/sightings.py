@@ -40,7 +40,7 @@ class Sighting:
 
     @property
     def words(self) -> str:
-        """Where to look, for the end of a clause: the time (the run's if that is known, else the node's) and the line."""
+        """Where to look, for the end of a clause: time (the run's if that is known, else the node's) and line."""
         origin = self.trace.origin_ns
         if origin is None:
             return f"({self.node} at {self.event.time / 1e9:.6f} s of its clock, line {self.line})"
