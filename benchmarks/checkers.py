@@ -201,8 +201,8 @@ def write_jsonl(columns: dict[str, Any], path: Path) -> None:
         )
         if item.return_index is not None:
             value = json.dumps(item.result if item.f == "read" else item.value)
-            line = f'{{"time":{item.return_index},{base},"type":"{item.outcome}","value":{value},"node":"n1","attempts":1}}\n'
-            lines.append((item.return_index, line))
+            ended = f'"time":{item.return_index},"type":"{item.outcome}"'
+            lines.append((item.return_index, f'{{{ended},{base},"value":{value},"node":"n1","attempts":1}}\n'))
     path.write_text("".join(line for _, line in sorted(lines)))
 
 
@@ -299,9 +299,8 @@ def main() -> None:
         print(json.dumps(run_row(arguments.row, arguments.seconds)))
         return
     calibration = calibrate()
-    print(
-        f"calibration: Python loop {calibration['python_loop_s']:.2f} s, numpy loop {calibration['numpy_loop_s']:.2f} s\n"
-    )
+    python, numpy = calibration["python_loop_s"], calibration["numpy_loop_s"]
+    print(f"calibration: Python loop {python:.2f} s, numpy loop {numpy:.2f} s\n")
     print("| history | verdict | method | seconds | search states | peak memory (of which history, imports) |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
