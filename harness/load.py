@@ -7,7 +7,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.generators import Generator
 from harness.interpreter import interpret
@@ -16,12 +16,10 @@ from harness.nemesis import Nemesis
 from harness.progress import Sight
 from harness.readiness import ask_leader
 from harness.recorder import Recorder
+from harness.running import Run
 from harness.systems.protocol import Session
 from harness.workloads import WORKLOADS
 from harness.workloads.protocol import Workload
-
-if TYPE_CHECKING:
-    from harness.run import Run
 
 SIGHT_S = 0.5
 FINAL_TIMEOUT_S = 20.0

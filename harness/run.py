@@ -9,49 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from checkers.verdict import Validity, Verdict
-from harness.clock import RunClock
 from harness.errors import HarnessError
 from harness.lag import LagMonitor
 from harness.load import Load
 from harness.nemesis import Nemesis
-from harness.progress import Progress
 from harness.readiness import Recovery, ask_leader, wait_leader, wait_recovered
-from harness.record import RunRecord
 from harness.recorder import Recorder
-from harness.scenario import Scenario
+from harness.running import Run
 from harness.schedule import plan_schedule
-from harness.substrates.protocol import Cluster, Launch, Place, Substrate
+from harness.substrates.protocol import Cluster, Launch, Place
 from harness.systems import SYSTEMS
 from harness.systems.protocol import Session
-from harness.watchdog import Watchdog
 from reports.folder import RunFolder
 
 READY_TIMEOUT_S = 30.0
 EXIT_CODES: Mapping[Validity, int] = {Validity.VALID: 0, Validity.INVALID: 1, Validity.UNKNOWN: 2}
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True, slots=True)
-class Run:
-    """One execution: what was asked for, and the parts that are alive while it goes on."""
-
-    scenario: Scenario
-    seed: int
-    run_id: str
-    folder: RunFolder
-    record: RunRecord
-    clock: RunClock
-    substrate: Substrate
-    watchdog: Watchdog
-    progress: Progress
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set by the first Ctrl-C: the load ends, everything is healed, and what happened is judged."""
 
 
 async def execute(run: Run) -> tuple[Verdict, str]:

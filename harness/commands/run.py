@@ -23,7 +23,8 @@ from harness.errors import CapsizeError, HarnessError, UsageError
 from harness.machine import git_facts, machine_facts, versions
 from harness.progress import Progress, progress_for
 from harness.record import RunRecord
-from harness.run import EXIT_CODES, Run, execute
+from harness.run import EXIT_CODES, execute
+from harness.running import Run
 from harness.scenario import Scenario, load_scenario
 from harness.substrates import SUBSTRATES
 from harness.substrates.protocol import Substrate

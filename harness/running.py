@@ -1,0 +1,31 @@
+"""A run while it goes on: what was asked for, and the parts that are alive. Handed to whoever has a part in it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from harness.clock import RunClock
+from harness.progress import Progress
+from harness.record import RunRecord
+from harness.scenario import Scenario
+from harness.substrates.protocol import Substrate
+from harness.watchdog import Watchdog
+from reports.folder import RunFolder
+
+
+@dataclass(kw_only=True, slots=True)
+class Run:
+    """One execution: what was asked for, and the parts that are alive while it goes on."""
+
+    scenario: Scenario
+    seed: int
+    run_id: str
+    folder: RunFolder
+    record: RunRecord
+    clock: RunClock
+    substrate: Substrate
+    watchdog: Watchdog
+    progress: Progress
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the first Ctrl-C: the load ends, everything is healed, and what happened is judged."""
