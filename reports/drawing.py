@@ -37,7 +37,7 @@ TOP = 14
 BAR = 18
 COMFORTABLE = 900
 """A picture is stretched up to this width, in pixels, but not so much that it falls apart."""
-STRETCH_MAX = 3.2
+STRETCH_MAX = 5.0
 _CHARACTER = 7.6
 _NO_VALUE = object()
 

@@ -38,6 +38,7 @@ from reports.record import Fault, Record, read_record
 from reports.roles import Roles, read_roles
 from reports.tables import Table, tabulate
 from reports.templating import STATIC, environment
+from reports.testimony import Scene, picture
 from reports.verdicts import Headline, headline
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,14 @@ PLOTTED_MAX = 2_000_000
 LISTED_LAST = ("statistics", "availability", "ledger")
 """Checkers whose figures have a place of their own on the page."""
 
+HAS_ITS_PLACE = ("availability", "faults")
+"""Figures that stand in the table of faults."""
+
+FAULT_FIGURES = ("longest_gap_ms", "next_ok_ms", "operations", "ok")
+
+OPEN_FINDINGS_MAX = 6
+"""More findings are there, but folded: the first ones are what is read."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
@@ -57,6 +66,7 @@ class Shown:
     finding: Finding
     drawing: Drawing | None
     quotes: Sequence[Quote]
+    scene: Scene | None
     evidence: Sequence[tuple[str, str]]
     meanwhile: Sequence[str]
 
@@ -119,6 +129,7 @@ def render(folder: RunFolder) -> str:
             statistics=_statistics(record),
             files=_files(folder),
             end_ns=end_ns,
+            open_max=OPEN_FINDINGS_MAX,
             title=_title(record, headline(record)),
             style=Markup((STATIC / "style.css").read_text(encoding="utf-8")),
             script=Markup(script),
@@ -164,11 +175,13 @@ def _title(record: Record, head: Headline) -> str:
 def _shown(number: int, finding: Finding, record: Record, roles: Roles) -> Shown:
     quoted = _attempt("the quoted lines", lambda: quotes(finding, record.folder, record.start_monotonic_ns), ())
     drawing = _attempt("the drawing", lambda: draw(finding, roles.at))
+    scene = _attempt("the picture of the traces", lambda: picture(quoted.content, record.faults))
     return Shown(
         number=number,
         finding=finding,
         drawing=drawing.content,
         quotes=quoted.content,
+        scene=scene.content,
         evidence=tuple(evidence_rows(finding)),
         meanwhile=_meanwhile(finding, record),
     )
@@ -271,7 +284,13 @@ def _faults(record: Record) -> Sequence[Mapping[str, Any]]:
     counted = record.statistics.get("availability", {}).get("faults")
     rows = {str(row.get("id")): row for row in map(mapping, sequence(counted))}
     rows |= {str(name): mapping(row) for name, row in mapping(counted).items()}
-    return [{"fault": fault, "availability": rows.get(str(fault.number), {})} for fault in record.faults]
+    return [{"fault": fault, "availability": _served(rows.get(str(fault.number), {}))} for fault in record.faults]
+
+
+def _served(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The figures of one fault that a reader asks for; all of them, if it has none of those."""
+    known = {name: row[name] for name in FAULT_FIGURES if name in row}
+    return known or {name: value for name, value in row.items() if name not in ("id", "family", "summary", "targets")}
 
 
 def _statistics(record: Record) -> Mapping[str, Sequence[Table]]:
@@ -281,9 +300,7 @@ def _statistics(record: Record) -> Mapping[str, Sequence[Table]]:
         name for name in record.statistics if name not in LISTED_LAST
     ]
     for name in names:
-        figures = {
-            key: value for key, value in record.statistics[name].items() if (name, key) != ("availability", "faults")
-        }
+        figures = {key: value for key, value in record.statistics[name].items() if (name, key) != HAS_ITS_PLACE}
         part = _attempt(f"the figures of {name}", partial(tabulate, figures), ())
         if part.content:
             found[name] = part.content

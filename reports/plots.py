@@ -190,15 +190,8 @@ def _decorate(axes: Any, faults: Sequence[Fault], end_ns: int) -> None:
         _legend(axis, panels)
     for fault in faults[:60]:
         if fault.begin_ns is not None:
-            label = f"{fault.number} {fault.family[:16]}"
-            axes[0].annotate(
-                label,
-                (fault.begin_ns / 1e9, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(2, 2),
-                textcoords="offset points",
-                fontsize=8,
-            )
+            place = {"xycoords": ("data", "axes fraction"), "xytext": (3, -10), "textcoords": "offset points"}
+            axes[0].annotate(f"{fault.number} {fault.family[:16]}", (fault.begin_ns / 1e9, 1.0), fontsize=8, **place)
 
 
 def _legend(axis: Any, panels: Any) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 from reports.lenient import plain
 from reports.words import THIN, count, duration
 
-ROWS_MAX = 60
+ROWS_MAX = 40
+LISTED_MAX = 8
+"""Rows of a list without names: such lists are sorted, and their tail is noise."""
 _NS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9, "seconds": 1e9}
 _UNIT = re.compile(r"(?:^|_)(ns|us|ms|s|seconds)(?:_(?:max|min|mean|median|p\d+))?$")
 """Where a name says its unit: at its end, or before the name of a statistic (``gap_ms_max``)."""
@@ -27,14 +29,14 @@ class Table:
     left_out: int = 0
 
 
-def tabulate(statistics: Mapping[str, Any], title: str = "") -> Sequence[Table]:
-    """Figures that stand alone first, then a table for each group."""
+Row = tuple[str, Mapping[str, Any]]
+
+
+def tabulate(statistics: Mapping[str, Any]) -> Sequence[Table]:
+    """Figures that stand alone first, then one table for each group, however deep it is nested."""
     alone = {name: value for name, value in statistics.items() if not _is_group(value)}
-    groups = {name: value for name, value in statistics.items() if _is_group(value)}
-    tables = [_pairs(title, alone)] if alone else []
-    for name, value in groups.items():
-        tables.extend(_group(f"{title} {words(name)}".strip(), value))
-    return tables
+    groups = [(words(name), tuple(_rows("", value))) for name, value in statistics.items() if _is_group(value)]
+    return [*([_pairs("", alone)] if alone else []), *(_matrix(title, rows) for title, rows in groups)]
 
 
 def _is_group(value: Any) -> bool:
@@ -43,27 +45,41 @@ def _is_group(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
-def _group(title: str, value: Any) -> Iterator[Table]:
-    if isinstance(value, Mapping) and not all(isinstance(item, Mapping) for item in value.values()):
-        yield from tabulate(value, title)
+def _rows(path: str, value: Any) -> Iterator[Row]:
+    """A row for each object in the group that holds figures; its name is the path to it."""
+    if not isinstance(value, Mapping):
+        yield from ((str(item.get("id", number)), _flat(item)) for number, item in enumerate(value[:LISTED_MAX], 1))
         return
-    named = (
-        value.items()
-        if isinstance(value, Mapping)
-        else ((str(item.get("id", number)), item) for number, item in enumerate(value, 1))
-    )
-    rows = [(str(name), item) for name, item in named]
-    if any(isinstance(inner, Mapping) and inner for _, item in rows for inner in item.values()):
-        for name, item in rows[:ROWS_MAX]:
-            yield from tabulate(item, f"{title}: {name}")
+    figures = {name: item for name, item in value.items() if not _is_group(item) or _is_measured(name, item)}
+    if figures and not path and len(figures) == len(value) and not any(map(_is_group, figures.values())):
+        yield from ((words(name), {"": item}) for name, item in figures.items())
         return
-    yield _matrix(title, rows)
+    if figures:
+        yield path, _flat(figures)
+    for name, item in value.items():
+        if name not in figures:
+            yield from _rows(f"{path} {words(name)}".strip(), item)
 
 
-def _matrix(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
-    columns = [name for name in dict.fromkeys(name for _, item in rows for name in item) if name != "id"]
+def _is_measured(name: str, item: Any) -> bool:
+    """``latency_ms: {p50, p99}``: the statistics of one measured quantity, which belong into one row."""
+    return bool(_UNIT.search(str(name))) and isinstance(item, Mapping) and not any(map(_is_group, item.values()))
+
+
+def _flat(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in item.items():
+        if _is_measured(name, value):
+            flat |= {f"{name}_{statistic}": figure_ for statistic, figure_ in value.items()}
+        elif name != "id":
+            flat[str(name)] = value
+    return flat
+
+
+def _matrix(title: str, rows: Sequence[Row]) -> Table:
+    columns = list(dict.fromkeys(name for _, item in rows for name in item))
     cells = tuple((name, *(figure(column, item.get(column)) for column in columns)) for name, item in rows[:ROWS_MAX])
-    heads = ("", *(words(column) for column in columns))
+    heads = () if columns == [""] else ("", *(words(column) for column in columns))
     return Table(title=title, columns=heads, rows=cells, left_out=max(0, len(rows) - ROWS_MAX))
 
 

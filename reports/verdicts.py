@@ -26,11 +26,14 @@ SIGNS: Mapping[str, str] = {Validity.VALID: "✓", Validity.INVALID: "✗", Vali
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Headline:
-    """``state`` is the validity or :data:`NONE`; ``reasons`` says why nothing is known, where nothing is."""
+    """``state`` is the validity or :data:`NONE`. ``sentence`` is the large one; ``detail`` is what the verdict says,
+    where that is too long to be large; ``reasons`` says why nothing is known, where nothing is.
+    """
 
     state: str
     word: str
     sentence: str
+    detail: str = ""
     reasons: Sequence[str] = ()
 
 
@@ -39,11 +42,45 @@ def headline(record: Record) -> Headline:
     if record.validity is None:
         return Headline(state=NONE, word=WORDS[NONE], sentence=_unfinished(record), reasons=_remains(record))
     state = record.validity.value
-    reasons = _doubts(record) if record.validity is Validity.UNKNOWN else ()
+    sentence = record.sentence or _DEFAULTS[record.validity]
+    lead = LEADS.get(record.findings[0].kind, "") if record.validity is Validity.INVALID and record.findings else ""
     return Headline(
-        state=state, word=WORDS[state], sentence=record.sentence or _DEFAULTS[record.validity], reasons=reasons
+        state=state,
+        word=WORDS[state],
+        sentence=lead or sentence,
+        detail=sentence if lead and not sentence.startswith(record.findings[0].message) else "",
+        reasons=_doubts(record) if record.validity is Validity.UNKNOWN else (),
     )
 
+
+LEADS: Mapping[str, str] = {
+    "stale read": "A client read an old value after a newer one had been acknowledged.",
+    "phantom read": "A client read a value that nobody wrote.",
+    "phantom compare-and-set": "An update found a value that nobody wrote.",
+    "read before write": "A client read a value before anybody began to write it.",
+    "two compare-and-sets consumed one value": "Two updates both replaced the same value; one of them is lost.",
+    "compare-and-set cycle": "Updates took effect that each needed what only another of them wrote.",
+    "value before its origin": "A value was there before what it was made from.",
+    "value came back": "A value came back after it had been overwritten.",
+    "operation inside a compare-and-set chain": "Values followed one another in an order that contradicts the clock.",
+    "not linearizable": "The answers that clients got fit no order of their operations.",
+    "election safety": "One term had two leaders.",
+    "one vote a term": "A node voted for two candidates in one term.",
+    "term never goes back": "A node went back to an earlier term.",
+    "nothing durable is forgotten": "A node forgot what it had already stored.",
+    "log matching": "Two nodes’ logs differ where they must be the same.",
+    "leader completeness": "A leader lacked an entry that was already committed.",
+    "state machine safety": "Two nodes applied different commands in the same place.",
+    "committed prefix is kept": "An entry was removed after it had been committed.",
+    "commit agreement": "Two nodes committed different entries in the same place.",
+    "acknowledged on a majority": "A write was acknowledged before a majority had stored it.",
+    "leader append-only": "A leader removed entries of its own log.",
+    "CRASH": "A node died by itself.",
+    "no progress": "Everything was healed, and the system still did not serve.",
+    "no leader": "Everything was healed, and still nobody led.",
+    "node left behind": "Everything was healed, and a node still never caught up.",
+}
+"""What a kind of finding means to somebody who has never heard of it. Other kinds are told by their message."""
 
 _DEFAULTS: Mapping[Validity, str] = {
     Validity.VALID: "Everything that was checked held.",

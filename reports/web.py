@@ -78,6 +78,7 @@ def application(root: Path) -> Starlette:
         Route("/api/runs", browser.api_runs),
         Route("/campaigns", browser.list_campaigns),
         Route("/static/style.css", browser.style),
+        Route("/favicon.ico", _no_icon),  # browsers ask for one beside plain text
         Route("/runs/campaigns/{suite}/{name}/{file:path}", browser.campaign_file),
         Route("/runs/{scenario}/{name}/{file:path}", browser.run_file),
     ]
@@ -136,6 +137,10 @@ def hostname(header: str) -> str:
         )
     except ValueError:
         return ""
+
+
+def _no_icon(_request: Request) -> Response:
+    return Response(status_code=204)
 
 
 def _refusal(_request: Request, error: Exception) -> Response:

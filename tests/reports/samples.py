@@ -424,7 +424,7 @@ def write(
     return folder
 
 
-def valid(root: Path, operations: int = 20_000, seed: int = 42) -> RunFolder:
+def valid(root: Path, operations: int = 20_000, seed: int = 42, workers: int = 10) -> RunFolder:
     """A run in which everything held: three faults, each proved."""
 
     def judge(history: History) -> dict[str, Any]:
@@ -434,7 +434,13 @@ def valid(root: Path, operations: int = 20_000, seed: int = 42) -> RunFolder:
         return {"validity": "valid", "sentence": sentence, "results": statistics(history)}
 
     run = run_facts(seed=seed, command=["capsize", "run", "default", "--seed", str(seed)])
-    return write(root / "default" / f"20261120T231405Z-{seed}", World(operations=operations), run, scenario(), judge)
+    return write(
+        root / "default" / f"20261120T231405Z-{seed}",
+        World(operations=operations, workers=workers),
+        run,
+        scenario(),
+        judge,
+    )
 
 
 def invalid(root: Path, operations: int = 6000, seed: int = 7) -> RunFolder:
