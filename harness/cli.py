@@ -80,7 +80,7 @@ def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: 
 @cli.command()
 @click.argument("history", type=click.Path(path_type=Path))
 @click.option("--model", help="What the operations mean (default: guessed, and said).")
-@click.option("--initial", default="null", show_default=True, help="The initial value, as JSON.")
+@click.option("--initial", help="The initial value, as JSON (default: null; for kv the empty text).")
 @click.option(
     "--null-read",
     type=click.Choice(["value", "unknown"]),
@@ -88,7 +88,7 @@ def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: 
     show_default=True,
     help="What a read of null says.",
 )
-def check(history: Path, model: str | None, initial: str, null_read: str) -> None:
+def check(history: Path, model: str | None, initial: str | None, null_read: str) -> None:
     """Judges a history file, or a run's folder again."""
     from harness.commands.check import check_command
 

@@ -13,8 +13,21 @@ from reports.folder import RunFolder
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
 
+FUNCTIONS = {
+    "cas-register": {"read", "write", "cas"},
+    "multi-register": {"read", "write", "txn"},
+    "kv": {"get", "put", "append", "delete"},
+    "mutex": {"acquire", "release"},
+}
+"""The operations by which a model is guessed, in this order."""
 
-def check_command(path: Path, *, model: str | None, initial: str, null_read: str) -> int:
+NULL_READS = {"value": "that there was none", "unknown": "nothing"}
+
+INITIAL = {"kv": '""'}
+"""What a data type holds before anything was written, where that is not null (porcupine's key-value maps hold "")."""
+
+
+def check_command(path: Path, *, model: str | None, initial: str | None, null_read: str) -> int:
     """Prints the verdict and every finding; returns the exit code."""
     if path.is_dir():
         return _check_folder(path)
@@ -28,7 +41,7 @@ def check_command(path: Path, *, model: str | None, initial: str, null_read: str
         raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"history {str(path)!r} cannot be read: {error.strerror}") from None
-    return _judge(history, model, _json(initial), null_read)
+    return _judge(history, model, initial, null_read)
 
 
 def _json(text: str) -> object:
@@ -38,8 +51,9 @@ def _json(text: str) -> object:
         raise UsageError(f"--initial {text!r} is not JSON; write null, 0 or '\"text\"'") from None
 
 
-def _judge(history: History, model: str | None, initial: object, null_read: str) -> int:
+def _judge(history: History, model: str | None, initial: str | None, null_read: str) -> int:
     chosen = model or guess_model(history)
+    start = _json(initial if initial is not None else INITIAL.get(chosen, "null"))
     say = Console(soft_wrap=True).print
     say(
         f"{len(history):,} operations ({history.format}), model {chosen}"
@@ -48,7 +62,13 @@ def _judge(history: History, model: str | None, initial: object, null_read: str)
     )
     for note in history.notes:
         say(f"note: {note}", markup=False, highlight=False)
-    result = check(history, model=chosen, initial=initial, null_read=null_read)
+    say(
+        f"initial value {json.dumps(start)}, a read of null says {NULL_READS[null_read]}", markup=False, highlight=False
+    )
+    try:
+        result = check(history, model=chosen, initial=start, null_read=null_read)
+    except HistoryError as error:
+        raise UsageError(str(error)) from None
     return _say(result)
 
 
@@ -59,8 +79,8 @@ def guess_model(history: History) -> str:
         UsageError: no model has them.
     """
     functions = set(history.functions)
-    for name, model in MODELS.items():
-        if functions <= set(model.functions):
+    for name, known in FUNCTIONS.items():
+        if functions <= known:
             return name
     raise UsageError(
         f"no model has the operations {', '.join(sorted(functions))}; say --model, one of: {', '.join(sorted(MODELS))}"
