@@ -119,7 +119,9 @@ say "exit code ${PIPESTATUS[0]} after $((SECONDS - begin)) s"
 grep -q VALID /tmp/first
 page=$(grep -oE '[^ ]+report\.html' /tmp/first | tail -n 1)
 test -s "$page" && say "the page is there: $page ($(stat -c %s "$page") bytes)"
-test -z "$(git status --porcelain)"
+# Nothing but ignored files was written into the checkout.
+status=$(as "cd $home/capsize && git status --porcelain")
+test -z "$status"
 
 if [[ -z $first_only ]]; then
   say "second command: ${commands[1]}"

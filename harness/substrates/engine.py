@@ -7,6 +7,7 @@ The fake for tests is :class:`harness.substrates.fake_engine.FakeEngine`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +29,14 @@ _T = TypeVar("_T")
 
 class EngineError(HarnessError):
     """The Docker engine refused, or is not there."""
+
+
+class MissingError(EngineError):
+    """The engine knows no such thing."""
+
+
+class ConflictError(EngineError):
+    """Not in its present state: it does not run, is frozen already, is being removed already."""
 
 
 class SubnetTakenError(EngineError):
@@ -197,32 +206,42 @@ class DockerEngine:
 
     async def inspect(self, name: str) -> ContainerFacts | None:
         """See :class:`Engine`."""
-        return await self._do(lambda: self._facts(name), missing=None)
+        try:
+            return await self._do(lambda: self._facts(name))
+        except MissingError:
+            return None
 
     async def kill(self, name: str, number: int) -> None:
         """See :class:`Engine`."""
-        await self._do(lambda: self._api.kill(name, number), missing=None, conflict=None)
+        with contextlib.suppress(MissingError, ConflictError):
+            await self._do(lambda: self._api.kill(name, number))
 
     async def pause(self, name: str) -> None:
         """See :class:`Engine`."""
-        await self._do(lambda: self._api.pause(name), missing=None, conflict=None)
+        with contextlib.suppress(MissingError, ConflictError):
+            await self._do(lambda: self._api.pause(name))
 
     async def unpause(self, name: str) -> None:
         """See :class:`Engine`."""
-        await self._do(lambda: self._api.unpause(name), missing=None, conflict=None)
+        with contextlib.suppress(MissingError, ConflictError):
+            await self._do(lambda: self._api.unpause(name))
 
     async def output(self, name: str) -> bytes:
         """See :class:`Engine`."""
-        return bytes(await self._do(lambda: self._api.logs(name, stdout=True, stderr=True), missing=b""))
+        try:
+            return bytes(await self._do(lambda: self._api.logs(name, stdout=True, stderr=True)))
+        except MissingError:
+            return b""
 
     async def remove(self, name: str) -> None:
-        """See :class:`Engine`."""
-        # A conflict: somebody else, like the watchdog, is removing it at this moment.
-        await self._do(lambda: self._api.remove_container(name, force=True, v=True), missing=None, conflict=None)
+        """See :class:`Engine`. A conflict: somebody else, like the watchdog, is removing it at this moment."""
+        with contextlib.suppress(MissingError, ConflictError):
+            await self._do(lambda: self._api.remove_container(name, force=True, v=True))
 
     async def remove_network(self, name: str) -> None:
         """See :class:`Engine`."""
-        await self._do(lambda: self._api.remove_network(name), missing=None)
+        with contextlib.suppress(MissingError):
+            await self._do(lambda: self._api.remove_network(name))
 
     async def labelled(self, label: str) -> Sequence[str]:
         """See :class:`Engine`."""
@@ -239,29 +258,25 @@ class DockerEngine:
         self._threads.shutdown(wait=False)
         self._client.close()
 
-    async def _do(self, work: Callable[[], _T], **excused: Any) -> _T:
-        """A blocking call in a thread. ``missing`` and ``conflict`` are answers in place of the errors 404 and
-        409/500.
-        """
+    async def _do(self, work: Callable[[], _T]) -> _T:
+        """A blocking call in a thread, with the SDK's errors as ours."""
         from docker.errors import APIError, DockerException, NotFound
         from requests.exceptions import RequestException
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except NotFound as error:
-            if "missing" in excused:
-                return excused["missing"]  # type: ignore[no-any-return]
-            raise EngineError(f"the Docker engine: {error.explanation or error}") from error
+            raise MissingError(f"the Docker engine: {error.explanation or error}") from error
         except APIError as error:
-            if "conflict" in excused and (error.status_code == 409 or _says_idle(str(error.explanation))):
-                return excused["conflict"]  # type: ignore[no-any-return]
-            raise EngineError(f"the Docker engine refused: {error.explanation or error}") from error
+            text = str(error.explanation or error)
+            kind = ConflictError if error.status_code == 409 or _says_idle(text) else EngineError
+            raise kind(f"the Docker engine refused: {text}") from error
         except (DockerException, RequestException) as error:
             raise EngineError(f"the Docker engine does not answer: {error}; is it running? `docker version`") from error
 
 
 def _says_idle(explanation: str) -> bool:
-    """Older engines answer 500 where newer answer 409: the container does not run, or is in the wanted state already."""
+    """Older engines answer 500 where newer answer 409: it does not run, or is in the wanted state already."""
     return any(words in explanation for words in ("is not running", "is not paused", "already paused"))
 
 
