@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from checkers import explanation
 from reports import page
 from reports.folder import RunFolder
+from reports.verdicts import LEADS
 from tests.reports import samples
 
 EXTERNAL = re.compile(r"""(?:src|href)=["'](?!data:|#)([a-z]+:|//)[^"']*""", re.IGNORECASE)
@@ -47,6 +49,11 @@ def test_the_verdict_is_the_heading(pages: dict[str, str]) -> None:
         assert f'state-{word.lower() if name != "killed" else "none"}">{word}<' in pages[name]
         assert pages[name].index("<h1") < pages[name].index("<h2")
     assert "All 1,0" in pages["valid"] or "operations fit one linear order" in pages["valid"]
+
+
+def test_every_kind_of_register_conflict_has_a_plain_sentence() -> None:
+    """A reader without theory gets a sentence in the heading for whatever the register checker can find."""
+    assert [kind for kind in explanation.KINDS if kind not in LEADS] == []
 
 
 def test_sections_come_in_the_order_of_questions(pages: dict[str, str]) -> None:
