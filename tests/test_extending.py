@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", (Path(__file__).parent.parent / "docs" / "extending.md").read_text(), re.DOTALL)
+EXAMPLES = re.findall(
+    r"```python\n(.*?)```", (Path(__file__).parent.parent / "docs" / "extending.md").read_text(), re.DOTALL
+)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

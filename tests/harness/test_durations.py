@@ -10,7 +10,14 @@ from harness.durations import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
-    ("text", "ns"), [("30s", 30_000_000_000), ("800ms", 800_000_000), ("1.5h", 5_400_000_000_000), ("2m", 120_000_000_000), ("7us", 7000)]
+    ("text", "ns"),
+    [
+        ("30s", 30_000_000_000),
+        ("800ms", 800_000_000),
+        ("1.5h", 5_400_000_000_000),
+        ("2m", 120_000_000_000),
+        ("7us", 7000),
+    ],
 )
 def test_durations_with_a_unit_are_read(text: str, ns: int) -> None:
     """Each unit means what it says."""

@@ -86,7 +86,9 @@ def test_mistakes_are_named_with_their_line(old: str, new: str, line: int, messa
     assert message in text
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "name: [unclosed", "name: !!python/object:os.system x", "just words"])
+@pytest.mark.parametrize(
+    "text", ["", "- a\n- b\n", "name: [unclosed", "name: !!python/object:os.system x", "just words"]
+)
 def test_what_is_no_scenario_is_refused(text: str) -> None:
     """No traceback for an empty file, a list, broken YAML or a tag that would run code."""
     assert refused(text).startswith("mine.yaml:")
