@@ -184,6 +184,26 @@ def test_a_client_that_hangs_is_abandoned(tmp_path: Path, script: Script) -> Non
     assert not trial.leftovers
 
 
+def test_a_time_out_cancels_the_client_at_once(tmp_path: Path) -> None:
+    """An operation that was given up is cancelled and its client closed then, not at the end of the run."""
+    cancelled_s: list[float] = []
+
+    async def script(process: int, invocation: Invocation) -> Completion:
+        if process > 0:
+            return await ok(process, invocation)
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled_s.append(asyncio.get_running_loop().time())
+            raise
+        raise AssertionError
+
+    trial = Trial(tmp_path, script)
+    trial.run(time_limit(20_000_000_000, rate(10, each(numbered))), workers=1)
+    assert trial.ended_s >= 19
+    assert cancelled_s == [pytest.approx(5.0, abs=0.1)]
+
+
 def test_only_those_that_hang_hang(tmp_path: Path) -> None:
     """One worker whose node is paused does not slow the others: they do a hundred operations a second."""
 
