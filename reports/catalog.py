@@ -282,5 +282,4 @@ def _operations_ok(results: Sequence[Mapping[str, Any]]) -> int | None:
     figures = next(
         (mapping(result.get("statistics")) for result in results if result.get("checker") == "statistics"), {}
     )
-    counted = integer(figures.get("ok"))
-    return counted if counted is not None else integer(mapping(figures.get("outcomes")).get("ok"))
+    return integer(mapping(mapping(figures.get("outcomes")).get("ok")).get("count"))
