@@ -228,7 +228,7 @@ def _netem() -> Ability:
     error = _try_in_namespace(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"])
     if error is None:
         return Ability(name="netem", ok=True, detail="tc netem shapes packets")
-    detail = f"not in this kernel ({error}): the stand-in over NFQUEUE takes its place"
+    detail = f"not in this kernel ({error}): packet delay and loss by netem cannot be had"
     return Ability(name="netem", ok=False, detail=detail, mend="sudo modprobe sch_netem   (or another kernel)")
 
 

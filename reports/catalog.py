@@ -20,7 +20,7 @@ from reports.lenient import integer, mapping, read_object, sequence, text
 from reports.verdicts import NONE
 
 FILE_NAME = "catalog.sqlite"
-VERSION = 1
+VERSION = 2
 BUSY_S = 10.0
 NOT_SCENARIOS = ("campaigns", "latest")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from harness.commands.tables import wide_console
 from harness.errors import HarnessError, UsageError
 from reports.folder import RunFolder
 
@@ -40,12 +40,13 @@ def list_command(runs_root: Path, limit: int) -> None:
     """A table of runs, newest first."""
     from reports.listing import COLUMNS, rows
 
+    console = wide_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
     for row in rows(runs_root, limit=limit):
         table.add_row(*row)
-    Console().print(table if table.row_count else f"no runs in {runs_root}: `capsize run` makes one")
+    console.print(table if table.row_count else f"no runs in {runs_root}: `capsize run` makes one")
 
 
 def serve_command(runs_root: Path, host: str, port: int) -> None:
@@ -58,6 +59,7 @@ def serve_command(runs_root: Path, host: str, port: int) -> None:
     import socket
 
     import uvicorn
+
     from reports.web import application
 
     try:

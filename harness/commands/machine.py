@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.clean import clean
+from harness.commands.tables import wide_console
 from harness.doctor import examine, render
 
 
 def doctor_command() -> int:
     """Shows what this machine can do; exit code 0 when the default substrate can run, else 70."""
     abilities = examine()
-    Console().print(render(abilities))
+    wide_console().print(render(abilities))
     return 0 if all(ability.ok for ability in abilities if ability.required) else 70
 
 

@@ -14,14 +14,22 @@ from harness.systems import SYSTEMS
 from harness.targets import SELECTORS
 from harness.workloads import WORKLOADS
 
+WIDE = 160
+
+
+def wide_console() -> Console:
+    """A terminal as wide as it is; a pipe or a file is not cut at 80 characters."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
+
 
 def _show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    wide_console().print(table)
 
 
 def show_scenarios() -> None:
