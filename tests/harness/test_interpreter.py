@@ -279,6 +279,15 @@ def test_a_rate_is_kept(tmp_path: Path) -> None:
     assert statistics.invoked == pytest.approx(2000, abs=30)
 
 
+def test_an_operation_begins_when_it_is_due(tmp_path: Path) -> None:
+    """Within the millisecond or two of the timers, and not with the next tick."""
+    trial = Trial(tmp_path, ok)
+    trial.run(limit(50, rate(100, each(numbered), law="fixed")), workers=5)
+    times = [event["time"] for event in trial.events if event["type"] == "invoke"]
+    for place, time_ns in enumerate(times):
+        assert 0 <= time_ns - times[0] - place * 10_000_000 <= 2_000_000
+
+
 def test_phases_wait_for_a_time_out(tmp_path: Path) -> None:
     """A phase begins when the last operation of the one before has ended, however it ended."""
     trial = Trial(tmp_path, hang)
