@@ -108,7 +108,7 @@ class Recorder:
         if completion.error is not None:
             event["error"] = completion.error
         if completion.extra:
-            event = {**completion.extra, **event}
+            event = {**event, **completion.extra, **event}  # the order of the fields, and their values, win
         if final:
             event["final"] = True
         return self._record(event)
