@@ -26,6 +26,7 @@ from harness.triggers import TriggerWatch
 
 INJECT_TIMEOUT_S = 10.0
 HEAL_TIMEOUT_S = 20.0
+HEAL_TRIES = 2
 LEADER_TIMEOUT_S = 5.0
 LEADER_POLL_S = 0.05
 FIRING_STRIDE = 100_000
@@ -102,10 +103,18 @@ class Nemesis:
         await asyncio.gather(*(self._play_one(planned, stop) for planned in self.schedule))
 
     async def _play_one(self, planned: PlannedFault, stop: asyncio.Event) -> None:
-        for firing in range(planned.when.times if planned.when is not None else 1):
-            executed = ExecutedFault(planned=planned, number=planned.id + FIRING_STRIDE * firing)
+        """One planned fault, as often as its trigger allows. A trigger whose node another fault holds just then did not
+        count: it waits for the next one.
+        """
+        fired = 0
+        while fired < (planned.when.times if planned.when is not None else 1):
+            executed = ExecutedFault(planned=planned, number=planned.id + FIRING_STRIDE * fired)
             if not await self._wait_begin(executed, stop):
                 return
+            await self._choose(executed)
+            if planned.when is not None and self._nobody(executed):
+                continue
+            fired += 1
             self.executed.append(executed)
             await self._inject_and_heal(executed, stop)
 
@@ -119,60 +128,63 @@ class Nemesis:
         watch = asyncio.ensure_future(TriggerWatch(planned.when, self.folders).wait_fired())
         stopped = asyncio.ensure_future(stop.wait())
         await asyncio.wait({watch, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if stop.is_set():
-            watch.cancel()
-            return False
+        watch.cancel()
         stopped.cancel()
+        if stop.is_set():
+            return False
         executed.planned_ns = self.clock()
-        executed.trigger = {
-            **planned.when.model_dump(exclude_none=True, exclude={"times", "after"}),
-            "node": watch.result(),
-            "fired_ns": self.clock(),
-        }
+        fields = planned.when.model_dump(exclude_none=True, exclude={"times", "after"})
+        executed.trigger = {**fields, "node": watch.result(), "fired_ns": self.clock()}
         return True
 
+    def _nobody(self, executed: ExecutedFault) -> bool:
+        return not executed.targets and _selector(executed) is not None
+
     async def _inject_and_heal(self, executed: ExecutedFault, stop: asyncio.Event) -> None:
+        """From the deed to its healing; trouble on the way is a fault that did not bite, never a run that fails."""
         fault: Fault | None = None
-        number = executed.number
         try:
-            fault = await self._begin(executed, number)
+            fault = self._build(executed)
             if fault is not None:
+                await self._inject(executed, fault)
                 await wait_event(stop, executed.planned.for_ns / 1e9)
+        except Exception as error:
+            logger.exception("fault %d failed", executed.number)
+            executed.bit = Proof(holds=False, evidence={"reason": f"{type(error).__name__}: {error}"})
         finally:
             if fault is not None:
-                await self._end(executed, fault, number)
-            self.held.pop(number, None)
+                await self._heal(executed, fault)
+            self.active.pop(executed.number, None)
+            self.held.pop(executed.number, None)
             self._write(executed)
 
-    async def _begin(self, executed: ExecutedFault, number: int) -> Fault | None:
-        family = FAMILIES[executed.planned.family]
-        stream = executed.planned.stream(self.seed)
-        selector: Selector | None = getattr(executed.planned.parameters, "target", None)
-        executed.targets = await self._resolve(selector, executed, number) if selector is not None else ()
-        begin = self.clock()
-        if selector is not None and not executed.targets:
-            executed.summary = (
-                f"{executed.planned.family}: nobody to hit (target {selector!r} resolved to no free node)"
-            )
+    async def _choose(self, executed: ExecutedFault) -> None:
+        """Resolves the targets."""
+        selector = _selector(executed)
+        executed.targets = await self._resolve(selector, executed, executed.number) if selector is not None else ()
+
+    def _build(self, executed: ExecutedFault) -> Fault | None:
+        """The fault, or None with the reason why there is none."""
+        planned, family = executed.planned, FAMILIES[executed.planned.family]
+        if self._nobody(executed):
+            executed.summary = f"{family.name}: nobody to hit (target {_selector(executed)!r} is no free node)"
             executed.bit = Proof(holds=False, evidence={"reason": executed.summary})
             return None
-        try:
-            executed.resolved = family.resolve(
-                executed.planned.parameters, targets=executed.targets, nodes=tuple(self.cluster.nodes), random=stream
-            )
-        except ValueError as error:
-            executed.bit = Proof(holds=False, evidence={"reason": str(error)})
-            return None
+        stream = planned.stream(self.seed, executed.number)
+        nodes = tuple(self.cluster.nodes)
+        executed.resolved = family.resolve(planned.parameters, targets=executed.targets, nodes=nodes, random=stream)
         executed.targets = executed.targets or tuple(executed.resolved.get("targets", ()))
         executed.summary = family.summary(executed.resolved)
+        return family.build(executed.resolved, self.cluster)
+
+    async def _inject(self, executed: ExecutedFault, fault: Fault) -> None:
+        number, begin = executed.number, self.clock()
         self.active[number] = executed.summary
-        fault = family.build(executed.resolved, self.cluster)
-        self.recorder.nemesis("invoke", "inject", {"id": number, "family": family.name})
-        executed.bit = await _bounded(fault.inject(), INJECT_TIMEOUT_S)
+        self.recorder.nemesis("invoke", "inject", {"id": number, "family": executed.planned.family})
+        executed.bit = await _bounded(fault.inject, INJECT_TIMEOUT_S)
         executed.injected_ns = [begin, self.clock()]
         logger.info("fault %d: %s; bit: %s", number, executed.summary, executed.bit.holds)
         self.recorder.nemesis("info", "inject", self._event(executed, number, executed.bit))
-        return fault
 
     async def _resolve(self, selector: Selector, executed: ExecutedFault, number: int) -> tuple[str, ...]:
         """Names to hit. One fault at a time is resolved, so that two never take the same process."""
@@ -183,10 +195,9 @@ class Nemesis:
             taken = {node for nodes in self.held.values() for node in nodes} if exclusive else set()
             candidates = tuple(node for node in self.cluster.nodes if node not in taken)
             subject = str(executed.trigger["node"]) if executed.trigger else None
-            stream = executed.planned.stream(self.seed)
-            targets = resolve_targets(
-                selector, nodes=tuple(self.cluster.nodes), leader=leader, random=stream, subject=subject
-            )
+            pool = candidates if selector == "one" and candidates else tuple(self.cluster.nodes)
+            stream = executed.planned.stream(self.seed, number)
+            targets = resolve_targets(selector, nodes=pool, leader=leader, random=stream, subject=subject)
             free = tuple(node for node in targets if node in candidates)
             if exclusive:
                 self.held[number] = free
@@ -201,13 +212,17 @@ class Nemesis:
                 return leader
         return None
 
-    async def _end(self, executed: ExecutedFault, fault: Fault, number: int) -> None:
-        begin = self.clock()
+    async def _heal(self, executed: ExecutedFault, fault: Fault) -> None:
+        """Heals; once more if the first time could not be verified."""
+        number, begin = executed.number, self.clock()
         self.recorder.nemesis("invoke", "heal", {"id": number, "family": executed.planned.family})
-        executed.healed = await asyncio.shield(_bounded(fault.heal(), HEAL_TIMEOUT_S))
+        for _ in range(HEAL_TRIES):
+            executed.healed = await asyncio.shield(_bounded(fault.heal, HEAL_TIMEOUT_S))
+            if executed.healed.holds:
+                break
+        assert executed.healed is not None
         executed.healed_ns = [begin, self.clock()]
         logger.info("fault %d healed: %s", number, executed.healed.holds)
-        self.active.pop(number, None)
         self.recorder.nemesis("info", "heal", self._event(executed, number, executed.healed))
 
     def _event(self, executed: ExecutedFault, number: int, proof: Proof) -> dict[str, Any]:
@@ -232,13 +247,17 @@ async def wait_event(event: asyncio.Event, timeout_s: float) -> bool:
     return event.is_set()
 
 
-async def _bounded(deed: Awaitable[Proof], timeout_s: float) -> Proof:
+def _selector(executed: ExecutedFault) -> Selector | None:
+    return getattr(executed.planned.parameters, "target", None)
+
+
+async def _bounded(deed: Callable[[], Awaitable[Proof]], timeout_s: float) -> Proof:
     """A deed's proof, or a proof that fails and says why: trouble with a fault is a finding, never a crash of the
     run.
     """
     try:
         async with asyncio.timeout(timeout_s):
-            return await deed
+            return await deed()
     except TimeoutError:
         return Proof(holds=False, evidence={"reason": f"not done within {timeout_s:g} s"})
     except Exception as error:

@@ -7,15 +7,18 @@ frozen and fully resolved: the same facts go into the run folder's ``scenario.ya
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
+import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from checkers.traces import AnyEvent
 from faults import FAMILIES
 from harness.documents import Document, load_document
 from harness.documents import Path as PlaceInFile
@@ -45,6 +48,14 @@ class Trigger(BaseModel):
     times: int = Field(default=1, ge=1, le=1000)
     after: Duration = 0
 
+
+EVENT_FIELDS: Mapping[str, tuple[str, ...]] = {
+    kind.__struct_config__.tag: tuple(field.name for field in msgspec.structs.fields(kind))
+    for kind in AnyEvent.__args__
+}
+"""Events of a trace and their fields (docs/formats.md)."""
+
+LOAD_OPTIONS = ("rate", "concurrency", "keys")
 
 TRIGGER_ALIASES: Mapping[str, Mapping[str, str]] = {
     "became_leader": {"event": "role", "role": "leader"},
@@ -118,9 +129,10 @@ class Scenario:
         """Names of the nodes: n1, n2, ..."""
         return tuple(f"n{number}" for number in range(1, self.head.nodes + 1))
 
-    def to_yaml(self) -> str:
-        """The resolved scenario as a file."""
-        return str(yaml.safe_dump(dict(self.source), sort_keys=False, allow_unicode=True))
+    def to_yaml(self, seed: int | None = None) -> str:
+        """The resolved scenario as a file, with the seed that was drawn if it named none."""
+        resolved = {**self.source, **({} if seed is None else {"seed": seed})}
+        return str(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
 
 
 def shipped_scenarios() -> tuple[str, ...]:
@@ -179,17 +191,28 @@ def parse_scenario(text: str, name: str, overrides: Mapping[str, Any] | None = N
         parameters=parameters,
         options=options,
         faults=faults,
-        source=_source(head, workload, parameters),
+        source=_source(head, workload, parameters, options),
     )
 
 
 def _overlay(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Command-line values win; those of the workload are laid into its mapping."""
-    merged = {**data, **{key: value for key, value in overrides.items() if key not in ("rate", "concurrency", "keys")}}
-    extra = {key: overrides[key] for key in ("rate", "concurrency", "keys") if key in overrides}
+    """Command-line values win; mappings are laid into mappings, and the load's own options into the workload."""
+    load = {key: overrides[key] for key in LOAD_OPTIONS if key in overrides}
+    merged = _merged(data, {key: value for key, value in overrides.items() if key not in LOAD_OPTIONS})
     workload = merged.get("workload", "register")
-    if extra or isinstance(workload, str):
-        merged["workload"] = {**({"name": workload} if isinstance(workload, str) else workload), **extra}
+    named = {"name": workload} if isinstance(workload, str) else workload
+    if isinstance(named, dict):
+        before = data.get("workload")
+        kept = {"name": before} if isinstance(before, str) and "name" not in named else {}
+        merged["workload"] = {"name": "register", **kept, **named, **load}
+    return merged
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
     return merged
 
 
@@ -266,7 +289,7 @@ def _fault(entry: Any, place: PlaceInFile, document: Document, nodes: Sequence[s
     timing = {key: _timing(entry, key, place, document) for key in ("at", "every", "for", "interval") if key in entry}
     _check_within(timing, head, place, document)
     if "random" in entry:
-        return _random_fault(entry, timing, place, document)
+        return _random_fault(entry, timing, place, document, head)
     if "for" not in entry:
         raise document.error(place, "a fault says how long it lasts: add `for: 3s`")
     family = _family(entry, place, document)
@@ -299,10 +322,14 @@ def _check_within(timing: Mapping[str, int], head: Head, place: PlaceInFile, doc
     for key in ("every", "for", "interval"):
         if key in timing and timing[key] <= 0:
             raise document.error((*place, key), "must be longer than nothing")
+    for key in ("every", "interval"):
+        if timing.get(key, 0) >= head.time:
+            problem = f"{format_duration(timing[key])} is not shorter than the load ({format_duration(head.time)})"
+            raise document.error((*place, key), f"{problem}: the fault would never come")
 
 
 def _random_fault(
-    entry: Mapping[str, Any], timing: Mapping[str, int], place: PlaceInFile, document: Document
+    entry: Mapping[str, Any], timing: Mapping[str, int], place: PlaceInFile, document: Document, head: Head
 ) -> FaultEntry:
     names = entry["random"]
     unknown = [key for key in entry if key not in _TIMING]
@@ -315,7 +342,7 @@ def _random_fault(
     for name in names:
         if name not in FAMILIES:
             raise document.error((*place, "random"), f"unknown fault {name!r}: {nearest(str(name), FAMILIES)}")
-    interval = timing.get("interval", 6_000_000_000)
+    interval = timing.get("interval", min(6_000_000_000, head.time // 3))
     return FaultEntry(
         family=None, parameters=None, random=tuple(names), interval_ns=interval, for_ns=timing.get("for", interval // 2)
     )
@@ -340,7 +367,31 @@ def _trigger(data: Any, place: PlaceInFile, document: Document) -> Trigger:
         raise document.error(
             place, "a trigger has exactly one of `event` (of a trace) and `log` (a pattern in the log)"
         )
+    if trigger.log is not None:
+        _check_pattern(trigger.log, (*place, "log"), document)
+    else:
+        _check_event(trigger, place, document)
     return trigger
+
+
+def _check_pattern(pattern: str, place: PlaceInFile, document: Document) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise document.error(place, f"{pattern!r} is not a regular expression: {error}") from None
+
+
+def _check_event(trigger: Trigger, place: PlaceInFile, document: Document) -> None:
+    """A misspelt event, or a field that the event has not, would never fire."""
+    name = str(trigger.event)
+    if name not in TRIGGER_ALIASES and name not in EVENT_FIELDS:
+        raise document.error(
+            (*place, "event"), f"unknown event {name!r}: {nearest(name, [*TRIGGER_ALIASES, *EVENT_FIELDS])}"
+        )
+    fields = EVENT_FIELDS[TRIGGER_ALIASES.get(name, {"event": name})["event"]]
+    for field in trigger.model_extra or {}:
+        if field not in fields:
+            raise document.error((*place, field), f"event {name!r} has no field {field!r}: {nearest(field, fields)}")
 
 
 def _parameters(family: str, data: Any, place: PlaceInFile, document: Document) -> BaseModel:
@@ -363,7 +414,8 @@ def _check_possible(
         raise document.error((*place, "target") if selector is not None else place, str(error)) from None
 
 
-def _source(head: Head, workload: str, parameters: BaseModel) -> dict[str, Any]:
+def _source(head: Head, workload: str, parameters: BaseModel, options: BaseModel) -> dict[str, Any]:
     plain = head.model_dump(mode="json", exclude_none=True)
     plain["workload"] = {"name": workload, **parameters.model_dump(mode="json", exclude_none=True)}
+    plain["options"] = options.model_dump(mode="json", exclude_none=True)
     return plain

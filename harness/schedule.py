@@ -7,12 +7,13 @@ belongs to the fault alone, so that one fault's draw never shifts another's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from pydantic import BaseModel
 
 from faults import FAMILIES
+from harness.errors import UsageError
 from harness.scenario import FaultEntry, Scenario, Trigger
 
 FAULTS_MAX = 10_000
@@ -29,32 +30,26 @@ class PlannedFault:
     at_ns: int | None = None
     when: Trigger | None = None
 
-    def stream(self, seed: int) -> Random:
-        """The fault's own random stream."""
-        return Random(f"fault {self.id} of {seed}")
+    def stream(self, seed: int, number: int) -> Random:
+        """The random stream of one execution (a trigger may fire more than once), its own and nobody else's."""
+        return Random(f"fault {number} of {seed}")
 
 
 def plan_schedule(scenario: Scenario, seed: int) -> tuple[PlannedFault, ...]:
-    """Every fault of the scenario, numbered from 1 in order of time; triggered ones last."""
+    """Every fault of the scenario, numbered from 1 in order of time; triggered ones last.
+
+    Raises:
+        UsageError: more than :data:`FAULTS_MAX`.
+    """
     drafts = [
         draft
         for place, entry in enumerate(scenario.faults)
         for draft in _expand(entry, scenario, Random(f"entry {place} of {seed}"))
     ]
     drafts.sort(key=lambda draft: (draft.at_ns is None, draft.at_ns or 0))
-    return tuple(_numbered(drafts[:FAULTS_MAX]))
-
-
-def _numbered(drafts: Sequence[PlannedFault]) -> Iterator[PlannedFault]:
-    for number, draft in enumerate(drafts, start=1):
-        yield PlannedFault(
-            id=number,
-            family=draft.family,
-            parameters=draft.parameters,
-            for_ns=draft.for_ns,
-            at_ns=draft.at_ns,
-            when=draft.when,
-        )
+    if len(drafts) > FAULTS_MAX:
+        raise UsageError(f"{len(drafts)} faults are planned: at most {FAULTS_MAX}; choose a longer interval")
+    return tuple(replace(draft, id=number) for number, draft in enumerate(drafts, start=1))
 
 
 def _expand(entry: FaultEntry, scenario: Scenario, random: Random) -> Iterator[PlannedFault]:

@@ -28,10 +28,12 @@ ATTEMPTS_MAX = 8
 PAUSE_S = (0.03, 0.15)
 """Between attempts, when nobody said whom to ask: random in this range, so that clients do not come back all at once.
 """
-PAUSE_AFTER_DOUBT_S = (0.05, 0.4)
-"""Longer after an attempt in doubt: a retry that comes late is the one that a store without sessions applies over
-somebody else's write.
-"""
+
+
+def range_s(text: str) -> tuple[float, float]:
+    """Both ends of a range of durations, in seconds."""
+    low, _, high = text.partition("-")
+    return parse_duration(low) / 1e9, parse_duration(high) / 1e9
 
 
 def _check_range(value: object) -> str:
@@ -59,6 +61,10 @@ class RaftkvOptions(BaseModel):
     """One attempt of a client at one node."""
     operation_budget: Duration = 4_000_000_000
     """No new attempt is begun after this."""
+    retry_pause: DurationRange = "50ms-400ms"
+    """Random pause after an attempt in doubt. A retry that comes late is the one that a store which forgets what it has
+    applied lays over somebody else's write.
+    """
 
 
 @dataclass(slots=True)
@@ -171,7 +177,7 @@ class RaftkvClient:
             await self._go_on(None, PAUSE_S)
         except kv.IndefiniteError as error:
             attempts.doubt = attempts.error = str(error)
-            await self._go_on(None, PAUSE_AFTER_DOUBT_S)
+            await self._go_on(None, range_s(self.options.retry_pause))
         return None
 
     async def _open_session(self, timeout_s: float) -> None:
@@ -226,8 +232,12 @@ def _encode(value: object) -> bytes:
     return str(value).encode()
 
 
-def _decode(value: bytes | None) -> int | None:
-    return None if value is None else int(value)
+def _decode(value: bytes | None) -> int | str | None:
+    """The number that was written. What is no number stays as it is: nobody wrote it, and the checker says so."""
+    if value is None:
+        return None
+    text = value.decode("utf-8", "backslashreplace")
+    return int(text) if text.isascii() and text.isdigit() else text
 
 
 class Raftkv:
@@ -267,9 +277,9 @@ class Raftkv:
             for other in places.values()
             for word in ("--node", f"{other.name}={other.address}:{PEER_PORT}:{CLIENT_PORT}")
         ]
-        low, _, high = options.election_timeout.partition("-")
+        low_s, high_s = range_s(options.election_timeout)
         timing = [
-            f"--election-timeout-ms={parse_duration(low) // 1_000_000}-{parse_duration(high) // 1_000_000}",
+            f"--election-timeout-ms={round(low_s * 1000)}-{round(high_s * 1000)}",
             f"--heartbeat-ms={options.heartbeat // 1_000_000}",
         ]
         planted = [*(("--bug", bug) if bug else ()), *(("--announce-bug", announce_bug) if announce_bug else ())]
