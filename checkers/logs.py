@@ -81,15 +81,38 @@ def check_logs(
     """
     reader = _Reader(patterns, allow)
     findings = [finding for node, lines in sorted(logs.items()) for finding in reader.read(node, lines)]
-    crashes = [_crash(node, status) for node, status in sorted((exits or {}).items())]
+    troubled = {node for finding in findings if finding.blame is Blame.MACHINE for node in finding.nodes}
+    crashes = [_crash(node, status, machine=node in troubled) for node, status in sorted((exits or {}).items())]
     statistics = {"lines": reader.lines, "allowed": reader.allowed, "exits": dict(exits or {})}
     return Result(checker=CHECKER, findings=(*crashes, *findings), statistics=statistics)
 
 
-def _crash(node: str, status: int) -> Finding:
+MACHINE_TROUBLE = re.compile(
+    r"MemoryError|OutOfMemoryError|[Cc]annot allocate memory|Errno 12\b|No space left on device|Errno 28\b"
+    r"|[Tt]oo many open files|Errno 24\b"
+)
+"""Around another finding (a traceback, say), these words say that the machine was at its end, not the system wrong."""
+
+KILLED = frozenset({-9, 128 + 9})
+"""Exit statuses of a process that somebody killed with SIGKILL (a container's status is 128 + the signal)."""
+
+
+def _crash(node: str, status: int, *, machine: bool) -> Finding:
+    """A node that died and was not killed by us. No program sends itself SIGKILL: that was the kernel or a person."""
     how = f"killed by signal {-status}" if status < 0 else f"with status {status}"
     message = f"{node} ended by itself, {how}; nobody had stopped it"
-    return Finding(checker=CHECKER, kind="CRASH", message=message, nodes=(node,), evidence={"status": status})
+    blame = Blame.SYSTEM
+    if status in KILLED:
+        blame = Blame.MACHINE
+        message = (
+            f"{node} was killed by a SIGKILL that Capsize did not send: by the kernel (out of memory?) or a person"
+        )
+    elif machine:
+        blame = Blame.MACHINE
+        message += ", but its log says that the machine had run out of memory, disk or files"
+    return Finding(
+        checker=CHECKER, kind="CRASH", message=message, blame=blame, nodes=(node,), evidence={"status": status}
+    )
 
 
 @dataclass(slots=True)
@@ -156,7 +179,7 @@ def _found(node: str, hit: _Hit) -> Finding:
         checker=CHECKER,
         kind=hit.pattern.name,
         message=message,
-        blame=hit.pattern.blame,
+        blame=Blame.MACHINE if any(MACHINE_TROUBLE.search(line) for line in hit.context) else hit.pattern.blame,
         nodes=(node,),
         evidence=evidence,
     )

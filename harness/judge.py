@@ -6,19 +6,22 @@ What only the living run could know (exits, recovery, lag) is in ``run.json``.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from checkers import History
 from checkers import availability as availability_checker
 from checkers import statistics as statistics_checker
-from checkers.coverage import check_coverage, excuses, worst_lag
+from checkers.coverage import Spans, check_coverage, excuses, worst_lag
+from checkers.history import FAIL, OK
 from checkers.ledger import keep_ledger
 from checkers.liveness import check_liveness
 from checkers.logs import check_logs
@@ -28,40 +31,121 @@ from checkers.verdict import Blame, Finding, Result, Validity, Verdict
 from checkers.windows import Window, fault_windows, scheduled_windows
 from harness.errors import UsageError
 from harness.scenario import Scenario, parse_scenario
-from harness.schedule import plan_schedule
+from harness.schedule import PlannedFault, plan_schedule
+from harness.systems import SYSTEMS
 from harness.workloads import WORKLOADS
 from reports.folder import RunFolder
 
-LOG_LINES_MAX = 2_000_000
+logger = logging.getLogger(__name__)
 
 
 def judge(folder: RunFolder) -> Verdict:
-    """All checkers over one run.
+    """All checkers over one run. One that fails is a finding of its own and takes no other with it.
 
     Raises:
         UsageError: the folder holds no run that can be judged, with what is missing.
         HistoryError: the history is malformed, with its line.
     """
-    facts = read_facts(folder)
-    scenario = parse_scenario(_text(folder.scenario), "scenario.yaml")
-    history = History.read(folder.history)
-    faults = executed_faults(history, _rows(folder.schedule))
-    traces, broken = _traces(folder)
+    evidence = read_evidence(folder)
+    scenario, history, facts = evidence.scenario, evidence.history, evidence.facts
     start_ns = int(facts["start_monotonic_ns"])
-    results = [
-        WORKLOADS[scenario.workload].check(history, scenario.parameters),
-        check_traces(traces, one_clock=True, start_monotonic_ns=start_ns) if traces else None,
-        *([broken] if broken.findings else []),
-        check_logs(_logs(folder), exits=facts.get("exits")),
-        _liveness(history, facts, scenario, traces, faults),
-        _coverage(history, facts, scenario, traces, faults),
-        statistics_checker.measure(history),
-        availability_checker.measure(history),
-        keep_ledger(history, traces=traces, start_monotonic_ns=start_ns),
-        _agreement_with_live(facts),
-    ]
-    judged = [result for result in results if result is not None]
-    return _second_look(Verdict(results=tuple(judged)), facts)
+    checkers: Mapping[str, Callable[[], Result | None]] = {
+        "workload": lambda: WORKLOADS[scenario.workload].check(history, scenario.parameters),
+        "raft": lambda: (
+            check_traces(evidence.traces, one_clock=True, start_monotonic_ns=start_ns) if evidence.traces else None
+        ),
+        "logs": lambda: _logs(folder, facts),
+        "liveness": lambda: _liveness(evidence),
+        "coverage": lambda: _coverage(evidence),
+        "evidence": lambda: Result(checker="evidence", findings=(*evidence.findings, *_missing(evidence))),
+        "statistics": lambda: statistics_checker.measure(history),
+        "availability": lambda: availability_checker.measure(history),
+        "ledger": lambda: keep_ledger(history, traces=evidence.traces, start_monotonic_ns=start_ns),
+        "streaming": lambda: Result(
+            checker="streaming", statistics={"verdict": facts.get("live_verdict", "did not run")}
+        ),
+    }
+    results = [_guarded(name, checker) for name, checker in checkers.items()]
+    return _second_look(Verdict(results=tuple(result for result in results if result is not None)), facts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What a run left, read once."""
+
+    facts: Mapping[str, Any]
+    """``run.json``"""
+    scenario: Scenario
+    history: History
+    faults: Sequence[Window]
+    traces: Mapping[str, Trace]
+    findings: Sequence[Finding]
+    """What could not be read."""
+
+    @property
+    def starved(self) -> str | None:
+        """Whether the machine, not the system, may be the reason of what did not happen; in words."""
+        bound_ms = self.scenario.head.lag_max / 1e6
+        lags = {name: worst_lag(trace, self.excused.get(name, ())) for name, trace in self.traces.items()}
+        lags["the controller"] = self.controller_lag_ms
+        who, worst_ms = max(lags.items(), key=lambda each: each[1])
+        return f"the event loop of {who} lagged {worst_ms:.0f} ms" if worst_ms > bound_ms else None
+
+    @property
+    def excused(self) -> Spans:
+        """When a node's lag is of our own making."""
+        return excuses(self.faults, start_monotonic_ns=int(self.facts["start_monotonic_ns"]))
+
+    @property
+    def controller_lag_ms(self) -> float:
+        """The worst lag of the controller's event loop."""
+        return float(self.facts.get("lag", {}).get("controller_max_ms", 0.0))
+
+    @property
+    def cut_links(self) -> Sequence[str]:
+        """Links that were still cut when everything was healed."""
+        return [link for link, through in self.facts.get("links_after_healing", {}).items() if not through]
+
+    @property
+    def healed(self) -> bool:
+        """Whether healing was verified: only then may the system be blamed for not recovering."""
+        injected = [fault for fault in self.faults if fault.injected_ns is not None]
+        return "links_after_healing" in self.facts and not self.cut_links and all(fault.healed for fault in injected)
+
+
+def read_evidence(folder: RunFolder) -> Evidence:
+    """Reads a run's folder.
+
+    Raises:
+        UsageError: it holds no run that can be judged.
+        HistoryError: the history is malformed.
+    """
+    facts = read_facts(folder)
+    if not folder.history.exists():
+        raise UsageError(
+            f"{folder.history} does not exist: the run ended before its load began; there is nothing to judge"
+        )
+    history = History.read(folder.history)
+    traces, findings = _traces(folder)
+    return Evidence(
+        facts=facts,
+        scenario=parse_scenario(_text(folder.scenario), "scenario.yaml"),
+        history=history,
+        faults=executed_faults(history, _rows(folder.schedule)),
+        traces=traces,
+        findings=findings,
+    )
+
+
+def _guarded(name: str, checker: Callable[[], Result | None]) -> Result | None:
+    """A checker's result, or the finding that it gave up: unknown, and no loss of what the others found."""
+    try:
+        return checker()
+    except Exception as error:
+        logger.exception("checker %s failed", name)
+        message = f"the checker {name!r} failed ({type(error).__name__}: {error}): a defect of Capsize"
+        finding = Finding(checker=name, kind="checker failed", message=message, blame=Blame.GAVE_UP)
+        return Result(checker=name, findings=(finding,))
 
 
 def executed_faults(history: History, rows: Sequence[Mapping[str, Any]]) -> Sequence[Window]:
@@ -71,16 +155,21 @@ def executed_faults(history: History, rows: Sequence[Mapping[str, Any]]) -> Sequ
     return (*scheduled, *(window for window in fault_windows(history.nemesis) if window.id not in known))
 
 
+FACTS_NEEDED = ("seed", "start_monotonic_ns", "scenario")
+
+
 def read_facts(folder: RunFolder) -> Mapping[str, Any]:
     """``run.json``.
 
     Raises:
-        UsageError: it is not there, or not JSON.
+        UsageError: it is not there, not JSON, or not a run's.
     """
     try:
-        facts: Mapping[str, Any] = orjson.loads(folder.run.read_bytes())
+        facts = orjson.loads(folder.run.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
         raise UsageError(f"{folder.run} cannot be read: {error}; give the folder of a run, or a history file") from None
+    if not isinstance(facts, dict) or any(name not in facts for name in FACTS_NEEDED):
+        raise UsageError(f"{folder.run} is not a run's: it needs {', '.join(FACTS_NEEDED)}; give the folder of a run")
     return facts
 
 
@@ -102,7 +191,7 @@ def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
     return rows
 
 
-def _traces(folder: RunFolder) -> tuple[Mapping[str, Trace], Result]:
+def _traces(folder: RunFolder) -> tuple[Mapping[str, Trace], Sequence[Finding]]:
     """Every node's trace; one that cannot be read is a finding, not a failure of the rest."""
     traces: dict[str, Trace] = {}
     findings = []
@@ -112,111 +201,111 @@ def _traces(folder: RunFolder) -> tuple[Mapping[str, Trace], Result]:
         try:
             traces[name] = read_trace(folder.trace(name))
         except TraceError as error:
-            findings.append(
-                Finding(
-                    checker="traces", kind="unreadable trace", message=str(error), blame=Blame.HARNESS, nodes=(name,)
-                )
-            )
-    return traces, Result(checker="traces", findings=tuple(findings))
+            findings.append(_harness("unreadable trace", str(error), name))
+    return traces, findings
 
 
-def _logs(folder: RunFolder) -> Mapping[str, Sequence[str]]:
-    logs = {}
-    for name in folder.node_names():
-        path = folder.node(name) / "node.log"
-        if path.exists():
-            with path.open(encoding="utf-8", errors="replace") as file:
-                logs[name] = list(islice(file, LOG_LINES_MAX))
-    return logs
+def _harness(kind: str, message: str, *nodes: str) -> Finding:
+    return Finding(checker="evidence", kind=kind, message=message, blame=Blame.HARNESS, nodes=nodes)
 
 
-def _liveness(
-    history: History,
-    facts: Mapping[str, Any],
-    scenario: Scenario,
-    traces: Mapping[str, Trace],
-    faults: Sequence[Window],
-) -> Result | None:
+def _missing(evidence: Evidence) -> Iterator[Finding]:
+    """No silent pass: what should be there to be judged, and is not."""
+    facts, scenario = evidence.facts, evidence.scenario
+    if SYSTEMS[scenario.head.system].traces:
+        for node in scenario.nodes:
+            if node not in evidence.traces or not evidence.traces[node].events:
+                yield _harness("no trace", f"{node} left no trace: the Raft invariants were not judged on it", node)
+    if "trouble" in facts:
+        yield _harness("run failed", f"the run failed on its way ({facts['trouble']}); see harness.log")
+    elif "recovery" not in facts:
+        yield _harness(
+            "run cut short",
+            "the run did not get to its end (the controller was killed): what is there was judged, "
+            "healing was not verified",
+        )
+    raised = sum(part.get("raised", 0) for part in facts.get("interpreter", {}).values())
+    if raised:
+        yield _harness(
+            "client raised", f"the client raised an unforeseen error in {raised} operations: they count as info"
+        )
+    yield from _unread_keys(evidence)
+
+
+def _unread_keys(evidence: Evidence) -> Iterator[Finding]:
+    """Final reads are what shows that acknowledged writes were lost: every key that was written must have been read."""
+    history = evidence.history
+    if "recovery" not in evidence.facts:
+        return  # cut short, and said so
+    written = history.key[(history.outcome != FAIL) & (history.f != history.function("read"))]
+    read = history.key[history.final.astype(bool) & (history.outcome == OK)]
+    unread = np.setdiff1d(written, read).size
+    if unread:
+        total = np.unique(written).size
+        yield _harness("final reads incomplete", f"{unread} of {total} written keys could not be read after healing")
+
+
+def _logs(folder: RunFolder, facts: Mapping[str, Any]) -> Result:
+    with contextlib.ExitStack() as stack:
+        logs = {
+            name: stack.enter_context(path.open(encoding="utf-8", errors="replace"))
+            for name in folder.node_names()
+            if (path := folder.node(name) / "node.log").exists()
+        }
+        return check_logs(logs, exits=facts.get("exits"))
+
+
+def _liveness(evidence: Evidence) -> Result | None:
     """Progress after healing; no word on it when the run did not get that far."""
-    recovery = facts.get("recovery")
+    recovery = evidence.facts.get("recovery")
     if recovery is None:
         return None
     return check_liveness(
-        history,
-        healed_ns=recovery["healed_ns"],
+        evidence.history,
+        healed_ns=recovery["healed_ns"] if evidence.healed else None,
         bound_ns=recovery["bound_ns"],
         running=tuple(recovery["last"]),
         target_commit=recovery["target_commit"],
         caught_up_ns=recovery["caught_up_ns"],
         last=recovery["last"],
-        starved=_starved(facts, scenario, traces, faults),
+        starved=evidence.starved,
     )
 
 
-def _starved(
-    facts: Mapping[str, Any], scenario: Scenario, traces: Mapping[str, Trace], faults: Sequence[Window]
-) -> str | None:
-    """Whether the machine, not the system, may have been the reason for no progress."""
-    bound_ms = scenario.head.lag_max / 1e6
-    excused = excuses(faults, start_monotonic_ns=facts["start_monotonic_ns"])
-    lags = {name: worst_lag(trace, excused.get(name, ())) for name, trace in traces.items()}
-    lags["the controller"] = float(facts.get("lag", {}).get("controller_max_ms", 0.0))
-    who, worst_ms = max(lags.items(), key=lambda each: each[1])
-    return f"the event loop of {who} lagged {worst_ms:.0f} ms" if worst_ms > bound_ms else None
-
-
-def _coverage(
-    history: History,
-    facts: Mapping[str, Any],
-    scenario: Scenario,
-    traces: Mapping[str, Trace],
-    faults: Sequence[Window],
-) -> Result:
-    links = facts.get("links_after_healing", {})
-    timed = [planned for planned in plan_schedule(scenario, int(facts["seed"])) if planned.when is None]
+def _coverage(evidence: Evidence) -> Result:
+    """Whether the run was able to find anything."""
+    planned = plan_schedule(evidence.scenario, int(evidence.facts["seed"]))
+    bound_ms = evidence.scenario.head.lag_max / 1e6
     result = check_coverage(
-        history,
-        ok_min=scenario.head.ok_min,
-        faults=faults,
-        requested=len(timed),
-        cut_links=[link for link, through in links.items() if not through],
-        controller_lag_ms=float(facts.get("lag", {}).get("controller_max_ms", 0.0)),
-        controller_lag_ms_max=scenario.head.lag_max / 1e6,
-        traces=traces,
-        node_lag_ms_max=scenario.head.lag_max / 1e6,
-        excused=excuses(faults, start_monotonic_ns=facts["start_monotonic_ns"]),
+        evidence.history,
+        ok_min=evidence.scenario.head.ok_min,
+        faults=evidence.faults,
+        requested=len(planned),
+        cut_links=evidence.cut_links,
+        controller_lag_ms=evidence.controller_lag_ms,
+        controller_lag_ms_max=bound_ms,
+        traces=evidence.traces,
+        node_lag_ms_max=bound_ms,
+        excused=evidence.excused,
     )
-    extra = tuple(_incomplete(facts, timed, faults))
-    return Result(checker=result.checker, findings=(*result.findings, *extra), statistics=result.statistics)
+    left_out = tuple(_left_out(planned, evidence))
+    return Result(checker=result.checker, findings=(*result.findings, *left_out), statistics=result.statistics)
 
 
-def _incomplete(facts: Mapping[str, Any], timed: Sequence[Any], faults: Sequence[Window]) -> Sequence[Finding]:
-    """A run that was cut short says so: faults that never came, a controller that died."""
-    if "recovery" not in facts:
-        message = (
-            "the run did not get to its end (the controller was killed or failed): what is there was judged, "
-            "healing was not verified"
+def _left_out(planned: Sequence[PlannedFault], evidence: Evidence) -> Iterator[Finding]:
+    """Faults that were asked for and never came."""
+    executed = {fault.id for fault in evidence.faults}
+    missed = [fault for fault in planned if fault.id not in executed]
+    silent = [fault for fault in missed if fault.when is not None]
+    timed = [fault for fault in missed if fault.when is None]
+    if silent:
+        names = ", ".join(f"fault {fault.id} ({fault.family})" for fault in silent)
+        yield _harness("trigger never fired", f"what should have triggered {names} never happened")
+    if timed:
+        yield _harness(
+            "faults left out",
+            f"{len(timed)} of {len(planned)} planned faults never came: the load ended before their time",
         )
-        return [Finding(checker="coverage", kind="run cut short", message=message, blame=Blame.HARNESS)]
-    executed = {fault.id for fault in faults}
-    missed = [planned.id for planned in timed if planned.id not in executed]
-    if missed:
-        message = f"{len(missed)} of {len(timed)} planned faults never came: the load ended before their time"
-        return [
-            Finding(
-                checker="coverage",
-                kind="faults left out",
-                message=message,
-                blame=Blame.HARNESS,
-                evidence={"ids": missed},
-            )
-        ]
-    return []
-
-
-def _agreement_with_live(facts: Mapping[str, Any]) -> Result:
-    """What the streaming checker said last; it may only stop a run, never decide."""
-    return Result(checker="streaming", statistics={"verdict": facts.get("live_verdict", "did not run")})
 
 
 def _second_look(verdict: Verdict, facts: Mapping[str, Any]) -> Verdict:

@@ -7,6 +7,7 @@ It may only stop a run early; the verdict is always that of the batch checker ov
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import Any
 
 from checkers.history import HistoryBuilder
 from checkers.verdict import Result, Validity
+
+logger = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
 SHARE = 0.03
@@ -35,20 +38,23 @@ class LiveCheck:
         for event in events:
             self.builder.add_event(event)
 
-    def look(self) -> None:
-        """Judges what is there now. A violation stays one: no later event can take it back."""
-        if self.invalid:
-            return
-        result = self.judge(self.builder.history())
+    async def look(self) -> None:
+        """Judges what is there now, beside the event loop. A violation stays one: no later event can take it back."""
+        history = self.builder.history()
+        result = await asyncio.to_thread(self.judge, history)
         self.invalid = result.validity is Validity.INVALID
         self.verdict = f"invalid ({result.findings[0].kind})" if self.invalid else str(result.validity)
 
     async def watch(self, violated: Callable[[], None]) -> None:
-        """Looks for ever; calls ``violated`` once at the first violation."""
-        while True:
-            began = time.perf_counter()
-            self.look()
-            if self.invalid:
-                violated()
-                return
-            await asyncio.sleep(max(INTERVAL_S, (time.perf_counter() - began) / SHARE))
+        """Looks until the first violation, of which it tells once. Trouble ends the looking, not the run."""
+        try:
+            while not self.invalid:
+                began = time.perf_counter()
+                await self.look()
+                if not self.invalid:
+                    await asyncio.sleep(max(INTERVAL_S, (time.perf_counter() - began) / SHARE))
+        except Exception as error:
+            logger.exception("the streaming check gave up")
+            self.verdict = f"gave up ({type(error).__name__})"
+            return
+        violated()

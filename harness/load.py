@@ -37,6 +37,8 @@ class Load:
     workload: Workload = field(init=False)
     leader: str | None = None
     next_process: int = 0
+    statistics: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What the interpreter counted, for ``run.json``."""
 
     def __post_init__(self) -> None:
         """Feeds the counters and the streaming checker from the recorder."""
@@ -98,10 +100,14 @@ class Load:
             final=final,
         )
         self.next_process = statistics.next_process
-
-    def live_verdict(self) -> str:
-        """What the streaming checker said last."""
-        return self.live.verdict
+        part = "final-reads" if final else "load"
+        self.statistics[part] = {
+            "invoked": statistics.invoked,
+            "timed_out": statistics.timed_out,
+            "raised": statistics.raised,
+            "connect_failures": statistics.connect_failures,
+            "forced": statistics.forced,
+        }
 
     async def _watch_violation(self, ended: asyncio.Event) -> None:
         """On a violation that the scenario wants to stop at, ends the load."""
@@ -124,19 +130,19 @@ class Load:
                 self.counts[event["type"]] += 1
 
     async def _show(self, nemesis: Nemesis) -> None:
-        before = 0
+        before, before_ns = 0, self.run.clock()
         total_ns = self.run.scenario.head.time
         while True:
             await asyncio.sleep(SIGHT_S)
             self.leader = await ask_leader(self.session, self.run.scenario.nodes)
-            ok = self.counts["ok"]
+            ok, now_ns = self.counts["ok"], self.run.clock()
             self.run.progress.show(
                 Sight(
                     phase="load",
                     elapsed_ns=self.run.clock(),
                     total_ns=total_ns,
                     ok=ok,
-                    rate=(ok - before) / SIGHT_S,
+                    rate=(ok - before) * 1e9 / (now_ns - before_ns),
                     failed=self.counts["fail"],
                     unknown=self.counts["info"],
                     leader=self.leader,
@@ -144,7 +150,7 @@ class Load:
                     verdict=self.live.verdict,
                 )
             )
-            before = ok
+            before, before_ns = ok, now_ns
 
 
 async def _cancelled(tasks: Sequence[asyncio.Future[None]]) -> None:

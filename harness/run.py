@@ -24,9 +24,12 @@ from harness.schedule import plan_schedule
 from harness.substrates.protocol import Cluster, Launch, Place
 from harness.systems import SYSTEMS
 from harness.systems.protocol import Session
-from reports.folder import RunFolder
 
 READY_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
+COLLECT_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+CLOSE_TIMEOUT_S = 5.0
 EXIT_CODES: Mapping[Validity, int] = {Validity.VALID: 0, Validity.INVALID: 1, Validity.UNKNOWN: 2}
 
 logger = logging.getLogger(__name__)
@@ -38,53 +41,101 @@ async def execute(run: Run) -> tuple[Verdict, str]:
     Raises:
         HarnessError: nothing could be judged: the cluster never served.
     """
-    cluster = await make_cluster(run)
-    try:
-        # 1. Start real processes, and wait until they serve.
-        with run.record.phase("start"):
-            await cluster.start()
-            session = SYSTEMS[run.scenario.head.system].session(addresses(cluster), run.scenario.options)
-            await wait_serving(run, cluster, session)
-        run.record.shift(run.clock.restart())
-        run.record.update({"start_monotonic_ns": run.clock.origin_ns, "start_wall_ns": run.clock.origin_wall_ns})
-        recorder = Recorder(run.folder.history, run.clock)
-        lag = LagMonitor()
-        lag.start()
+    # 1. Start real processes, and wait until they serve.
+    with run.record.phase("start"):
+        cluster = await make_cluster(run)
         try:
-            # 2. Drive clients while the nemesis plays the schedule; it heals all that it broke.
-            with run.record.phase("load"):
-                load = Load(run=run, session=session, recorder=recorder)
-                nemesis = make_nemesis(run, cluster, session, recorder)
-                await load.under(nemesis)
-            # 3. Is it really healed? Does every node catch up?
-            with run.record.phase("recover"):
-                open_links = await verify_links(cluster)
-                recovery = await recover(run, cluster, session)
-            # 4. Read everything once more: what was acknowledged must be there.
-            with run.record.phase("final-reads"):
-                await load.final_reads()
-        finally:
-            recorder.close()
-            lag.stop()
-            await session.close()
-        # 5. Take the logs home, stop, and leave nothing behind.
-        with run.record.phase("collect"):
-            exits = dict(await cluster.exits())
-            await cluster.collect()
-        observe(run, recovery=recovery, exits=exits, open_links=open_links, lag=lag, live=load.live_verdict())
+            session = await serve(run, cluster)
+        except BaseException:
+            await stop_cluster(run, cluster)
+            raise
+    # 2.-5. What happened is judged, whatever else fails: a finding that stands must not be lost to trouble after it.
+    try:
+        await attack(run, cluster, session)
+    except Exception as error:
+        logger.exception("the run failed")
+        run.record.update({"trouble": f"{type(error).__name__}: {error}"})
     finally:
         with run.record.phase("stop"):
-            await cluster.stop()
+            await stop_cluster(run, cluster)
     # 6. Judge what is in the folder, and nothing else.
     with run.record.phase("check"):
-        from harness.judge import (
-            judge,
-            write_verdict,
-        )  # late: pulls in numpy, which the first operation need not wait for
+        from harness.judge import judge, write_verdict  # numpy, which the first operation need not wait for
 
         verdict = judge(run.folder)
         sentence = write_verdict(run.folder, verdict)
     return verdict, sentence
+
+
+async def attack(run: Run, cluster: Cluster, session: Session) -> None:
+    """The part of a run in which the cluster serves."""
+    run.record.shift(run.clock.restart())
+    run.record.update({"start_monotonic_ns": run.clock.origin_ns, "start_wall_ns": run.clock.origin_wall_ns})
+    recorder = Recorder(run.folder.history, run.clock)
+    lag = LagMonitor()
+    lag.start()
+    load = Load(run=run, session=session, recorder=recorder)
+    try:
+        # 2. Drive clients while the nemesis plays the schedule; it heals all that it broke.
+        with run.record.phase("load"):
+            await load.under(make_nemesis(run, cluster, session, recorder))
+        # 3. Is it really healed? Does every node catch up?
+        with run.record.phase("recover"):
+            open_links = await verify_links(cluster)
+            recovery = await recover(run, cluster, session)
+        # 4. Read everything once more: what was acknowledged must be there.
+        with run.record.phase("final-reads"):
+            await load.final_reads()
+    finally:
+        recorder.close()
+        lag.stop()
+        run.record.update({"lag": lag.to_json(), "live_verdict": load.live.verdict, "interpreter": load.statistics})
+        await close_session(session)
+    # 5. Take the logs home.
+    with run.record.phase("collect"):
+        exits = dict(await cluster.exits())
+        async with asyncio.timeout(COLLECT_TIMEOUT_S):
+            await cluster.collect()
+    observe(run, recovery=recovery, exits=exits, open_links=open_links)
+
+
+async def serve(run: Run, cluster: Cluster) -> Session:
+    """Starts every node and waits until one leads.
+
+    Raises:
+        HarnessError: a node died while starting, nobody led in time, or the run was interrupted.
+    """
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await cluster.start()
+    except TimeoutError:
+        raise HarnessError(f"the nodes did not start within {START_TIMEOUT_S:g} s; see {run.folder.log}") from None
+    session = SYSTEMS[run.scenario.head.system].session(addresses(cluster), run.scenario.options)
+    try:
+        await wait_serving(run, cluster, session)
+    except BaseException:
+        await close_session(session)
+        raise
+    return session
+
+
+async def close_session(session: Session) -> None:
+    """Ends the harness's own connections; a node that does not let go cannot hold the run."""
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await session.close()
+    except Exception:
+        logger.exception("the session did not close")
+
+
+async def stop_cluster(run: Run, cluster: Cluster) -> None:
+    """Removes everything. What resists is left to the watchdog, and said."""
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await cluster.stop()
+    except Exception as error:
+        logger.exception("the cluster did not stop")
+        run.record.note(f"the cluster did not stop cleanly ({type(error).__name__}: {error}); the watchdog cleans up")
 
 
 async def make_cluster(run: Run) -> Cluster:
@@ -133,7 +184,7 @@ async def wait_serving(run: Run, cluster: Cluster, session: Session) -> None:
     watch = loop.create_task(watch_exits())
     try:
         leader = await wait_leader(
-            session, run.scenario.nodes, timeout_s=READY_TIMEOUT_S, alive=lambda: _refuse_dead(exits, run.folder)
+            session, run.scenario.nodes, timeout_s=READY_TIMEOUT_S, alive=lambda: _refuse(run, exits)
         )
     finally:
         watch.cancel()
@@ -146,9 +197,12 @@ async def wait_serving(run: Run, cluster: Cluster, session: Session) -> None:
     )
 
 
-def _refuse_dead(exits: Mapping[str, int], folder: RunFolder) -> None:
+def _refuse(run: Run, exits: Mapping[str, int]) -> None:
+    """Waiting is of no use when the run was interrupted or a node is dead."""
+    if run.stop.is_set():
+        raise HarnessError("interrupted before the cluster served: there is nothing to judge")
     for node, status in exits.items():
-        log = folder.node(node) / "node.log"
+        log = run.folder.node(node) / "node.log"
         tail = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
         raise HarnessError(
             f"node {node} ended with status {status} while starting: {tail[0] if tail else 'no log'}; see {log}"
@@ -183,15 +237,7 @@ async def recover(run: Run, cluster: Cluster, session: Session) -> Recovery:
     return await wait_recovered(session, running, bound_ns=run.scenario.head.recovery, clock=run.clock)
 
 
-def observe(
-    run: Run,
-    *,
-    recovery: Recovery,
-    exits: Mapping[str, int],
-    open_links: Mapping[str, bool],
-    lag: LagMonitor,
-    live: str,
-) -> None:
+def observe(run: Run, *, recovery: Recovery, exits: Mapping[str, int], open_links: Mapping[str, bool]) -> None:
     """Writes into ``run.json`` what only the living run could know and the checkers need."""
     facts: dict[str, Any] = {
         "exits": exits,
@@ -203,8 +249,6 @@ def observe(
             "caught_up_ns": recovery.caught_up_ns,
             "last": recovery.last,
         },
-        "lag": lag.to_json(),
-        "live_verdict": live,
         "interrupted": run.stop.is_set(),
     }
     run.record.update(facts)
