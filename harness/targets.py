@@ -29,8 +29,10 @@ def check_selector(selector: Selector, nodes: Sequence[str], *, triggered: bool)
     """Refuses a selector that can never be resolved.
 
     Raises:
-        ValueError: unknown name, ``subject`` without a trigger, ``minority`` of fewer than three nodes.
+        ValueError: unknown name, ``subject`` without a trigger, ``minority`` of fewer than three nodes, an empty list.
     """
+    if not selector:
+        raise ValueError(f"target {selector!r} is nobody: {nearest('', [*SELECTORS, *nodes])}")
     for name in (selector,) if isinstance(selector, str) else tuple(selector):
         if name not in SELECTORS and name not in nodes:
             raise ValueError(f"target {name!r} cannot exist here: {nearest(name, [*SELECTORS, *nodes])}")
@@ -45,18 +47,22 @@ def check_selector(selector: Selector, nodes: Sequence[str], *, triggered: bool)
 def resolve_targets(
     selector: Selector, *, nodes: Sequence[str], leader: str | None, random: Random, subject: str | None = None
 ) -> tuple[str, ...]:
-    """Node names, in cluster order. Empty if the selector asks for a leader and there is none."""
-    if not isinstance(selector, str):
-        named = set(selector)
-        return tuple(node for node in nodes if node in named)
-    if selector in nodes:
-        return (selector,)
-    return tuple(sorted(_select(selector, nodes, leader, random, subject), key=list(nodes).index))
+    """Node names, in cluster order; a list means whoever any of its names means.
+
+    Empty if it asks for a leader and there is none, also in a list: to hit only the rest would be another fault.
+    """
+    names = (selector,) if isinstance(selector, str) else tuple(selector)
+    if leader not in nodes and NEEDS_LEADER & set(names):
+        return ()
+    chosen = {node for name in names for node in _select(name, nodes, leader, random, subject)}
+    return tuple(node for node in nodes if node in chosen)
 
 
 def _select(
     selector: str, nodes: Sequence[str], leader: str | None, random: Random, subject: str | None
 ) -> Sequence[str]:
+    if selector in nodes:
+        return [selector]
     match selector:
         case "all":
             return nodes

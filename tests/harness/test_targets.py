@@ -35,6 +35,26 @@ def test_leader_and_followers_split_the_cluster() -> None:
 
 
 @pytest.mark.parametrize(
+    ("selector", "targets"),
+    [
+        (["leader", "n2"], ("n2", "n4")),
+        (["n5", "n1"], ("n1", "n5")),
+        (["n2", "subject", "n2"], ("n2", "n3")),
+        (["followers", "leader"], NODES),
+        (["all", "n1"], NODES),
+    ],
+)
+def test_a_list_means_everybody_it_names(selector: list[str], targets: tuple[str, ...]) -> None:
+    """Selectors in a list count as much as names do: the union, in cluster order."""
+    assert resolve_targets(selector, nodes=NODES, leader="n4", random=Random(0), subject="n3") == targets
+
+
+def test_a_list_that_misses_its_leader_is_nobody() -> None:
+    """Hitting the rest of it would be another fault than the scenario's."""
+    assert resolve_targets(["leader", "n2"], nodes=NODES, leader=None, random=Random(0)) == ()
+
+
+@pytest.mark.parametrize(
     ("selector", "nodes", "message"),
     [
         ("n9", NODES, "cannot exist here"),
@@ -43,6 +63,7 @@ def test_leader_and_followers_split_the_cluster() -> None:
         ("followers", ("n1",), "nobody in a cluster of one"),
         ("subject", NODES, "needs a trigger"),
         (["n1", "n8"], NODES, "'n8' cannot exist"),
+        ([], NODES, "is nobody"),
     ],
 )
 def test_impossible_targets_are_refused(selector: str, nodes: tuple[str, ...], message: str) -> None:
