@@ -1,0 +1,267 @@
+"""Judging a run's folder: valid only if something was proved, invalid only if the system is to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from checkers.verdict import Validity
+from harness.errors import UsageError
+from harness.judge import judge, write_verdict
+from harness.scenario import parse_scenario
+from reports.folder import RunFolder
+
+SECOND = 1_000_000_000
+NODES = ("n1", "n2", "n3")
+SCENARIO = """\
+name: tiny
+nodes: 3
+time: 10s
+ok_min: 10
+workload: {name: register, keys: 2}
+faults:
+  - {at: 2s, for: 2s, kill: {target: n1}}
+"""
+
+Facts = dict[str, Any]
+
+
+def facts() -> Facts:
+    """``run.json`` of a run in which all went well."""
+    status = {"term": 1, "commit": 20, "applied": 20, "leader": "n2"}
+    return {
+        "scenario": "tiny",
+        "seed": 1,
+        "start_monotonic_ns": 0,
+        "exits": {},
+        "links_after_healing": {f"{a}->{b}": True for a in NODES for b in NODES if a != b},
+        "recovery": {
+            "healed_ns": 5 * SECOND,
+            "bound_ns": 5 * SECOND,
+            "target_commit": 20,
+            "caught_up_ns": dict.fromkeys(NODES, 5 * SECOND + 1),
+            "last": dict.fromkeys(NODES, status),
+        },
+        "lag": {"controller_max_ms": 5.0},
+        "live_verdict": "valid",
+        "interpreter": {"load": {"raised": 0}},
+    }
+
+
+def history() -> list[dict[str, Any]]:
+    """Writes and reads of two keys, before, under and after the fault; and final reads."""
+    events: list[dict[str, Any]] = []
+
+    def operation(at_s: float, f: str, key: str, value: int | None, **more: Any) -> None:
+        common = {"process": 0, "f": f, "key": key, **more}
+        argument = value if f == "write" else None
+        events.append({**common, "time": int(at_s * SECOND), "type": "invoke", "value": argument})
+        events.append({**common, "time": int(at_s * SECOND) + 1000, "type": "ok", "value": value})
+
+    for number in range(1, 9):
+        operation(number - 0.5, "write", f"k{number % 2}", number)
+        operation(number - 0.25, "read", f"k{number % 2}", number)
+    operation(9, "read", "k0", 8, final=True)
+    operation(9.1, "read", "k1", 7, final=True)
+    return [{"index": index, **event} for index, event in enumerate(events)]
+
+
+def fault() -> dict[str, Any]:
+    """The line of the kill."""
+    proof = {"holds": True, "evidence": {}}
+    return {
+        "id": 1,
+        "family": "kill",
+        "targets": ["n1"],
+        "planned_ns": 2 * SECOND,
+        "for_ns": 2 * SECOND,
+        "injected_ns": [2 * SECOND, 2 * SECOND + 5],
+        "healed_ns": [4 * SECOND, 4 * SECOND + 5],
+        "bit": proof,
+        "healed": proof,
+        "summary": "n1 killed",
+    }
+
+
+class Folder:
+    """A run's folder that can be spoilt before it is judged."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = RunFolder(path)
+        self.facts = facts()
+        self.history = history()
+        self.schedule = [fault()]
+        self.scenario = SCENARIO
+        for node in NODES:
+            self.folder.node(node).mkdir(parents=True)
+            start = {
+                **{"time": -SECOND, "wall": 1, "node": node, "event": "start", "term": 0, "vote": None},
+                **{"last_index": 0, "last_term": 0, "snapshot_index": 0, "snapshot_term": 0, "voters": NODES},
+            }
+            self.folder.trace(node).write_bytes(orjson.dumps(start) + b"\n")
+            (self.folder.node(node) / "node.log").write_text("all is well\n")
+
+    def judge(self) -> tuple[Validity, set[str]]:
+        """The verdict, and the kinds of the findings."""
+        self.folder.run.write_bytes(orjson.dumps(self.facts))
+        self.folder.scenario.write_text(parse_scenario(self.scenario, "tiny.yaml").to_yaml())
+        self.folder.history.write_bytes(b"".join(orjson.dumps(event) + b"\n" for event in self.history))
+        self.folder.schedule.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in self.schedule))
+        verdict = judge(self.folder)
+        write_verdict(self.folder, verdict)
+        assert orjson.loads(self.folder.verdict.read_bytes())["validity"] == str(verdict.validity)
+        return verdict.validity, {finding.kind for finding in verdict.findings}
+
+
+@pytest.fixture(name="run")
+def make_run(tmp_path: Path) -> Folder:
+    """A run in which all went well."""
+    return Folder(tmp_path / "run")
+
+
+def test_a_good_run_is_valid(run: Folder) -> None:
+    """The control: nothing is found in a run in which all went well."""
+    assert run.judge() == (Validity.VALID, set())
+
+
+def no_trace(run: Folder) -> None:
+    run.folder.trace("n2").unlink()
+
+
+def no_final_read(run: Folder) -> None:
+    run.history = run.history[:-2]
+
+
+def trigger(run: Folder) -> None:
+    run.scenario += "  - {when: {event: became_leader}, for: 1s, pause: {target: subject}}\n"
+
+
+def another_fault(run: Folder) -> None:
+    run.scenario += "  - {at: 6s, for: 1s, pause: {target: n2}}\n"
+
+
+def not_bitten(run: Folder) -> None:
+    run.schedule[0]["bit"] = {"holds": False, "evidence": {}}
+
+
+def not_healed(run: Folder) -> None:
+    run.schedule[0]["healed"] = {"holds": False, "evidence": {}}
+    run.facts["recovery"]["caught_up_ns"].pop("n1")
+
+
+def still_cut(run: Folder) -> None:
+    run.facts["links_after_healing"]["n1->n2"] = False
+    run.facts["recovery"]["caught_up_ns"].pop("n2")
+
+
+def client_raised(run: Folder) -> None:
+    run.facts["interpreter"]["load"]["raised"] = 3
+
+
+def starved(run: Folder) -> None:
+    run.facts["lag"]["controller_max_ms"] = 9000.0
+    run.facts["recovery"]["caught_up_ns"].pop("n1")
+
+
+def cut_short(run: Folder) -> None:
+    del run.facts["recovery"]
+
+
+def trouble(run: Folder) -> None:
+    run.facts["trouble"] = "OSError: no"
+
+
+def too_few(run: Folder) -> None:
+    run.scenario = run.scenario.replace("ok_min: 10", "ok_min: 1000")
+
+
+def streaming_disagrees(run: Folder) -> None:
+    run.facts["live_verdict"] = "invalid (stale read)"
+
+
+def killed_by_the_kernel(run: Folder) -> None:
+    run.facts["exits"] = {"n3": -9}
+
+
+def out_of_disk(run: Folder) -> None:
+    run.facts["exits"] = {"n3": 74}
+    log = "Traceback (most recent call last):\n  File x\nOSError: [Errno 28] No space left on device\n"
+    (run.folder.node("n3") / "node.log").write_text(log)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (no_trace, "no trace"),
+        (no_final_read, "final reads incomplete"),
+        (trigger, "trigger never fired"),
+        (another_fault, "faults left out"),
+        (not_bitten, "fault did not bite"),
+        (not_healed, "healing not verified"),
+        (still_cut, "healing not verified"),
+        (client_raised, "client raised"),
+        (starved, "machine starved"),
+        (cut_short, "run cut short"),
+        (trouble, "run failed"),
+        (too_few, "too few operations"),
+        (streaming_disagrees, "checkers disagree"),
+        (killed_by_the_kernel, "CRASH"),
+        (out_of_disk, "traceback"),
+    ],
+)
+def test_what_proved_nothing_is_unknown(run: Folder, spoil: Callable[[Folder], None], kind: str) -> None:
+    """Neither valid (nothing was proved) nor invalid (the system is not to blame)."""
+    spoil(run)
+    validity, kinds = run.judge()
+    assert validity is Validity.UNKNOWN
+    assert any(kind in found for found in kinds), kinds
+
+
+def stale_read(run: Folder) -> None:
+    run.history[-1]["value"] = 5
+
+
+def crash(run: Folder) -> None:
+    run.facts["exits"] = {"n3": 1}
+
+
+def left_behind(run: Folder) -> None:
+    run.facts["recovery"]["caught_up_ns"].pop("n1")
+
+
+@pytest.mark.parametrize("spoil", [stale_read, crash, left_behind])
+@pytest.mark.parametrize("trouble_too", [False, True])
+def test_a_finding_against_the_system_stands(run: Folder, spoil: Callable[[Folder], None], trouble_too: bool) -> None:
+    """Invalid, whatever else failed."""
+    spoil(run)
+    if trouble_too:
+        client_raised(run)
+    assert run.judge()[0] is Validity.INVALID
+
+
+def test_a_checker_that_fails_loses_no_others_findings(run: Folder) -> None:
+    """A trace that no reader understands is a finding; the stale read beside it still counts."""
+    run.folder.trace("n1").write_bytes(b'{"event":"nonsense"}\n{"event":"start"}\n')
+    stale_read(run)
+    assert run.judge()[0] is Validity.INVALID
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b"not json", b'{"seed": 1}'])
+def test_a_folder_that_is_no_run_is_refused(run: Folder, content: bytes) -> None:
+    """One clear line, no traceback."""
+    run.judge()
+    run.folder.run.write_bytes(content)
+    with pytest.raises(UsageError, match=r"run\.json"):
+        judge(run.folder)
+
+
+def test_a_run_without_a_history_is_refused(run: Folder) -> None:
+    """A run that failed at its start left nothing to judge, and that is said."""
+    run.judge()
+    run.folder.history.unlink()
+    with pytest.raises(UsageError, match="nothing to judge"):
+        judge(run.folder)
