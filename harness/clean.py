@@ -23,6 +23,7 @@ from typing import Any
 from harness import processes, undoing
 from harness.ledger import FILE_NAME, Entry, Remainder, read_ledger
 from harness.marks import ENV_CONTROLLER, ENV_RUN, ENV_WATCHDOG, LABEL_CONTROLLER, LABEL_RUN, parse_controller
+from harness.substrates.engine import reach
 
 DEPTH_MAX = 5
 """Run folders lie at most so deep under the folder of all runs."""
@@ -156,6 +157,7 @@ def _ledger_files(root: Path) -> Iterator[Path]:
 def _docker() -> Iterator[Leftover]:
     """Containers, then networks; nothing where no engine answers."""
     try:
+        reach()
         import docker
 
         client = docker.from_env(timeout=5)

@@ -126,8 +126,8 @@ test -z "$status"
 if [[ -z $first_only ]]; then
   say "second command: ${commands[1]}"
   begin=$SECONDS
-  as "cd $home/capsize && ${commands[1]}" </dev/null 2>&1 | tail -n 60
-  say "exit code ${PIPESTATUS[0]} after $((SECONDS - begin)) s"
+  as "cd $home/capsize && ${commands[1]}" </dev/null 2>&1 | tee /tmp/second | tail -n 60 || { grep -E '^(FAILED|ERROR)' /tmp/second; exit 1; }
+  say "exit code 0 after $((SECONDS - begin)) s"
 fi
 INSIDE
 }

@@ -205,10 +205,11 @@ class DockerCluster:
             )
 
     async def exits(self) -> Mapping[str, int]:
-        """See :class:`harness.substrates.protocol.Cluster`."""
+        """See :class:`harness.substrates.protocol.Cluster`. A crash counts even if the node was started again since."""
+        earlier = {name: node.own_death for name, node in self._nodes.items() if node.own_death is not None}
         dead = [node for node in self._nodes.values() if not node.ended_by_fault and not node.alive]
         facts = await asyncio.gather(*(node.wait_ended() for node in dead))
-        return {node.name: exit_status(each.exit_code) for node, each in zip(dead, facts, strict=True)}
+        return earlier | {node.name: exit_status(each.exit_code) for node, each in zip(dead, facts, strict=True)}
 
     async def collect(self) -> None:
         """Logs are in the run folder already; what a container printed before its log was open is put beside them."""

@@ -119,6 +119,8 @@ class DockerNode:
         self.address = place.address
         self.hands = hands
         self.ended_by_fault = False
+        self.own_death: int | None = None
+        """Status of the last death that no fault caused, once the node was started again after it."""
         self._engine = engine
         self._server = server
         self._adopt(facts)
@@ -143,7 +145,9 @@ class DockerNode:
         return self.hands.command(argv)
 
     async def signal(self, number: int) -> None:
-        """See :class:`faults.needs.Node`."""
+        """See :class:`faults.needs.Node`. A node that is dead already died by itself, whatever is aimed at it now."""
+        if not self.alive:
+            return
         if number not in _CONTINUING:
             self.ended_by_fault = True
         done: set[int] = set()
@@ -163,7 +167,9 @@ class DockerNode:
         """
         if self.alive:
             raise HarnessError(f"node {self.name} runs already: it is started again only after it died")
-        await self.wait_ended()
+        ended = await self.wait_ended()
+        if not self.ended_by_fault:
+            self.own_death = exit_status(ended.exit_code)
         self._adopt(await self._engine.start(self._server))
         self.ended_by_fault = False
 

@@ -174,6 +174,18 @@ class TestCluster:
         process.wait(timeout=10)
         assert await cluster.exits() == {"n2": -signal.SIGSEGV}
 
+    async def test_a_kill_does_not_erase_an_earlier_crash(self, cluster: DockerCluster, engine: FakeEngine) -> None:
+        """Neither the kill that comes too late, nor the start that heals it."""
+        process = engine.containers[cluster._plan.server("n2")].process
+        process.send_signal(signal.SIGSEGV)
+        process.wait(timeout=10)
+        node = cluster.nodes["n2"]
+        await node.signal(signal.SIGKILL)
+        assert await cluster.exits() == {"n2": -signal.SIGSEGV}
+        await node.start()
+        await node.signal(signal.SIGKILL)
+        assert await cluster.exits() == {"n2": -signal.SIGSEGV}
+
 
 class TestFaults:
     async def test_kill_bites_and_heals(self, cluster: DockerCluster) -> None:
