@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import ipaddress
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from harness.errors import HarnessError
 from harness.substrates import images, subnets
 from harness.substrates.docker import DockerCluster, DockerSubstrate, Plan
 from harness.substrates.docker_node import DirectHands, DockerNode, EngineHands, exit_status
-from harness.substrates.engine import EngineError
+from harness.substrates.engine import EngineError, connect, reach
 from harness.substrates.fake_engine import FakeEngine
 from harness.substrates.protocol import Image, Launch, Place
 
@@ -247,6 +248,27 @@ class TestSubstrate:
             await DockerSubstrate().cluster(
                 run_id="r", nodes=[CLIENT], launch=launch, image=None, folder=tmp_path, undo=FakeUndoList()
             )
+
+
+class TestReach:
+    def test_an_engine_that_is_not_there_is_a_clear_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No socket file, or nobody behind it: which engine, and why; and no open socket is left (a warning fails)."""
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
+        with pytest.raises(EngineError, match=r"none \(no such file or directory\)"):
+            connect()
+
+    def test_somebody_who_listens_is_an_engine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A knock is no conversation; engines over TCP are left to the SDK."""
+        path = tmp_path / "sock"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+            listening.bind(str(path))
+            listening.listen()
+            monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+            reach()
+        monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+        reach()
 
 
 class TestSubnets:
