@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +20,8 @@ from harness.running import Run
 from harness.systems.protocol import Session
 from harness.workloads import WORKLOADS
 from harness.workloads.protocol import Workload
+
+logger = logging.getLogger(__name__)
 
 SIGHT_S = 0.5
 FINAL_TIMEOUT_S = 20.0
@@ -154,8 +156,9 @@ class Load:
 
 
 async def _cancelled(tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Ends those who only watch. Trouble of theirs is logged: it is no reason to lose the run."""
     for task in tasks:
         task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            logger.error("a watcher of the load failed", exc_info=result)
