@@ -3,13 +3,17 @@
 Every run is a process of its own, so that one that fails, hangs or leaks cannot take the campaign with it: a run that
 passes its time limit is interrupted, then killed, and its watchdog cleans up. What happened is appended to
 ``results.jsonl`` run by run; the page and the JUnit file are built from it, also when the campaign is stopped in the
-middle.
+middle. A campaign that is killed takes its run along: the kernel interrupts the run, which heals, judges and cleans up.
+
+The exit code is that of the runs' verdicts, whatever becomes of the page.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import logging
 import os
 import signal
 import sys
@@ -17,12 +21,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from checkers.verdict import Validity, worst
+from harness.errors import EXIT_HARNESS, EXIT_INTERRUPTED, CapsizeError, UsageError, internal_error
 from harness.scenario import load_scenario
 from harness.suite import PlannedRun, Suite
 from reports import campaign as campaign_page
@@ -34,6 +40,14 @@ OVERHEAD_S = 90.0
 stuck.
 """
 INTERRUPT_GRACE_S = 30.0
+ABANDON_GRACE_S = 2.0
+"""How long a run that was interrupted twice is waited for; it only has to exit."""
+VERDICTS: Mapping[int, str] = {0: "valid", 1: "invalid", 2: "unknown"}
+"""What a run's exit code says; ``verdict.json`` must say the same."""
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,20 +77,33 @@ class Campaign:
     report: Callable[[str], None]
     junit_file: Path | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """The run under way ends early and is judged; no other begins."""
+    abandon: asyncio.Event = field(default_factory=asyncio.Event)
+    """The run under way is left to its watchdog."""
     results: list[RunResult] = field(default_factory=list)
 
     async def run(self) -> int:
-        """Runs until the suite or the budget ends; returns the exit code."""
-        self.folder.mkdir(parents=True)
+        """Runs until the suite or the budget ends; returns the exit code.
+
+        Raises:
+            UsageError: the campaign's folder cannot be made.
+        """
         began = time.monotonic()
-        self._write_plan()
+        try:
+            self.folder.mkdir(parents=True)
+            self._write_plan()
+        except OSError as error:
+            raise UsageError(f"cannot create {str(self.folder)!r}: {error.strerror}; choose another --runs") from None
         for number, planned in enumerate(self.suite.runs, start=1):
             if self.stop.is_set() or time.monotonic() - began >= self.budget_s:
                 why = "stopped" if self.stop.is_set() else "the budget is used up"
                 self.report(f"{len(self.suite.runs) - number + 1} runs left out: {why}")
                 break
             self.report(f"[{number}/{len(self.suite.runs)}] {planned.scenario} seed {planned.seed}")
-            result = await self._run_one(planned, number)
+            result = await self._result(planned, number)
+            if self.abandon.is_set():
+                self.report("interrupted twice: the run under way is left to its watchdog; there is no page")
+                return EXIT_INTERRUPTED
             self._append(result)
             outcome = f"{result.validity or 'failed'} (exit {result.exit_code}, {result.seconds:.1f} s)"
             self.report(f"    {outcome}: {result.sentence or result.error}")
@@ -95,6 +122,25 @@ class Campaign:
         (self.folder / "plan.json").write_bytes(orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         (self.folder / "results.jsonl").touch()
 
+    async def _result(self, planned: PlannedRun, number: int) -> RunResult:
+        """One run, whatever becomes of it: the others go on."""
+        began = time.monotonic()
+        try:
+            return await self._run_one(planned, number)
+        except Exception as error:
+            logger.exception("%s seed %d failed", planned.scenario, planned.seed)
+            why = str(error) if isinstance(error, CapsizeError) else internal_error(error)
+            return RunResult(
+                scenario=planned.scenario,
+                seed=planned.seed,
+                folder=None,
+                validity=None,
+                exit_code=EXIT_HARNESS,
+                seconds=round(time.monotonic() - began, 3),
+                sentence="",
+                error=f"the run could not be made: {why}",
+            )
+
     async def _run_one(self, planned: PlannedRun, number: int) -> RunResult:
         scenario = load_scenario(planned.scenario, planned.overrides)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -111,7 +157,12 @@ class Campaign:
         output = (self.folder / "runs.log").open("ab")
         with output:
             child = await asyncio.create_subprocess_exec(
-                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=partial(_end_with_parent, os.getpid()),
             )
             try:
                 async with asyncio.timeout(timeout_s):
@@ -120,35 +171,67 @@ class Campaign:
                 return await end_child(child), True
 
     async def _wait_or_interrupt(self, child: asyncio.subprocess.Process) -> int:
-        stopped = asyncio.ensure_future(self.stop.wait())
+        """The child's exit code; passes each of the two interruptions on."""
         ended = asyncio.ensure_future(child.wait())
-        await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done():
-            child.send_signal(signal.SIGINT)
-        stopped.cancel()
-        return await ended
+        for event in (self.stop, self.abandon):
+            interrupted = asyncio.ensure_future(event.wait())
+            try:
+                await asyncio.wait({interrupted, ended}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                interrupted.cancel()
+            if ended.done():
+                return ended.result()
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(signal.SIGINT)
+        return await _killed_after(child, ABANDON_GRACE_S)
 
     def _append(self, result: RunResult) -> None:
         self.results.append(result)
-        with (self.folder / "results.jsonl").open("ab") as file:
-            file.write(orjson.dumps(asdict(result), option=orjson.OPT_APPEND_NEWLINE))
+        try:
+            with (self.folder / "results.jsonl").open("ab") as file:
+                file.write(orjson.dumps(asdict(result), option=orjson.OPT_APPEND_NEWLINE))
+        except OSError as error:
+            self.report(f"    results.jsonl cannot be written: {error}")
 
     def _finish(self) -> int:
         rows: list[Mapping[str, Any]] = [asdict(result) for result in self.results]
-        page = campaign_page.build(self.folder)
-        junit.write(self.folder / "junit.xml", self.suite.name, rows)
-        if self.junit_file is not None:
-            junit.write(self.junit_file, self.suite.name, rows)
-        self.report(f"page: {page}")
+        for path in (self.folder / "junit.xml", self.junit_file):
+            if path is not None:
+                self._write(str(path), partial(junit.write, path, self.suite.name, rows))
+        page = self._write("the page", partial(campaign_page.build, self.folder))
+        if page is not None:
+            self.report(f"page: {page}")
         return exit_code(self.results)
+
+    def _write(self, name: str, write: Callable[[], Path | None]) -> Path | None:
+        """What shows the results; one that fails is said, and takes neither the others nor the exit code with it."""
+        try:
+            return write()
+        except Exception as error:
+            logger.exception("%s could not be written", name)
+            self.report(f"{name} could not be written: {type(error).__name__}: {error}")
+            return None
+
+
+def _end_with_parent(parent: int) -> None:
+    """In the child, before it becomes the run: a campaign that is killed cannot tell it to end, the kernel can
+    (prctl(2)). A signal that would have come before the call is caught up on.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 async def end_child(child: asyncio.subprocess.Process) -> int:
     """Interrupts a stuck run, and kills it if that does not help; its watchdog then cleans up."""
     with contextlib.suppress(ProcessLookupError):
         child.send_signal(signal.SIGINT)
+    return await _killed_after(child, INTERRUPT_GRACE_S)
+
+
+async def _killed_after(child: asyncio.subprocess.Process, grace_s: float) -> int:
     try:
-        return await asyncio.wait_for(child.wait(), INTERRUPT_GRACE_S)
+        return await asyncio.wait_for(child.wait(), grace_s)
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             child.kill()
@@ -169,10 +252,12 @@ def command_line(planned: PlannedRun, folder: Path, runs_root: Path) -> list[str
 def read_result(
     planned: PlannedRun, folder: Path, runs_root: Path, code: int, stuck: bool, seconds: float
 ) -> RunResult:
-    """What a run left behind, whatever became of it."""
+    """What a run left behind, whatever became of it. It has a verdict only if it ended by itself, and if its exit code
+    and ``verdict.json`` say the same.
+    """
     verdict = _read_json(RunFolder(folder).verdict)
-    validity = verdict.get("validity") if code in (0, 1, 2) else None
-    error = None if validity is not None else _why_no_verdict(code, stuck)
+    error = _why_no_verdict(code, verdict.get("validity"), stuck)
+    validity = None if error is not None else VERDICTS[code]
     return RunResult(
         scenario=planned.scenario,
         seed=planned.seed,
@@ -189,25 +274,32 @@ def read_result(
     )
 
 
-def _why_no_verdict(code: int, stuck: bool) -> str:
+def _why_no_verdict(code: int, written: object, stuck: bool) -> str | None:
     if stuck:
-        return "the run did not end within its time limit and was killed; its watchdog cleaned up"
-    return f"the run ended with exit code {code} and no verdict; see runs.log of the campaign"
+        return f"stuck: the run did not end within its time limit and had to be ended (exit code {code})"
+    if code not in VERDICTS:
+        return f"the run ended with exit code {code} and no verdict; see runs.log of the campaign"
+    if written != VERDICTS[code]:
+        return (
+            f"the run ended with exit code {code} ({VERDICTS[code]}), but its verdict.json says "
+            f"{written or 'nothing'}; see runs.log of the campaign"
+        )
+    return None
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data: dict[str, Any] = orjson.loads(path.read_bytes())
+        data = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return {}
-    return data
+    return data if isinstance(data, dict) else {}
 
 
 def exit_code(results: Sequence[RunResult]) -> int:
-    """1 if any run is invalid; else 2 if any is unknown; else 70 if any failed; 0 when all are valid."""
+    """1 if any run is invalid; else 70 if any has no verdict; else 2 if any is unknown, or nothing ran; else 0."""
     validity = worst(Validity(result.validity) for result in results if result.validity is not None)
     if validity is Validity.INVALID:
         return 1
     if any(result.validity is None for result in results):
-        return 70
+        return EXIT_HARNESS
     return {Validity.UNKNOWN: 2, Validity.VALID: 0}[validity] if results else 2

@@ -6,15 +6,18 @@ Exit codes: 0 valid, 1 invalid, 2 unknown, 64 usage, 70 the harness or the machi
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from harness.errors import EXIT_USAGE, CapsizeError
+from harness.errors import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_USAGE, CapsizeError, internal_error
 
 # Nothing here multiplies matrices, and a BLAS that starts threads when numpy is imported would keep a run out of its
 # own namespaces.
@@ -197,19 +200,35 @@ def clean(runs_root: Path) -> None:
 
 
 def main() -> None:
-    """The console script: a person's mistake is one clear line, never a traceback."""
+    """The console script: a person's mistake is one clear line, never a traceback, and no error of ours is ever taken
+    for a verdict.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a node said may not be sayable here
     try:
-        cli.main(standalone_mode=False)
+        # Not cli.main(): click ends a broken pipe with 1, which means "invalid" here.
+        with cli.make_context("capsize", sys.argv[1:]) as context:
+            cli.invoke(context)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
-    except click.Abort:
-        sys.exit(130)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         sys.exit(EXIT_USAGE)
     except CapsizeError as error:
-        click.echo(f"capsize: {error}", err=True)
+        _complain(f"capsize: {error}")
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except Exception as error:  # noqa: BLE001 - the last edge: Python would end with 1, which means invalid
+        _complain(f"capsize: {internal_error(error)}; please report it with the run's harness.log, if there is one")
+        if os.environ.get("CAPSIZE_TRACEBACK") == "1":
+            _complain(traceback.format_exc())
+        sys.exit(EXIT_HARNESS)
+
+
+def _complain(text: str) -> None:
+    """A line on standard error, if anybody reads it."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 EXIT_USAGE = 64
 EXIT_HARNESS = 70
+EXIT_INTERRUPTED = 130
 
 
 class CapsizeError(Exception):
@@ -27,6 +28,20 @@ class HarnessError(CapsizeError):
     """The harness or the machine failed, so that nothing could be judged."""
 
     exit_code = EXIT_HARNESS
+
+
+def innermost(error: BaseException) -> BaseException:
+    """What went wrong first, out of the groups that task groups make of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def internal_error(error: BaseException) -> str:
+    """One line about an error that nobody expected; its own first line, as it may have many."""
+    first = innermost(error)
+    words = (str(first).strip().splitlines() or ["without words"])[0]
+    return f"an error of Capsize itself: {type(first).__name__}: {words}"
 
 
 def nearest(value: str, names: Iterable[str]) -> str:

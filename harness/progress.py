@@ -1,8 +1,15 @@
-"""Live progress: one line that changes on a terminal, plain lines elsewhere (a CI log must be readable afterwards)."""
+"""Live progress: one line that changes on a terminal, plain lines elsewhere (a CI log must be readable afterwards).
+
+Nobody has to be listening: a reader that goes away (``| head``, a closed terminal, a full disk behind ``>``) silences
+the output and nothing else. What a command found out is its exit code, and that must not depend on its audience.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +18,33 @@ from rich.live import Live
 from rich.table import Table
 
 PLAIN_EVERY_NS = 5_000_000_000
+
+
+class Output(Console):
+    """Standard output for people; falls silent when nobody reads it any more, where rich would end the process with 1,
+    which here means "invalid".
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Silence from here on, also for what Python flushes at its end."""
+        self.quiet = True
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # no file behind it, or none at all
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
+
+    @contextlib.contextmanager
+    def unheard(self) -> Iterator[None]:
+        """Whatever goes wrong with writing in here is nothing but silence."""
+        try:
+            yield
+        except OSError:
+            self.on_broken_pipe()
+
+
+def output() -> Output:
+    """The console of a command: long lines are left to the terminal."""
+    return Output(soft_wrap=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,13 +90,14 @@ def sight_line(sight: Sight) -> str:
 class PlainProgress:
     """Lines for logs: at most one every five seconds, and one whenever the faults in force or the verdict change."""
 
-    console: Console
+    console: Output
     shown_ns: int = -PLAIN_EVERY_NS
     last: tuple[object, ...] = ()
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with self.console.unheard():
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, sight: Sight) -> None:
         """A line if it is time for one or something changed."""
@@ -80,25 +115,30 @@ class PlainProgress:
 class LiveProgress:
     """A small table that is redrawn in place."""
 
-    console: Console
+    console: Output
     live: Live = field(init=False)
 
     def __post_init__(self) -> None:
         """Takes the terminal's last lines; ``transient``, so that a finished run leaves only what was said."""
         self.live = Live(console=self.console, transient=True, refresh_per_second=8)
+        with self.console.unheard():
+            self.console.show_cursor(False)  # a terminal that is gone is to be found before Live is half started
         self.live.start()
 
     def say(self, text: str) -> None:
         """A line above the table."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with self.console.unheard():
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, sight: Sight) -> None:
         """Redraws the table."""
-        self.live.update(_table(sight))
+        with self.console.unheard():
+            self.live.update(_table(sight))
 
     def close(self) -> None:
         """Gives the terminal back."""
-        self.live.stop()
+        with self.console.unheard():
+            self.live.stop()
 
 
 def _table(sight: Sight) -> Table:
@@ -116,6 +156,6 @@ def _table(sight: Sight) -> Table:
     return table
 
 
-def progress_for(console: Console) -> Progress:
+def progress_for(console: Output) -> Progress:
     """The kind of progress that suits where the output goes."""
     return LiveProgress(console) if console.is_terminal else PlainProgress(console)

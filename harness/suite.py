@@ -6,27 +6,28 @@
       - {scenario: default, seeds: 1..20}
       - {scenario: local-read, seeds: [1, 2], set: {bug: local-read}}
 
-``set`` lays values over the scenario as the options of ``capsize run`` do.
+``set`` lays values over the scenario as ``capsize run --set`` does; dots reach into mappings.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.documents import Document, load_document
+from harness.documents import Document, load_document, nested
 from harness.durations import Duration
 from harness.errors import UsageError, nearest
 from harness.scenario import load_scenario
 
 SHIPPED = Path(__file__).parent / "suites"
 RUNS_MAX = 100_000
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+SEED_END = 2**63
+_RANGE = re.compile(r"([0-9]{1,20})\.\.([0-9]{1,20})")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,33 +105,39 @@ def _suite(document: Document) -> Suite:
         raise document.error(
             first["loc"], f"{first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
         ) from None
-    rows = [
-        [_run(entry, seed) for seed in _seeds(entry.seeds, document, place)] for place, entry in enumerate(file.runs)
-    ]
-    for place, entry in enumerate(file.runs):
-        _check_loads(entry, document, place)
+    rows = [_entry(entry, document, place) for place, entry in enumerate(file.runs)]
+    if sum(map(len, rows)) > RUNS_MAX:
+        raise document.error(("runs",), f"more than {RUNS_MAX:,} runs: no campaign ends that; take fewer seeds")
     longest = max(len(row) for row in rows)
     runs = [row[turn] for turn in range(longest) for row in rows if turn < len(row)]
-    return Suite(name=file.name, budget_ns=file.budget, runs=tuple(runs[:RUNS_MAX]))
+    return Suite(name=file.name, budget_ns=file.budget, runs=tuple(runs))
 
 
-def _run(entry: SuiteEntry, seed: int) -> PlannedRun:
-    return PlannedRun(scenario=entry.scenario, seed=seed, overrides=entry.set)
-
-
-def _check_loads(entry: SuiteEntry, document: Document, place: int) -> None:
+def _entry(entry: SuiteEntry, document: Document, place: int) -> list[PlannedRun]:
+    seeds = _seeds(entry.seeds, document, place)
     try:
-        load_scenario(entry.scenario, entry.set)
+        overrides = nested(entry.set, "set")
+        load_scenario(entry.scenario, overrides)
     except UsageError as error:
         raise document.error(("runs", place), str(error)) from None
+    return [PlannedRun(scenario=entry.scenario, seed=seed, overrides=overrides) for seed in seeds]
 
 
-def _seeds(seeds: list[int] | str | int, document: Document, place: int) -> list[int]:
-    if isinstance(seeds, int):
-        return [seeds]
-    if isinstance(seeds, list):
-        return seeds
-    match = _RANGE.fullmatch(seeds)
+def _seeds(seeds: list[int] | str | int, document: Document, place: int) -> Sequence[int]:
+    where = ("runs", place, "seeds")
+    several = _range(seeds, document, where) if isinstance(seeds, str) else [seeds] if isinstance(seeds, int) else seeds
+    if not several:
+        raise document.error(where, "the list is empty: no run would be made; write 1..20, or a list [1, 2]")
+    for seed in (several[0], several[-1]) if isinstance(several, range) else several:
+        if not 0 <= seed < SEED_END:
+            raise document.error(where, f"{seed} is no seed: it is a number from 0 to {SEED_END - 1}")
+    return several
+
+
+def _range(text: str, document: Document, where: tuple[str | int, ...]) -> range:
+    match = _RANGE.fullmatch(text)
     if match is None or int(match[1]) > int(match[2]):
-        raise document.error(("runs", place, "seeds"), f"{seeds!r} is no range of seeds; write 1..20, or a list [1, 2]")
-    return list(range(int(match[1]), min(int(match[2]), int(match[1]) + RUNS_MAX) + 1))
+        raise document.error(where, f"{text!r} is no range of seeds; write 1..20, or a list [1, 2]")
+    if int(match[2]) - int(match[1]) >= RUNS_MAX:
+        raise document.error(where, f"{text!r} are too many seeds: at most {RUNS_MAX:,} runs")
+    return range(int(match[1]), int(match[2]) + 1)

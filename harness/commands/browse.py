@@ -9,6 +9,7 @@ from rich.table import Table
 
 from harness.commands.tables import wide_console
 from harness.errors import HarnessError, UsageError
+from harness.progress import output
 from reports.folder import RunFolder
 
 
@@ -31,9 +32,16 @@ def run_folder(path: Path) -> RunFolder:
 
 def report_command(path: Path) -> None:
     """Builds the page again and prints where it is."""
+    from checkers import HistoryError
     from reports import page
 
-    print(page.build(run_folder(path)))
+    try:
+        built = page.build(run_folder(path))
+    except HistoryError as error:
+        raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"the page of {str(path)!r} cannot be written: {error.strerror}") from None
+    output().print(str(built), markup=False, highlight=False)
 
 
 def list_command(runs_root: Path, limit: int) -> None:
@@ -81,6 +89,7 @@ def serve_command(runs_root: Path, host: str, port: int) -> None:
                 f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
             ) from None
         shown = f"[{host}]" if ":" in host else host
-        print(f"runs of {runs_root} on http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
+        place = f"http://{shown}:{listener.getsockname()[1]}/"
+        output().print(f"runs of {runs_root} on {place} (Ctrl-C ends it)", markup=False, highlight=False)
         config = uvicorn.Config(application(runs_root), log_level="warning", access_log=False)
         uvicorn.Server(config).run(sockets=[listener])

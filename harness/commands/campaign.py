@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-
-from rich.console import Console
 
 from harness.campaign import Campaign
 from harness.durations import parse_duration
 from harness.errors import UsageError
+from harness.progress import output
 from harness.suite import load_suite
 
 
@@ -24,11 +24,14 @@ def campaign_command(suite_name: str, budget: str | None, junit_file: Path | Non
             budget_ns = parse_duration(budget)
         except ValueError as error:
             raise UsageError(f"--budget {error}") from None
+    if junit_file is not None:
+        junit_file = writable(junit_file)
     folder = runs_root.resolve() / "campaigns" / suite.name / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    console = Console(soft_wrap=True)
+    console = output()
 
     def report(line: str) -> None:
-        console.print(line, markup=False, highlight=False)
+        with console.unheard():
+            console.print(line, markup=False, highlight=False)
 
     campaign = Campaign(
         suite=suite,
@@ -41,8 +44,33 @@ def campaign_command(suite_name: str, budget: str | None, junit_file: Path | Non
     return asyncio.run(_interruptible(campaign))
 
 
+def writable(junit_file: Path) -> Path:
+    """The file's absolute path, with its folder made: after hours of runs is too late to find that it cannot be.
+
+    Raises:
+        UsageError: no file can be written there.
+    """
+    path = junit_file.absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise UsageError(f"--junit {str(junit_file)!r} is a folder: name a file in it, like junit.xml")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"--junit {str(junit_file)!r} cannot be written: {error.strerror}; name another") from None
+    return path
+
+
 async def _interruptible(campaign: Campaign) -> int:
+    """Runs with Ctrl-C mapped: the first ends the run under way early, the second leaves it to its watchdog."""
+
+    def interrupt() -> None:
+        if campaign.stop.is_set():
+            campaign.abandon.set()
+        campaign.stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, campaign.stop.set)
+        loop.add_signal_handler(number, interrupt)
     return await campaign.run()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-
-from rich.console import Console
 
 from checkers import MODELS, History, HistoryError, Result, check
 from harness.errors import UsageError, nearest
+from harness.progress import output
 from reports.folder import RunFolder
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
@@ -39,6 +39,8 @@ def check_command(path: Path, *, model: str | None, initial: str | None, null_re
         history = History.read(path)
     except HistoryError as error:
         raise UsageError(str(error)) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"history {str(path)!r} is not text: {error}; give a history file") from None
     except OSError as error:
         raise UsageError(f"history {str(path)!r} cannot be read: {error.strerror}") from None
     return _judge(history, model, initial, null_read)
@@ -47,14 +49,14 @@ def check_command(path: Path, *, model: str | None, initial: str | None, null_re
 def _json(text: str) -> object:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         raise UsageError(f"--initial {text!r} is not JSON; write null, 0 or '\"text\"'") from None
 
 
 def _judge(history: History, model: str | None, initial: str | None, null_read: str) -> int:
     chosen = model or guess_model(history)
     start = _json(initial if initial is not None else INITIAL.get(chosen, "null"))
-    say = Console(soft_wrap=True).print
+    say = output().print
     say(
         f"{len(history):,} operations ({history.format}), model {chosen}"
         + ("" if model else " (guessed; --model says otherwise)"),
@@ -88,7 +90,7 @@ def guess_model(history: History) -> str:
 
 
 def _say(result: Result) -> int:
-    say = Console(soft_wrap=True).print
+    say = output().print
     say(str(result.validity).upper(), markup=False, highlight=False)
     for finding in result.findings:
         say(f"- {finding.kind}: {finding.message}", markup=False, highlight=False)
@@ -101,10 +103,14 @@ def _check_folder(path: Path) -> int:
     folder = RunFolder(path.resolve())
     try:
         verdict = judge(folder)
-    except HistoryError as error:
-        raise UsageError(str(error)) from None
-    sentence = write_verdict(folder, verdict)
-    print(f"{str(verdict.validity).upper()}: {sentence}")
+    except (HistoryError, UnicodeDecodeError) as error:
+        raise UsageError(f"run {str(path)!r} cannot be judged: {error}") from None
+    say = partial(output().print, markup=False, highlight=False)
+    try:
+        sentence = write_verdict(folder, verdict)
+    except OSError as error:
+        sentence = f"(verdict.json could not be written: {error.strerror})"
+    say(f"{str(verdict.validity).upper()}: {sentence}")
     for finding in verdict.findings:
-        print(f"- {finding.kind} ({finding.blame}): {finding.message}")
+        say(f"- {finding.kind} ({finding.blame}): {finding.message}")
     return EXIT_CODES[str(verdict.validity)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from harness.clean import clean
 from harness.commands.tables import wide_console
 from harness.doctor import examine, render
+from harness.progress import output
 
 
 def doctor_command() -> int:
@@ -18,7 +20,8 @@ def doctor_command() -> int:
 
 def clean_command(runs_root: Path) -> None:
     """Removes leftovers of dead controllers and says what they were."""
+    say = partial(output().print, markup=False, highlight=False)
     removed = clean(runs_root)
     for line in removed:
-        print(line)
-    print(f"{len(removed)} leftovers removed" if removed else "nothing was left behind")
+        say(line)
+    say(f"{len(removed)} leftovers removed" if removed else "nothing was left behind")

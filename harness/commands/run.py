@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-from rich.console import Console
-
 from checkers.verdict import Verdict
 from faults import FAMILIES
 from harness.clock import RunClock
-from harness.errors import CapsizeError, HarnessError, UsageError
+from harness.documents import load_value, nested
+from harness.errors import EXIT_INTERRUPTED, CapsizeError, HarnessError, UsageError, innermost, internal_error
 from harness.machine import git_facts, machine_facts, versions
-from harness.progress import Progress, progress_for
+from harness.progress import Progress, output, progress_for
 from harness.record import RunRecord
 from harness.run import EXIT_CODES, execute
 from harness.running import Run
@@ -31,49 +31,73 @@ from harness.substrates.protocol import Substrate
 from harness.watchdog import Watchdog
 from reports.folder import RunFolder
 
-EXIT_INTERRUPTED = 130
 SEED_BITS = 31
+
+logger = logging.getLogger(__name__)
 
 
 def run_command(
     name: str, overrides: Mapping[str, Any], settings: Sequence[str], folder: Path | None, runs_root: Path
 ) -> int:
     """Runs one scenario; returns the exit code."""
-    scenario = load_scenario(name, {**_settings(settings), **_faults(overrides)})
+    scenario = load_scenario(name, laid_over(read_settings(settings), _faults(overrides)))
     substrate = usable_substrate(scenario)
+    scenario, notes = reduced(scenario, substrate)
     seed = scenario.head.seed if scenario.head.seed is not None else secrets.randbits(SEED_BITS)
     run_folder = make_folder(scenario, seed, folder, runs_root)
     substrate.prepare()
-    console = Console(soft_wrap=True)
-    progress = progress_for(console)
+    command = repeat_command(name, seed, settings, overrides)
+    progress = progress_for(output())
     try:
-        return _run(scenario, name, seed, run_folder, runs_root, substrate, progress, settings, overrides)
+        code = _run(scenario, seed, run_folder, substrate, progress, command, notes)
+        point_latest(runs_root, run_folder.path)
+        return code
     finally:
         progress.close()
 
 
 def usable_substrate(scenario: Scenario) -> Substrate:
-    """The scenario's substrate, if this machine has it and it can do what the scenario wants.
+    """The scenario's substrate, if this machine has it.
 
     Raises:
-        UsageError: a fault that the substrate cannot inject.
         HarnessError: the machine lacks something, with the line that mends it.
     """
-    substrate = SUBSTRATES[scenario.head.substrate]()
+    substrate = SUBSTRATES[scenario.head.substrate](keep_data=scenario.head.keep_data)
     missing = substrate.missing()
     if missing:
         raise HarnessError(
             f"substrate {substrate.name!r} cannot run here: " + "; ".join(missing) + " (`capsize doctor` tells more)"
         )
-    wanted = sorted({family for entry in scenario.faults for family in entry.families})
-    unable = [family for family in wanted if not FAMILIES[family].needs <= substrate.abilities()]
-    if unable:
-        able = ", ".join(name for name, family in FAMILIES.items() if family.needs <= substrate.abilities())
-        raise UsageError(
-            f"substrate {substrate.name!r} cannot inject {', '.join(unable)}: "
-            f"leave it out or choose another substrate; it can: {able}"
-        )
     return substrate
+
+
+def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequence[str]]:
+    """The scenario with the families that the substrate can inject, and sentences about what was left out.
+
+    Only what is drawn at random may be left out. The resolved document says the same, because a run is judged by it.
+
+    Raises:
+        UsageError: a fault that was asked for by name cannot be injected, or nothing is left to draw from.
+    """
+    able = {name for name, family in FAMILIES.items() if family.needs <= substrate.abilities()}
+    entries, source, left_out = list(scenario.faults), [*scenario.source.get("faults", ())], set[str]()
+    for place, entry in enumerate(scenario.faults):
+        unable = [family for family in entry.families if family not in able]
+        kept = tuple(family for family in entry.random if family in able)
+        if unable and not kept:
+            raise UsageError(
+                f"substrate {substrate.name!r} cannot inject {', '.join(unable)}: "
+                f"leave it out or choose another substrate; it can: {', '.join(sorted(able))}"
+            )
+        if unable:
+            entries[place] = replace(entry, random=kept)
+            source[place] = {**source[place], "random": list(kept)}
+            left_out.update(unable)
+    if not left_out:
+        return scenario, ()
+    note = f"left out of the random faults, because substrate {substrate.name!r} cannot inject them: "
+    smaller = replace(scenario, faults=tuple(entries), source={**scenario.source, "faults": source})
+    return smaller, (note + ", ".join(sorted(left_out)),)
 
 
 def make_folder(scenario: Scenario, seed: int, folder: Path | None, runs_root: Path) -> RunFolder:
@@ -107,56 +131,91 @@ def _named_folder(path: Path) -> RunFolder:
 
 def _run(
     scenario: Scenario,
-    name: str,
     seed: int,
     folder: RunFolder,
-    runs_root: Path,
     substrate: Substrate,
     progress: Progress,
-    settings: Sequence[str],
-    overrides: Mapping[str, Any],
+    command: Sequence[str],
+    notes: Sequence[str],
 ) -> int:
     logging.basicConfig(
         filename=folder.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
-    folder.scenario.write_text(scenario.to_yaml(), encoding="utf-8")
     clock = RunClock()
     record = RunRecord(folder.run, clock)
     run_id = secrets.token_hex(6)
-    record.update(_facts(scenario, seed, run_id, substrate, clock, repeat_command(name, seed, settings, overrides)))
-    progress.say(f"seed {seed}, run {run_id}, folder {_shown(folder.path)}")
-    watchdog = Watchdog.start(run_id=run_id, folder=folder.path)
-    run = Run(
-        scenario=scenario,
-        seed=seed,
-        run_id=run_id,
-        folder=folder,
-        record=record,
-        clock=clock,
-        substrate=substrate,
-        watchdog=watchdog,
-        progress=progress,
-    )
+    with accounted(record, folder):
+        folder.scenario.write_text(scenario.to_yaml(), encoding="utf-8")
+        record.update(_facts(scenario, seed, run_id, substrate, clock, command))
+        progress.say(f"seed {seed}, run {run_id}, folder {_shown(folder.path)}")
+        for note in notes:
+            record.note(note)
+            progress.say(note)
+        watchdog = Watchdog.start(run_id=run_id, folder=folder.path)
+        run = Run(
+            scenario=scenario,
+            seed=seed,
+            run_id=run_id,
+            folder=folder,
+            record=record,
+            clock=clock,
+            substrate=substrate,
+            watchdog=watchdog,
+            progress=progress,
+        )
+        try:
+            verdict, sentence = _loop(run)
+        finally:
+            watchdog.close()
+    return _conclude(run, verdict, sentence)
+
+
+@contextlib.contextmanager
+def accounted(record: RunRecord, folder: RunFolder) -> Iterator[None]:
+    """Whatever ends a run without a verdict is told: in ``run.json``, in ``harness.log``, and by an exit code that is
+    no verdict's.
+
+    Raises:
+        CapsizeError: as it came.
+        HarnessError: for every error that nobody expected; it names the log.
+    """
     try:
-        code = _loop(run)
-    finally:
-        watchdog.close()
-    point_latest(runs_root, folder.path)
-    return code
+        yield
+    except KeyboardInterrupt:
+        close_record(record, EXIT_INTERRUPTED, "interrupted: there is no verdict")
+        raise
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        told = innermost(error)
+        if not isinstance(told, CapsizeError):
+            logger.error("the run ended by an error of Capsize itself", exc_info=error)
+            told = HarnessError(f"{internal_error(error)}; please report it with {folder.log}")
+        close_record(record, told.exit_code, str(told))
+        raise told from error
 
 
-def _loop(run: Run) -> int:
+def close_record(record: RunRecord, code: int, note: str) -> None:
+    """Ends ``run.json`` without a verdict; on a full disk the exit code must do."""
+    try:
+        record.update({"validity": None, "exit_code": code})
+        record.note(note)
+    except OSError as error:
+        logger.error("%s cannot be written: %s", record.path, error)
+
+
+def _loop(run: Run) -> tuple[Verdict, str]:
     import uvloop
 
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            verdict, sentence = runner.run(_interruptible(run))
-    except CapsizeError as error:
-        run.record.update({"validity": None, "exit_code": error.exit_code})
-        run.record.note(str(error))
-        raise
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_interruptible(run))
+
+
+def _conclude(run: Run, verdict: Verdict, sentence: str) -> int:
+    """The verdict stands from here on: what can still fail is said, and changes nothing."""
     code = EXIT_CODES[verdict.validity]
-    run.record.update({"validity": str(verdict.validity), "exit_code": code})
+    try:
+        run.record.update({"validity": str(verdict.validity), "exit_code": code})
+    except OSError as error:
+        run.progress.say(f"{run.folder.run} cannot be written: {error}")
     page = _page(run)
     run.progress.close()
     run.progress.say(f"{verdict.validity.upper()}: {sentence}")
@@ -169,7 +228,9 @@ async def _interruptible(run: Run) -> tuple[Verdict, str]:
 
     def interrupt() -> None:
         if run.stop.is_set():
-            run.progress.close()
+            close_record(run.record, EXIT_INTERRUPTED, "interrupted twice: there is no verdict, the watchdog cleans up")
+            with contextlib.suppress(Exception):  # nothing may keep a second Ctrl-C from ending it
+                run.progress.close()
             os._exit(EXIT_INTERRUPTED)
         run.stop.set()
         run.progress.say(
@@ -190,14 +251,15 @@ def _page(run: Run) -> Path | None:
     try:
         with run.record.phase("page"):
             return page.build(run.folder)
-    except Exception:
-        logging.getLogger(__name__).exception("the page could not be built")
-        run.record.note("the page could not be built; see harness.log")
+    except (Exception, KeyboardInterrupt):
+        logger.exception("the page could not be built")
+        with contextlib.suppress(OSError):
+            run.record.note("the page could not be built; see harness.log")
         return None
 
 
 def _facts(
-    scenario: Scenario, seed: int, run_id: str, substrate: Substrate, clock: RunClock, command: list[str]
+    scenario: Scenario, seed: int, run_id: str, substrate: Substrate, clock: RunClock, command: Sequence[str]
 ) -> dict[str, Any]:
     return {
         "format": 1,
@@ -234,18 +296,27 @@ def repeat_command(name: str, seed: int, settings: Sequence[str], overrides: Map
     return [*words, "--seed", str(seed)]
 
 
-def _settings(settings: Sequence[str]) -> dict[str, Any]:
-    """``--set name=value`` with the value as YAML; dots reach into mappings (``workload.keys=5``)."""
+def read_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """``--set name=value`` with the value as YAML; dots reach into mappings (``workload.keys=5``).
+
+    Raises:
+        UsageError: no equals sign, no YAML, or dots that reach nowhere.
+    """
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting!r}: write NAME=VALUE, like --set nodes=3")
-        try:
-            values[name] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UsageError(f"--set {setting!r}: {text!r} is not a YAML value") from None
-    return values
+        values[name] = load_value(text, f"--set {name}")
+    return nested(values, "--set")
+
+
+def laid_over(settings: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options win over settings; ``--workload NAME`` leaves the workload's other settings alone."""
+    workload = settings.get("workload")
+    if "workload" in options and isinstance(workload, dict):
+        options = {**options, "workload": {**workload, "name": options["workload"]}}
+    return {**settings, **options}
 
 
 def _faults(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,7 +338,7 @@ def point_latest(runs_root: Path, folder: Path) -> None:
         temporary.symlink_to(os.path.relpath(folder, runs_root))
         temporary.replace(link)
     except OSError as error:
-        logging.getLogger(__name__).warning("no link to the latest run: %s", error)
+        logger.warning("no link to the latest run: %s", error)
 
 
 def _shown(path: Path) -> str:

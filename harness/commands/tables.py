@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from faults import FAMILIES
 from harness.durations import format_duration
+from harness.progress import Output
 from harness.scenario import load_scenario, shipped_scenarios
 from harness.systems import SYSTEMS
 from harness.targets import SELECTORS
@@ -17,10 +17,10 @@ from harness.workloads import WORKLOADS
 WIDE = 160
 
 
-def wide_console() -> Console:
+def wide_console() -> Output:
     """A terminal as wide as it is; a pipe or a file is not cut at 80 characters."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDE)
+    console = Output()
+    return console if console.is_terminal else Output(width=WIDE)
 
 
 def _show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -47,6 +47,15 @@ def test_every_shipped_suite_loads(name: str) -> None:
         ("1..2", "2..1", 4, "no range"),
         ("1..2", "some", 4, "no range"),
         ("budget: 5m", "budget: 5", 2, "no unit"),
+        ("1..2", "[]", 4, "list is empty"),
+        ("1..2", "-1", 4, "-1 is no seed"),
+        ("1..2", "[3, -1]", 4, "-1 is no seed"),
+        ("1..2", str(2**63), 4, "is no seed"),
+        ("1..2", f"{2**63 - 1}..{2**63}", 4, "is no seed"),
+        ("1..2", f"0..{2**63 - 1}", 4, "too many seeds"),
+        ("1..2", "1.." + "9" * 5000, 4, "no range"),
+        ("1..2", "1..100000", 3, "more than 100,000 runs"),
+        ("bug: local-read", "workload..keys: 1", 5, "workload..keys"),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, old: str, new: str, line: int, message: str) -> None:
@@ -85,6 +94,47 @@ def test_a_run_that_left_nothing_is_a_failure_of_the_harness(tmp_path: Path) -> 
     planned = PlannedRun(scenario="default", seed=1)
     assert "exit code 70" in str(read_result(planned, tmp_path / "x", tmp_path, 70, False, 1.0).error)
     assert "time limit" in str(read_result(planned, tmp_path / "x", tmp_path, -9, True, 1.0).error)
+
+
+@pytest.mark.parametrize(
+    ("code", "written", "validity", "error"),
+    [
+        (0, '{"validity":"valid","sentence":"fine"}', "valid", None),
+        (1, '{"validity":"invalid"}', "invalid", None),
+        (2, '{"validity":"unknown"}', "unknown", None),
+        (0, '{"validity":"invalid"}', None, "says invalid"),
+        (1, '{"validity":"valid"}', None, "says valid"),
+        (1, "", None, "says nothing"),
+        (0, "[]", None, "says nothing"),
+        (70, '{"validity":"valid"}', None, "exit code 70"),
+        (130, '{"validity":"valid"}', None, "exit code 130"),
+    ],
+)
+def test_exit_code_and_verdict_file_must_agree(
+    tmp_path: Path, code: int, written: str, validity: str | None, error: str | None
+) -> None:
+    """A Python that died ends with 1, and a verdict may be of a run that failed afterwards: neither counts."""
+    (tmp_path / "verdict.json").write_text(written)
+    found = read_result(PlannedRun(scenario="default", seed=1), tmp_path, tmp_path, code, False, 1.0)
+    assert found.validity == validity
+    assert found.error is None if error is None else error in str(found.error)
+
+
+def test_a_stuck_run_has_no_verdict(tmp_path: Path) -> None:
+    """Not even when it ended with 0 after it was interrupted."""
+    (tmp_path / "verdict.json").write_text('{"validity":"valid"}')
+    found = read_result(PlannedRun(scenario="default", seed=1), tmp_path, tmp_path, 0, True, 1.0)
+    assert found.validity is None
+    assert str(found.error).startswith("stuck")
+    assert exit_code([found]) == 70
+
+
+def test_dots_reach_into_the_scenario(tmp_path: Path) -> None:
+    """``set`` takes names with dots as ``--set`` does, and hands them on whole."""
+    path = suite_of(tmp_path, GOOD.replace("bug: local-read", "workload.keys: 5"))
+    run = load_suite(str(path)).runs[1]
+    assert run.overrides == {"workload": {"keys": 5}}
+    assert 'workload={"keys":5}' in command_line(run, tmp_path, tmp_path)
 
 
 def test_overrides_arrive_as_they_were_written(tmp_path: Path) -> None:
