@@ -11,11 +11,11 @@ The exit code is that of the runs' verdicts, whatever becomes of the page.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +28,10 @@ from typing import Any
 import orjson
 
 from checkers.verdict import Validity, worst
-from harness.errors import EXIT_HARNESS, EXIT_INTERRUPTED, CapsizeError, UsageError, internal_error
+from harness.errors import EXIT_HARNESS, EXIT_INTERRUPTED, CapsizeError, HarnessError, UsageError, internal_error
 from harness.scenario import load_scenario
 from harness.suite import PlannedRun, Suite
+from harness.tools import wait_exit
 from reports import campaign as campaign_page
 from reports import junit
 from reports.folder import RunFolder
@@ -40,6 +41,7 @@ OVERHEAD_S = 90.0
 stuck.
 """
 INTERRUPT_GRACE_S = 30.0
+FOLDER_TRIES = 1000
 ABANDON_GRACE_S = 2.0
 """How long a run that was interrupted twice is waited for; it only has to exit."""
 VERDICTS: Mapping[int, str] = {0: "valid", 1: "invalid", 2: "unknown"}
@@ -143,8 +145,7 @@ class Campaign:
 
     async def _run_one(self, planned: PlannedRun, number: int) -> RunResult:
         scenario = load_scenario(planned.scenario, planned.overrides)
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        folder = self.runs_root / scenario.name / f"{stamp}-{planned.seed}-{number}"
+        folder = new_folder(self.runs_root / scenario.name, f"{planned.seed}-{number}")
         began = time.monotonic()
         timeout_s = scenario.head.time / 1e9 + scenario.head.recovery / 1e9 + OVERHEAD_S
         code, stuck = await self._spawn(command_line(planned, folder, self.runs_root), timeout_s)
@@ -152,13 +153,14 @@ class Campaign:
 
     async def _spawn(self, argv: Sequence[str], timeout_s: float) -> tuple[int, bool]:
         """Exit code, and whether the run had to be ended. The child has a session of its own: a Ctrl-C is for us to
-        pass on.
+        pass on. Popen and a pidfd, not asyncio's subprocesses, which wait in a thread: the kernel tells a child of the
+        death of each of its parent's threads, and two SIGINTs would make the run leave without a verdict.
         """
         output = (self.folder / "runs.log").open("ab")
         with output:
-            child = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=asyncio.subprocess.DEVNULL,
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -170,19 +172,21 @@ class Campaign:
             except TimeoutError:
                 return await end_child(child), True
 
-    async def _wait_or_interrupt(self, child: asyncio.subprocess.Process) -> int:
+    async def _wait_or_interrupt(self, child: subprocess.Popen[bytes]) -> int:
         """The child's exit code; passes each of the two interruptions on."""
-        ended = asyncio.ensure_future(child.wait())
-        for event in (self.stop, self.abandon):
-            interrupted = asyncio.ensure_future(event.wait())
-            try:
-                await asyncio.wait({interrupted, ended}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                interrupted.cancel()
-            if ended.done():
-                return ended.result()
-            with contextlib.suppress(ProcessLookupError):
+        ended = asyncio.ensure_future(wait_exit(child))
+        try:
+            for event in (self.stop, self.abandon):
+                interrupted = asyncio.ensure_future(event.wait())
+                try:
+                    await asyncio.wait({interrupted, ended}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    interrupted.cancel()
+                if ended.done():
+                    return ended.result()
                 child.send_signal(signal.SIGINT)
+        finally:
+            ended.cancel()
         return await _killed_after(child, ABANDON_GRACE_S)
 
     def _append(self, result: RunResult) -> None:
@@ -222,20 +226,20 @@ def _end_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-async def end_child(child: asyncio.subprocess.Process) -> int:
+async def end_child(child: subprocess.Popen[bytes]) -> int:
     """Interrupts a stuck run, and kills it if that does not help; its watchdog then cleans up."""
-    with contextlib.suppress(ProcessLookupError):
-        child.send_signal(signal.SIGINT)
+    child.send_signal(signal.SIGINT)
     return await _killed_after(child, INTERRUPT_GRACE_S)
 
 
-async def _killed_after(child: asyncio.subprocess.Process, grace_s: float) -> int:
+async def _killed_after(child: subprocess.Popen[bytes], grace_s: float) -> int:
+    if child.poll() is not None:
+        return child.returncode
     try:
-        return await asyncio.wait_for(child.wait(), grace_s)
+        return await asyncio.wait_for(wait_exit(child), grace_s)
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        return await child.wait()
+        child.kill()
+        return child.wait()
 
 
 def command_line(planned: PlannedRun, folder: Path, runs_root: Path) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.campaign import RunResult, command_line, exit_code, read_result
+from harness.campaign import RunResult, command_line, exit_code, new_folder, read_result
 from harness.errors import UsageError
 from harness.suite import PlannedRun, load_suite, shipped_suites
 
@@ -143,3 +143,10 @@ def test_overrides_arrive_as_they_were_written(tmp_path: Path) -> None:
         PlannedRun(scenario="default", seed=3, overrides={"bug": "local-read", "nodes": 3}), tmp_path, tmp_path
     )
     assert words[words.index("--set") : words.index("--set") + 4] == ["--set", 'bug="local-read"', "--set", "nodes=3"]
+
+
+def test_campaigns_side_by_side_never_share_a_folder(tmp_path: Path) -> None:
+    """The same scenario and seed in the same second: each run has a folder of its own, made when it was named."""
+    folders = [new_folder(tmp_path / "default", "1-1") for _ in range(3)]
+    assert len(set(folders)) == 3
+    assert all(folder.is_dir() for folder in folders)
