@@ -242,6 +242,19 @@ async def _killed_after(child: subprocess.Popen[bytes], grace_s: float) -> int:
         return child.wait()
 
 
+def new_folder(parent: Path, name: str) -> Path:
+    """A folder that nobody else has: campaigns side by side may begin the same scenario and seed in the same second."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for attempt in range(FOLDER_TRIES):
+        folder = parent / (f"{stamp}-{name}" + (f"-{attempt}" if attempt else ""))
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise HarnessError(f"no free folder name like {parent / f'{stamp}-{name}'}")
+
+
 def command_line(planned: PlannedRun, folder: Path, runs_root: Path) -> list[str]:
     """The run as a command of its own."""
     settings = [

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from harness.suite import PlannedRun, Suite
 RUN = """
 import json, pathlib, signal, sys, time
 folder, validity, code, wait = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-folder.mkdir(parents=True)
+folder.mkdir(parents=True, exist_ok=True)
 (folder / "verdict.json").write_text(json.dumps({"validity": validity, "sentence": "as told", "results": []}))
 if wait == "stubborn":
     signal.signal(signal.SIGINT, lambda *_: (folder / "first").touch() or signal.signal(signal.SIGINT, die))
@@ -118,6 +119,17 @@ async def test_the_first_interruption_ends_the_run_early_and_keeps_its_verdict(c
     assert await going == 0
     assert len(made.results) == 1
     assert any("1 runs left out" in line for line in said)
+
+
+async def test_a_campaign_has_one_thread(campaign: Make, tmp_path: Path) -> None:
+    """The kernel sends the run a SIGINT for each thread of a killed campaign; two would cost it its verdict."""
+    made, _ = campaign("valid", wait="obedient")
+    before = threading.active_count()
+    going = asyncio.create_task(made.run())
+    await until(tmp_path, "ready")
+    assert threading.active_count() == before
+    made.stop.set()
+    await going
 
 
 async def test_the_second_interruption_is_passed_on_and_ends_with_130(campaign: Make, tmp_path: Path) -> None:
