@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ GRACE_NS = 5_000_000_000
 
 
 def measure(history: History, *, grace_ns: int = GRACE_NS) -> Result:
-    """Per fault, from its injection until ``grace_ns`` after its healing: the longest time without an ok completion,
-    how long until an operation invoked under the fault succeeded, and the operations that overlapped it."""
-    begin, end = span_ns(history)
+    """Per fault, from its injection until ``grace_ns`` after its healing (but not into the next fault, whose gap that
+    would be): the longest time without an ok completion, how long until an operation invoked under the fault
+    succeeded, and the operations that overlapped it. Nothing after the end of the load counts: nobody asked then.
+    """
+    begin, end = _load_ns(history)
     times = ok_times(history)
     overall = longest_gap(times, begin, end)
-    faults = [_fault(history, times, window, end, grace_ns) for window in fault_windows(history.nemesis)]
+    windows = fault_windows(history.nemesis)
+    faults = [_fault(history, times, window, _until(window, windows, end, grace_ns), end) for window in windows]
     statistics = {"longest_gap_ms": _ms(overall[0]), "gap_from_ns": overall[1], "faults": faults}
     return Result(checker=CHECKER, statistics=statistics)
 
@@ -38,9 +42,24 @@ def longest_gap(times: Column, from_ns: int, to_ns: int) -> tuple[int, int]:
     return int(gaps[place]), int(marks[place])
 
 
-def _fault(history: History, times: Column, window: Window, end_ns: int, grace_ns: int) -> dict[str, Any]:
+def _load_ns(history: History) -> tuple[int, int]:
+    """First invocation and last event of the load: final reads come after it, when everything has been healed."""
+    load = ~history.final
+    if not load.any():
+        return span_ns(history)
+    calls = history.call_ns[load]
+    return int(calls.min()), int(max(calls.max(), history.return_ns[load].max()))
+
+
+def _until(window: Window, windows: Sequence[Window], end_ns: int, grace_ns: int) -> int:
+    """Where the search for a fault's gap ends."""
     healed = window.end_ns(end_ns)
-    until = min(healed + grace_ns, end_ns)
+    following = [other.from_ns for other in windows if other.from_ns >= healed]
+    return min(healed + grace_ns, end_ns, *following)
+
+
+def _fault(history: History, times: Column, window: Window, until: int, end_ns: int) -> dict[str, Any]:
+    healed = window.end_ns(end_ns)
     gap, gap_from = longest_gap(times, window.from_ns, until)
     under_way = (history.call_ns <= healed) & ((history.return_ns < 0) | (history.return_ns >= window.from_ns))
     return {
@@ -51,6 +70,7 @@ def _fault(history: History, times: Column, window: Window, end_ns: int, grace_n
         "to_ns": window.to_ns,
         "longest_gap_ms": _ms(gap),
         "gap_from_ns": gap_from,
+        "gap_until_ns": until,
         "next_ok_ms": _next_ok_ms(history, window),
         "operations": int(under_way.sum()),
         "ok": int(overlapping_ok(history, window.from_ns, healed).sum()),

@@ -243,10 +243,11 @@ class PartitionFamily:
             return f"links cut in both directions: {words}{ring}"
         first, second = (", ".join(side) for side in resolved["sides"])
         others = f"{second} and the clients" if clients else second
+        s = "s" if len(resolved["sides"][0]) == 1 else ""
         words = {
             "both": f"{first} cut off from {others} in both directions",
-            "in": f"{first} cut off from {others} inwards only: heard, but hearing nothing",
-            "out": f"{first} cut off from {others} outwards only: hearing, but not heard",
+            "in": f"{first} can send but receive{s} nothing (cut off from {others} in one direction)",
+            "out": f"{first} receive{s} but cannot send (cut off from {others} in one direction)",
         }[resolved["direction"]]
         return words + (f"; {resolved['bridge']} reaches both sides" if resolved["bridge"] else "")
 

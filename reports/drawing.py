@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise, permutations
-from typing import Any
 
-from checkers.operation import Operation, Outcome
+from checkers.operation import Operation
 from checkers.verdict import Finding
+from reports.contradiction import NO_VALUE, Doomed, condemn, observed, precedes, who, written
 from reports.lenient import integer, plain, sequence
 from reports.words import duration, moment, operation_words, value_words
 
@@ -31,18 +31,27 @@ OPERATIONS_MAX = 24
 ARROWS_MAX = 12
 VALUE_COLOURS = 6
 
-GUTTER = 132
-LANE = 74
+GUTTER = 104
+LANE = 90
 TOP = 14
 BAR = 18
 COMFORTABLE = 900
 """A picture is stretched up to this width, in pixels, but not so much that it falls apart."""
 STRETCH_MAX = 5.0
 _CHARACTER = 7.6
-_NO_VALUE = object()
 
-RoleAt = Callable[[str, int], str]
-"""Words for what a node was at a time of the run (``leader of term 4``); empty if unknown."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What a drawing says of its operations beside what the finding holds. ``role_at`` has words for what a node was
+    at a time of the run (``leader of term 4``), ``told`` the same as a clause with the node; ``worker_of`` knows the
+    lane of a process in the timeline, ``attempts_of`` how often an operation (by the position of its return) was tried.
+    """
+
+    role_at: Callable[[str, int], str] = lambda _node, _ns: ""
+    told: Callable[[str, int], str] = lambda node, _ns: node
+    worker_of: Mapping[int, int] = field(default_factory=dict)
+    attempts_of: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +64,7 @@ class Bar:
     y: float
     label: str
     times: str
+    answered: str
     colours: tuple[int, ...]
     impossible: bool
     open: bool
@@ -74,7 +84,7 @@ class Arrow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lane:
-    """A process: its name and where it asked."""
+    """A process: the worker that it is in the timeline, and its number."""
 
     y: float
     title: str
@@ -90,23 +100,26 @@ class Drawing:
     lanes: tuple[Lane, ...]
     bars: tuple[Bar, ...]
     arrows: tuple[Arrow, ...]
+    answers: tuple[str, ...]
     conclusion: str
     left_out: int
     gutter: float = GUTTER
 
 
-def draw(finding: Finding, role_at: RoleAt = lambda _node, _ns: "") -> Drawing | None:
+def draw(finding: Finding, around: Surroundings | None = None) -> Drawing | None:
     """The drawing of a finding, or None if it has no operations."""
     operations = finding.operations[:OPERATIONS_MAX]
     if not operations:
         return None
-    places = _places(operations)
+    around = around or Surroundings()
+    notes = {operation.index: _answered(operation, around) for operation in operations}
+    places = _places(operations, notes)
     end = max(places.values()) + 26
     processes = list(dict.fromkeys(operation.process for operation in operations))
     tops = {process: TOP + LANE * number for number, process in enumerate(processes)}
-    clash = _clash(operations)
+    doomed = condemn(finding, operations)
     colours = _colours(operations)
-    bars = tuple(_bar(operation, places, tops, colours, clash, end) for operation in operations)
+    bars = tuple(_bar(operation, places, tops, colours, doomed, notes) for operation in operations)
     by_index = {bar.operation.index: bar for bar in bars}
     relations = _relations(finding, operations)
     arrows = tuple(
@@ -115,32 +128,56 @@ def draw(finding: Finding, role_at: RoleAt = lambda _node, _ns: "") -> Drawing |
     return Drawing(
         width=end + 12,
         height=TOP + LANE * len(processes),
-        lanes=tuple(_lane(process, operations, tops[process], role_at) for process in processes),
+        lanes=tuple(_lane(process, tops[process], around) for process in processes),
         bars=bars,
         arrows=arrows,
-        conclusion=_conclusion(clash),
+        answers=tuple(_answers(operations, around)),
+        conclusion=doomed.words if doomed else "",
         left_out=len(finding.operations) - len(operations),
     )
 
 
-def _lane(process: int, operations: Sequence[Operation], y: float, role_at: RoleAt) -> Lane:
-    own = [operation for operation in operations if operation.process == process]
-    nodes = list(dict.fromkeys(operation.node for operation in own if operation.node))
-    words = [value_words(f"{node} {role_at(node, own[0].call_ns)}".strip(), 22) for node in nodes[:2]]
-    return Lane(y=y, title=f"process {process}", subtitle=", ".join(words))
+def _lane(process: int, y: float, around: Surroundings) -> Lane:
+    worker = around.worker_of.get(process)
+    if worker is None:
+        return Lane(y=y, title=f"process {process}", subtitle="")
+    return Lane(y=y, title=f"worker {worker}", subtitle=f"process {process}")
 
 
-def _places(operations: Sequence[Operation]) -> Mapping[tuple[int, bool], float]:
+def _answered(operation: Operation, around: Surroundings) -> str:
+    """Who answered, in which role when it did (a node passes clients on, so it is not always the node that was asked
+    first), and after how many attempts.
+    """
+    tries = around.attempts_of.get(operation.return_index or -1, 1)
+    after = f", after {tries} attempts" if tries > 1 else ""
+    if operation.node is None or operation.return_ns is None:
+        return after.removeprefix(", ")
+    role = around.role_at(operation.node, operation.return_ns)
+    return f"by {value_words(operation.node, 14)}{f' ({role})' if role else ''}{after}"
+
+
+def _answers(operations: Sequence[Operation], around: Surroundings) -> Iterator[str]:
+    """Answers of nodes that led no longer, in sentences: there the explanation of most stale reads stands."""
+    for operation in operations:
+        if operation.node is not None and operation.return_ns is not None:
+            told = around.told(operation.node, operation.return_ns)
+            if "still believed" in told:
+                yield f"{who(operation)} was answered by {told}."
+
+
+def _places(operations: Sequence[Operation], notes: Mapping[int, str]) -> Mapping[tuple[int, bool], float]:
     """The place of each call ``(index, False)`` and return ``(index, True)``, in the order of events; stretched if
     there is room.
     """
-    places = _spread(operations, 1.0)
+    places = _spread(operations, notes, 1.0)
     short = COMFORTABLE - max(places.values())
     gaps = sum(_gap(b[1] - a[1]) for a, b in pairwise(sorted(_events(operations))))
-    return _spread(operations, min(STRETCH_MAX, 1 + short / gaps)) if short > 0 and gaps else places
+    return _spread(operations, notes, min(STRETCH_MAX, 1 + short / gaps)) if short > 0 and gaps else places
 
 
-def _spread(operations: Sequence[Operation], stretch: float) -> Mapping[tuple[int, bool], float]:
+def _spread(
+    operations: Sequence[Operation], notes: Mapping[int, str], stretch: float
+) -> Mapping[tuple[int, bool], float]:
     events = sorted(_events(operations))
     places: dict[tuple[int, bool], float] = {}
     x, before_ns = float(GUTTER + 14), events[0][1]
@@ -148,10 +185,10 @@ def _spread(operations: Sequence[Operation], stretch: float) -> Mapping[tuple[in
         operation = operations[operation_place]
         x += stretch * _gap(ns - before_ns) if place else 0
         if returns:
-            x = max(x, places[operation.index, False] + _need(operation))
+            x = max(x, places[operation.index, False] + _need(operation, notes))
         places[operation.index, returns] = x
         before_ns = ns
-    return _widened(places, operations, x)
+    return _widened(places, operations, notes, x)
 
 
 def _events(operations: Sequence[Operation]) -> Iterator[tuple[int, int, int, bool]]:
@@ -162,12 +199,12 @@ def _events(operations: Sequence[Operation]) -> Iterator[tuple[int, int, int, bo
 
 
 def _widened(
-    places: dict[tuple[int, bool], float], operations: Sequence[Operation], end: float
+    places: dict[tuple[int, bool], float], operations: Sequence[Operation], notes: Mapping[int, str], end: float
 ) -> Mapping[tuple[int, bool], float]:
     """An operation that never returned reaches to the right end, and needs room for its label."""
     for operation in operations:
         if operation.return_index is None:
-            end = max(end, places[operation.index, False] + _need(operation))
+            end = max(end, places[operation.index, False] + _need(operation, notes))
     return {
         **places,
         **{(operation.index, True): end + 18 for operation in operations if operation.return_index is None},
@@ -179,9 +216,10 @@ def _gap(ns: int) -> float:
     return 22 + 9 * max(0.0, math.log10(max(ns, 1) / 1e4))
 
 
-def _need(operation: Operation) -> float:
+def _need(operation: Operation, notes: Mapping[int, str]) -> float:
     """Room that the labels of a bar take."""
-    return max(len(operation_words(operation)), len(_times(operation)) * 0.9) * _CHARACTER + 8
+    small = max(len(_times(operation)), len(notes.get(operation.index, "")))
+    return max(len(operation_words(operation)) + 2, small * 0.9) * _CHARACTER + 8
 
 
 def _times(operation: Operation) -> str:
@@ -195,41 +233,23 @@ def _bar(
     places: Mapping[tuple[int, bool], float],
     tops: Mapping[int, float],
     colours: Mapping[str, int],
-    clash: _Clash | None,
-    end: float,
+    doomed: Doomed | None,
+    notes: Mapping[int, str],
 ) -> Bar:
     x = places[operation.index, False]
-    until = places.get((operation.index, True), end)
-    seen = [value for value in (_observed(operation), _written(operation)) if value is not _NO_VALUE]
+    seen = [value for value in (observed(operation), written(operation)) if value is not NO_VALUE]
     return Bar(
         operation=operation,
         x=x,
-        width=until - x,
+        width=places[operation.index, True] - x,
         y=tops[operation.process] + 26,
         label=operation_words(operation),
         times=_times(operation),
+        answered=notes[operation.index],
         colours=tuple(colours[plain(value)] for value in seen),
-        impossible=clash is not None and clash.read.index == operation.index,
+        impossible=doomed is not None and doomed.operation.index == operation.index,
         open=operation.return_index is None,
     )
-
-
-def _observed(operation: Operation) -> Any:
-    """The value that an operation saw, as far as its outcome tells."""
-    pair = sequence(operation.value)
-    if operation.f == "cas" and len(pair) == 2:
-        return pair[0]
-    if operation.outcome is Outcome.OK and operation.value is None:
-        return operation.result
-    return _NO_VALUE
-
-
-def _written(operation: Operation) -> Any:
-    """The value that an operation leaves behind, if it takes effect."""
-    pair = sequence(operation.value)
-    if operation.f == "cas" and len(pair) == 2:
-        return pair[1]
-    return _NO_VALUE if operation.value is None else operation.value
 
 
 def _colours(operations: Sequence[Operation]) -> Mapping[str, int]:
@@ -237,22 +257,15 @@ def _colours(operations: Sequence[Operation]) -> Mapping[str, int]:
     values = [
         value
         for operation in operations
-        for value in (_observed(operation), _written(operation))
-        if value is not _NO_VALUE
+        for value in (observed(operation), written(operation))
+        if value is not NO_VALUE
     ]
     return {words: number % VALUE_COLOURS for number, words in enumerate(dict.fromkeys(map(plain, values)))}
 
 
-def precedes(first: Operation, second: Operation) -> bool:
-    """Whether the first returned before the second began."""
-    return (
-        first.return_index is not None and first.outcome is not Outcome.INFO and first.return_index < second.call_index
-    )
-
-
 def _relations(finding: Finding, operations: Sequence[Operation]) -> Sequence[tuple[Operation, Operation]]:
-    """The relations that the checker's argument names; or, if it names none, real-time order without what follows from
-    the rest.
+    """The relations that the checker's argument names, and no others: an argument that needs no time has no arrows.
+    If the checker does not say, real-time order without what follows from the rest.
     """
     by_index = {operation.index: operation for operation in operations}
     named = [
@@ -260,7 +273,7 @@ def _relations(finding: Finding, operations: Sequence[Operation]) -> Sequence[tu
         for pair in sequence(finding.evidence.get("before"))
     ]
     pairs = [(a, b) for a, b in (pair for pair in named if len(pair) == 2) if a and b and precedes(a, b)]
-    if not pairs:
+    if not pairs and "roles" not in finding.evidence:
         order = [(a, b) for a, b in permutations(operations, 2) if precedes(a, b)]
         pairs = [(a, b) for a, b in order if not any(precedes(a, c) and precedes(c, b) for c in operations)]
     return sorted(pairs, key=lambda pair: pair[1].call_index)[:ARROWS_MAX]
@@ -282,49 +295,5 @@ def _arrow(number: int, first: Bar, second: Bar) -> Arrow:
 
 def _arrow_words(first: Operation, second: Operation) -> str:
     apart = duration(second.call_ns - (first.return_ns or first.call_ns))
-    began = f"{_who(second)} began at {moment(second.call_ns)}"
-    return f"{_who(first)} returned at {moment(first.return_ns)}, {apart} before {began}"
-
-
-def _who(operation: Operation) -> str:
-    return f"“{operation_words(operation)}” (process {operation.process})"
-
-
-@dataclass(frozen=True, slots=True)
-class _Clash:
-    """A value seen although a later one was already known: ``old`` wrote it, ``new`` wrote the later one, ``witness``
-    knew it.
-    """
-
-    old: Operation
-    new: Operation
-    witness: Operation
-    read: Operation
-
-
-def _clash(operations: Sequence[Operation]) -> _Clash | None:
-    """The plain stale read, if that is what the operations show; other shapes are left to the finding's own words."""
-    for read, old, new in permutations(operations, 3):
-        seen = _observed(read)
-        if seen is _NO_VALUE or _written(old) != seen or not _is_later(old, new, seen):
-            continue
-        for witness in operations:
-            if witness is not read and _knows(witness, new) and precedes(witness, read):
-                return _Clash(old, new, witness, read)
-    return None
-
-
-def _is_later(old: Operation, new: Operation, seen: Any) -> bool:
-    written = _written(new)
-    return written is not _NO_VALUE and written != seen and precedes(old, new)
-
-
-def _knows(witness: Operation, new: Operation) -> bool:
-    """Whether an operation's return proves that ``new`` took effect."""
-    return witness.outcome is Outcome.OK and (witness is new or _observed(witness) == _written(new))
-
-
-def _conclusion(clash: _Clash | None) -> str:
-    if clash is None:
-        return ""
-    return f"{_who(clash.read)} began only after that, and still saw the older value."
+    began = f"{who(second)} began at {moment(second.call_ns)}"
+    return f"{who(first)} returned at {moment(first.return_ns)}, {apart} before {began}"

@@ -22,6 +22,7 @@ import orjson
 
 from checkers.history import NEVER, History
 from reports.lenient import plain
+from reports.outcomes import shown_outcomes
 
 TEXT_MAX = 160
 """Longer values are cut in the page; the history file has them whole."""
@@ -36,6 +37,11 @@ class Lanes:
 
     of: np.ndarray[Any, np.dtype[np.uint16]]
     labels: tuple[str, ...]
+
+    def worker_of(self, history: History) -> Mapping[int, int]:
+        """The lane of each process."""
+        processes, first = np.unique(history.process, return_index=True)
+        return dict(zip(processes.tolist(), self.of[first].tolist(), strict=True))
 
 
 def pack(history: History, lanes: Lanes, end_ns: int) -> str:
@@ -53,7 +59,7 @@ def pack(history: History, lanes: Lanes, end_ns: int) -> str:
         "value": history.value.astype("<i4"),
         "expected": history.expected.astype("<i4"),
         "result": history.result.astype("<i4"),
-        "outcome": history.outcome.astype("<u1"),
+        "outcome": shown_outcomes(history).astype("<u1"),
         "node": history.node.astype("<i2"),
         "error": history.error.astype("<i4"),
         "final": history.final.astype("<u1"),

@@ -29,16 +29,19 @@ from markupsafe import Markup
 from checkers.history import History, HistoryError
 from checkers.verdict import Finding
 from reports import words
-from reports.drawing import Drawing, draw
+from reports.drawing import Drawing, Surroundings, draw
 from reports.folder import RunFolder
 from reports.lenient import integer, mapping, sequence, text
+from reports.outcomes import error_table, outcome_words
 from reports.packing import arrange, pack
 from reports.quotes import Quote, evidence_rows, quotes
-from reports.record import Fault, Record, read_record
+from reports.record import Record, read_record
 from reports.roles import Roles, read_roles
 from reports.tables import Table, tabulate
+from reports.telling import arranged, attempts, how_many, meanwhile, span
 from reports.templating import STATIC, environment
 from reports.testimony import Scene, picture
+from reports.titles import lost_a_vote, title
 from reports.verdicts import Headline, headline
 
 logger = logging.getLogger(__name__)
@@ -49,8 +52,8 @@ PLOTTED_MAX = 2_000_000
 LISTED_LAST = ("statistics", "availability", "ledger")
 """Checkers whose figures have a place of their own on the page."""
 
-HAS_ITS_PLACE = ("availability", "faults")
-"""Figures that stand in the table of faults."""
+HAVE_THEIR_PLACE = (("availability", "faults"), ("availability", "gap_from_ns"), ("statistics", "errors"))
+"""Figures that stand in the table of faults, and those that the page makes from the history."""
 
 FAULT_FIGURES = ("longest_gap_ms", "next_ok_ms", "operations", "ok")
 
@@ -64,11 +67,13 @@ class Shown:
 
     number: int
     finding: Finding
+    title: str
     drawing: Drawing | None
     quotes: Sequence[Quote]
     scene: Scene | None
     evidence: Sequence[tuple[str, str]]
     meanwhile: Sequence[str]
+    aside: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +114,8 @@ def render(folder: RunFolder) -> str:
         "the traces", lambda: read_roles(record), Roles(segments={}, notes=("The traces could not be read.",))
     )
     end_ns = _end_ns(record, history.content)
+    findings = _attempt("the order of the findings", lambda: arranged(record), record.findings).content
+    around = _around(record, roles.content, history.content, findings)
     script = (STATIC / "report.js").read_text(encoding="utf-8")
     return (
         environment()
@@ -116,17 +123,17 @@ def render(folder: RunFolder) -> str:
         .render(
             record=record,
             headline=headline(record),
-            findings=[
-                _shown(number, finding, record, roles.content)
-                for number, finding in enumerate(record.findings, start=1)
-            ],
+            findings=[_shown(number, finding, record, around) for number, finding in enumerate(findings, start=1)],
+            how_many=_attempt("the number of findings", lambda: how_many(record), "").content,
             roles=roles.content,
             history=history,
-            data=_json(_data(record, roles.content, end_ns)),
+            data=_json(_data(record, findings, roles.content, end_ns)),
             packed=_packed(history, end_ns),
             plot=_plot(record, history, end_ns),
             faults=_faults(record),
             statistics=_statistics(record),
+            outcomes=outcome_words(history.content) if history.content is not None else (),
+            errors=error_table(history.content) if history.content is not None else None,
             files=_files(folder),
             end_ns=end_ns,
             open_max=OPEN_FINDINGS_MAX,
@@ -172,49 +179,54 @@ def _title(record: Record, head: Headline) -> str:
     return f"{head.word}: {record.name}, seed {text(record.run.get('seed'), '?')}"
 
 
-def _shown(number: int, finding: Finding, record: Record, roles: Roles) -> Shown:
+def _around(record: Record, roles: Roles, history: History | None, findings: Sequence[Finding]) -> Surroundings:
+    """What drawings say of operations beside what the findings hold."""
+    workers: Mapping[int, int] = {}
+    if history is not None and len(history):
+        workers = _attempt("the lanes", lambda: arrange(history).worker_of(history), {}).content
+    return Surroundings(
+        role_at=roles.at,
+        told=roles.told,
+        worker_of=workers,
+        attempts_of=_attempt("the numbers of attempts", lambda: attempts(record, findings), {}).content,
+    )
+
+
+def _shown(number: int, finding: Finding, record: Record, around: Surroundings) -> Shown:
     quoted = _attempt("the quoted lines", lambda: quotes(finding, record.folder, record.start_monotonic_ns), ())
-    drawing = _attempt("the drawing", lambda: draw(finding, roles.at))
-    scene = _attempt("the picture of the traces", lambda: picture(quoted.content, record.faults))
+    drawing = _attempt("the drawing", lambda: draw(finding, around))
+    scene = _attempt("the picture of the traces", lambda: picture(quoted.content, record.faults, finding))
     return Shown(
         number=number,
         finding=finding,
+        title=title(finding),
         drawing=drawing.content,
         quotes=quoted.content,
         scene=scene.content,
         evidence=tuple(evidence_rows(finding)),
-        meanwhile=_meanwhile(finding, record),
+        meanwhile=_attempt("the faults meanwhile", lambda: meanwhile(finding, record.faults), ()).content,
+        aside=_aside(finding, record),
     )
 
 
-def _meanwhile(finding: Finding, record: Record) -> Sequence[str]:
-    """The faults that were in force between the finding's first call and its last return."""
-    if not finding.operations:
-        return ()
-    begin = min(operation.call_ns for operation in finding.operations)
-    end = max(operation.return_ns or operation.call_ns for operation in finding.operations)
-    active = [
-        fault
-        for fault in record.faults
-        if fault.begin_ns is not None and fault.begin_ns <= end and (fault.end_ns or end) >= begin
-    ]
-    return [f"{fault.summary} ({_span(fault)})" for fault in active]
+def _aside(finding: Finding, record: Record) -> str:
+    """That a forgotten vote was not given again, where the traces say so: a danger, but no harm in this run."""
+    if (
+        lost_a_vote(finding)
+        and mapping(record.statistics.get("raft", {}).get("violations")).get("one vote a term") == 0
+    ):
+        return "In this run, no node was seen to vote twice in one term."
+    return ""
 
 
-def _span(fault: Fault) -> str:
-    if fault.end_ns is None:
-        return f"from {words.moment(fault.begin_ns)} on, never healed"
-    return f"{words.moment(fault.begin_ns)} to {words.moment(fault.end_ns)}"
-
-
-def _data(record: Record, roles: Roles, end_ns: int) -> Mapping[str, Any]:
+def _data(record: Record, findings: Sequence[Finding], roles: Roles, end_ns: int) -> Mapping[str, Any]:
     """What the timeline's script needs beside the history."""
     return {
         "end_ns": end_ns,
         "nodes": record.nodes,
         "faults": [
             {
-                "id": fault.number,
+                "id": fault.label,
                 "family": fault.family,
                 "summary": fault.summary,
                 "targets": fault.targets,
@@ -233,9 +245,10 @@ def _data(record: Record, roles: Roles, end_ns: int) -> Mapping[str, Any]:
                 "number": number,
                 "kind": finding.kind,
                 "time": _finding_time(finding, record),
+                "span": _attempt("the place", partial(span, finding, record, record.faults)).content,
                 "operations": [operation.index for operation in finding.operations],
             }
-            for number, finding in enumerate(record.findings, start=1)
+            for number, finding in enumerate(findings, start=1)
         ],
     }
 
@@ -300,7 +313,7 @@ def _statistics(record: Record) -> Mapping[str, Sequence[Table]]:
         name for name in record.statistics if name not in LISTED_LAST
     ]
     for name in names:
-        figures = {key: value for key, value in record.statistics[name].items() if (name, key) != HAS_ITS_PLACE}
+        figures = {key: value for key, value in record.statistics[name].items() if (name, key) not in HAVE_THEIR_PLACE}
         part = _attempt(f"the figures of {name}", partial(tabulate, figures), ())
         if part.content:
             found[name] = part.content

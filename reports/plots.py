@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 
 from checkers.history import FAIL, INFO, OK, History
+from reports.outcomes import NOT_EQUAL, shown_outcomes
 from reports.record import Fault
 
 PANELS_MAX = 6
 WIDTH_IN, LATENCY_IN, RATE_IN = 11.0, 1.65, 1.75
 DPI = 110
+LABEL_ROWS = 4
 _CELLS = (1400, 150)
 """Resolution of the thinning: about the pixels of a panel."""
 
@@ -32,7 +34,12 @@ _CELLS = (1400, 150)
 _INK, _FAINT, _BAND = "#010203", "#040506", "#070809"
 _VARIABLES = {_INK: "var(--ink-2)", _FAINT: "var(--line)", _BAND: "var(--band)"}
 
-OUTCOMES = ((OK, "ok", "#3b7dc4"), (INFO, "unknown (info)", "#e08a1e"), (FAIL, "failed", "#a0568c"))
+OUTCOMES = (
+    (OK, "ok", "#3b7dc4"),
+    (NOT_EQUAL, "not equal", "#7f95ad"),
+    (INFO, "unknown", "#e08a1e"),
+    (FAIL, "failed", "#a0568c"),
+)
 _TINTS = ("#2b6cb0", "#5b9bd5", "#9cc3e6", "#7a8fb8", "#b5b9d6", "#c9d4e8")
 
 _SETTINGS: Any = {
@@ -98,9 +105,10 @@ def _latencies(axes: Any, history: History, functions: Sequence[int]) -> None:
         if len(shown)
         else (0.1, 1e3)
     )
+    outcomes = shown_outcomes(history)
     for axis, f in zip(axes, functions, strict=True):
         for code, label, colour in OUTCOMES:
-            rows = ended & (history.f == f) & (history.outcome == code)
+            rows = ended & (history.f == f) & (outcomes == code)
             if rows.any():
                 x, y = _thinned(history.call_ns[rows] / 1e9, ms[rows])
                 axis.scatter(
@@ -168,8 +176,9 @@ def _rates(axis: Any, history: History, functions: Sequence[int], end_ns: int) -
             label=f"ok {history.functions[f][:24]}",
         )
         base = base + rate
+    outcomes = shown_outcomes(history)
     for code, label, colour in OUTCOMES[1:]:
-        rate = np.histogram(ended[history.outcome == code], edges)[0] / width
+        rate = np.histogram(ended[outcomes == code], edges)[0] / width
         if rate.any():
             axis.stairs(rate, edges, color=colour, linewidth=1.5, label=label)
     axis.set_ylim(bottom=0)
@@ -188,10 +197,25 @@ def _decorate(axes: Any, faults: Sequence[Fault], end_ns: int) -> None:
         axis.tick_params(axis="x", length=0)
     for axis, panels in ((axes[0], axes[:-1]), (axes[-1], axes[-1:])):
         _legend(axis, panels)
-    for fault in faults[:60]:
-        if fault.begin_ns is not None:
-            place = {"xycoords": ("data", "axes fraction"), "xytext": (3, -10), "textcoords": "offset points"}
-            axes[0].annotate(f"{fault.number} {fault.family[:16]}", (fault.begin_ns / 1e9, 1.0), fontsize=8, **place)
+    for begin_ns, label, row in _labels(faults[:60], end_ns):
+        place = {"xycoords": ("data", "axes fraction"), "xytext": (3, -10 - 10 * row), "textcoords": "offset points"}
+        axes[0].annotate(label, (begin_ns / 1e9, 1.0), fontsize=8, **place)
+
+
+def _labels(faults: Sequence[Fault], end_ns: int) -> Iterator[tuple[int, str, int]]:
+    """Begin, label and row of each fault's name, so that none is written over another; what fits in no row is left out
+    (the table of faults has it).
+    """
+    free = [0.0] * LABEL_ROWS  # where each row is free again, in ns
+    character_ns = end_ns / WIDTH_IN / 17  # 8 pt: about 17 characters an inch
+    for fault in faults:
+        label = f"{fault.label} {fault.family[:16]}"
+        row = next(
+            (row for row, since in enumerate(free) if fault.begin_ns is not None and since <= fault.begin_ns), -1
+        )
+        if fault.begin_ns is not None and row >= 0:
+            free[row] = fault.begin_ns + (len(label) + 2) * character_ns
+            yield fault.begin_ns, label, row
 
 
 def _legend(axis: Any, panels: Any) -> None:

@@ -56,7 +56,32 @@ def _line(folder: RunFolder, node: str, name: str, number: int) -> str:
 
 
 def evidence_rows(finding: Finding) -> Iterator[tuple[str, str]]:
-    """What else the evidence holds, as name and value; lines and relations are shown in their own way."""
+    """What else the evidence holds, as name and value. Numbers of operations and relations are for the drawing; what
+    is left out here stands in verdict.json.
+    """
     for name, value in finding.evidence.items():
-        if name not in ("lines", "before") and value not in (None, "", [], {}):
-            yield name.replace("_", " "), value if isinstance(value, str) else plain(value, 600)
+        if name in _DRAWN or value in ("", [], {}) or (value is None and name != "initial"):
+            continue
+        words = "nothing" if value is None else value if isinstance(value, str) else _listed(value)
+        yield _NAMES.get(name, name.replace("_", " ")), words
+
+
+_DRAWN = ("lines", "before", "roles", "path", "stuck", "longest_order")
+"""Shown in their own way, or lists of raw numbers."""
+
+_NAMES: Mapping[str, str] = {
+    "initial": "value at the beginning",
+    "possible_states": "values that were possible then",
+    "longest_order_length": "operations that could be put in order",
+    "impossible_operations": "operations that are impossible together",
+    "last": "last index of its log",
+    "missing": "not stored on",
+    "before": "before",
+    "votes": "voted for",
+}
+
+
+def _listed(value: Any) -> str:
+    items = sequence(value)
+    plainly = items and all(isinstance(item, str | int | float) for item in items)
+    return ", ".join(map(text, items)) if plainly else plain(value, 600)

@@ -15,6 +15,9 @@ from checkers.verdict import Blame, Finding, Result, Validity, Verdict
 from reports.folder import RunFolder
 from reports.lenient import integer, mapping, read_lines, read_object, read_yaml, sequence, text, texts
 
+FIRING_STRIDE = 100_000
+"""A fault that fired again has its entry's number plus a multiple of this (``harness.nemesis`` gives the numbers)."""
+
 
 class Facts(dict[str, Any]):
     """An object of a file in which every name exists: what the file does not say is None."""
@@ -51,6 +54,12 @@ class Fault:
     end_ns: int | None
     bit: Proof | None
     healed: Proof | None
+
+    @property
+    def label(self) -> str:
+        """``4``, and ``4 (2nd time)`` for a fault of a trigger that fired again."""
+        again, number = divmod(self.number, FIRING_STRIDE)
+        return f"{number} ({ordinal(again + 1)} time)" if again > 0 else str(self.number)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +123,12 @@ def read_record(folder: RunFolder) -> Record:
         statistics={result.checker: result.statistics for result in results if result.statistics},
         problems=tuple(problem for problem in problems if problem is not None),
     )
+
+
+def ordinal(number: int) -> str:
+    """``1st``, ``2nd``, ``3rd``, ``11th``."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
+    return f"{number}{ending}"
 
 
 def parse_validity(value: Any) -> Validity | None:

@@ -17,6 +17,7 @@ from checkers.timeline import Segment, timeline
 from checkers.traces import Trace, TraceError, parse_trace
 from reports.folder import RunFolder
 from reports.record import Record
+from reports.words import moment
 
 _WANTED = re.compile(rb'"event"\s*:\s*"(?:start|role|term)"')
 
@@ -35,11 +36,36 @@ class Roles:
     notes: tuple[str, ...] = ()
 
     def at(self, node: str, ns: int) -> str:
-        """``leader of term 4``, ``follower in term 4``; empty if nobody knows."""
-        for segment in self.segments.get(node, ()):
-            if segment.from_ns <= ns < segment.to_ns:
-                return f"{segment.role} {'of' if segment.role == 'leader' else 'in'} term {segment.term}"
-        return ""
+        """``leader of term 4``, ``follower in term 4``; ``old leader of term 3`` if somebody leads a later term
+        already; empty if nobody knows.
+        """
+        segment = self._segment(node, ns)
+        if segment is None:
+            return ""
+        words = f"{segment.role} {'of' if segment.role == 'leader' else 'in'} term {segment.term}"
+        return f"old {words}" if self._successor(node, ns) else words
+
+    def told(self, node: str, ns: int) -> str:
+        """The same in a clause for the end of a sentence: who answered, and who led then."""
+        segment, successor = self._segment(node, ns), self._successor(node, ns)
+        if segment is not None and successor is not None:
+            leader, reign = successor
+            leads = f"{leader} leads term {reign.term} since {moment(reign.from_ns)}"
+            return f"{node}, which still believed that it led term {segment.term}; {leads}"
+        role = self.at(node, ns)
+        return f"{node} ({role})" if role else node
+
+    def _segment(self, node: str, ns: int) -> Segment | None:
+        return next((segment for segment in self.segments.get(node, ()) if segment.from_ns <= ns < segment.to_ns), None)
+
+    def _successor(self, node: str, ns: int) -> tuple[str, Segment] | None:
+        """Who leads a later term while a node believes that it leads; the latest of them."""
+        own = self._segment(node, ns)
+        if own is None or own.role != "leader":
+            return None
+        reigns = [(name, found) for name in self.segments if (found := self._segment(name, ns)) and name != node]
+        later = [(name, found) for name, found in reigns if found.role == "leader" and found.term > own.term]
+        return max(later, key=lambda pair: pair[1].term, default=None)
 
 
 def read_roles(record: Record) -> Roles:

@@ -36,11 +36,13 @@ def environment() -> jinja2.Environment:
         value_words=words.value_words,
         figure=lambda value, name: tables.figure(name, value),
         label=tables.words,
+        sentence=words.sentence,
     )
     found.globals.update(
         command_words=words.command_words,
         workload_words=words.workload_words,
         planned_faults=words.planned_faults,
         plural=words.plural,
+        nodes_words=words.nodes_words,
     )
     return found

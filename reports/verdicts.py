@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from checkers.verdict import Blame, Validity
+from checkers.verdict import Blame, Finding, Validity
 from reports.lenient import integer, text
 from reports.record import Record
+from reports.titles import lost_a_vote
 from reports.words import moment, plural
 
 NONE = "none"
@@ -43,31 +44,48 @@ def headline(record: Record) -> Headline:
         return Headline(state=NONE, word=WORDS[NONE], sentence=_unfinished(record), reasons=_remains(record))
     state = record.validity.value
     sentence = record.sentence or _DEFAULTS[record.validity]
-    lead = LEADS.get(record.findings[0].kind, "") if record.validity is Validity.INVALID and record.findings else ""
+    lead = _lead(record.findings[0]) if record.validity is Validity.INVALID and record.findings else ""
     return Headline(
         state=state,
         word=WORDS[state],
         sentence=lead or sentence,
-        detail=sentence if lead and not sentence.startswith(record.findings[0].message) else "",
+        detail=sentence
+        if lead and not any(sentence.startswith(finding.message) for finding in record.findings)
+        else "",
         reasons=_doubts(record) if record.validity is Validity.UNKNOWN else (),
     )
 
 
+def _lead(finding: Finding) -> str:
+    if lost_a_vote(finding):
+        return "A node forgot, after a restart, whom it had voted for."
+    return LEADS.get(finding.kind, "")
+
+
 LEADS: Mapping[str, str] = {
-    "stale read": "A client read an old value after a newer one had been acknowledged.",
+    "stale read": "A client read a value that had already been replaced.",
     "phantom read": "A client read a value that nobody wrote.",
     "phantom compare-and-set": "An update found a value that nobody wrote.",
     "read before write": "A client read a value before anybody began to write it.",
-    "two compare-and-sets consumed one value": "Two updates both replaced the same value; one of them is lost.",
+    "two compare-and-sets consumed one value": "A value that had already been replaced came back.",
     "compare-and-set cycle": "Updates took effect that each needed what only another of them wrote.",
     "value before its origin": "A value was there before what it was made from.",
-    "value came back": "A value came back after it had been overwritten.",
-    "operation inside a compare-and-set chain": "Values followed one another in an order that contradicts the clock.",
+    "value came back": "A value that had already been replaced came back.",
+    "operation inside a compare-and-set chain": "A client saw a value that had already been replaced.",
+    "no order possible": "The answers that clients got fit no order of their operations.",
     "not linearizable": "The answers that clients got fit no order of their operations.",
     "election safety": "One term had two leaders.",
     "one vote a term": "A node voted for two candidates in one term.",
     "term never goes back": "A node went back to an earlier term.",
-    "nothing durable is forgotten": "A node forgot what it had already stored.",
+    "nothing durable is forgotten": "A node forgot, after a restart, what it had already stored.",
+    "log has no gaps": "A node’s log skipped an index.",
+    "log terms never fall": "In a node’s log, an entry has an earlier term than the one before it.",
+    "commit within the log": "A node committed entries that it did not have.",
+    "commit by own term": "A leader committed an entry in a way that does not make it safe.",
+    "commit never goes back": "A node took back a commit.",
+    "applied never goes back": "A node applied commands twice, or left some out.",
+    "applied was committed": "A node applied a command before it was committed.",
+    "snapshot agreement": "A snapshot tells another past than the log that was committed.",
     "log matching": "Two nodes’ logs differ where they must be the same.",
     "leader completeness": "A leader lacked an entry that was already committed.",
     "state machine safety": "Two nodes applied different commands in the same place.",

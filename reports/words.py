@@ -85,8 +85,31 @@ def _argument(operation: Operation) -> str:
 
 
 def command_words(run: Mapping[str, Any]) -> str:
-    """The line that repeats the run, quoted for a shell; empty if the run did not say."""
-    return shlex.join(texts(run.get("command")))
+    """The line that repeats the run, quoted for a shell, as it is typed in a checkout; empty if the run did not say."""
+    command = list(texts(run.get("command")))
+    return shlex.join(["./capsize", *command[1:]] if command[:1] == ["capsize"] else command)
+
+
+def sentence(words: str) -> str:
+    """With a full stop, unless it ends like a sentence already."""
+    words = words.rstrip()
+    return words if not words or words[-1] in ".!?…:" else f"{words}."
+
+
+_SUBSTRATES: Mapping[str, tuple[str, str]] = {
+    "process": ("on", "local process"),
+    "docker": ("in", "container"),
+    "compose": ("in", "container"),
+}
+
+
+def nodes_words(nodes: int, substrate: Any) -> str:
+    """``on 5 local processes``, ``in 5 containers``; what the run says, for a substrate that is not known here."""
+    if text(substrate) not in _SUBSTRATES:
+        return f"on {plural(nodes, 'node')} ({text(substrate, '?')})"
+    where, noun = _SUBSTRATES[text(substrate)]
+    many = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{where} {count(nodes)}{THIN}{noun if nodes == 1 else many}"
 
 
 def bug_words(run: Mapping[str, Any]) -> str:
@@ -117,35 +140,84 @@ _WHEN = ("at", "every", "when", "random", "for", "interval")
 
 
 def _planned(entry: Mapping[str, Any]) -> str:
-    families = [name for name in entry if name not in _WHEN]
-    what = (
-        f"one of {', '.join(texts(entry.get('random')))}"
-        if "random" in entry
-        else " and ".join(_family(name, entry[name]) for name in families)
-    )
+    if "when" in entry:
+        return _triggered(entry)
     lasting = f", for {_time(entry['for'])}" if "for" in entry else ""
-    return f"{_start(entry)}: {what}{lasting}"
+    return f"{_start(entry)}: {_what(entry)}{lasting}"
+
+
+def _what(entry: Mapping[str, Any]) -> str:
+    if "random" in entry:
+        return f"one of {', '.join(texts(entry.get('random')))}"
+    return " and ".join(_family(name, entry[name]) for name in entry if name not in _WHEN)
 
 
 def _start(entry: Mapping[str, Any]) -> str:
     if "at" in entry:
         return f"at {_time(entry['at'])}"
-    if "every" in entry:
-        return f"every {_time(entry['every'])}"
-    if "random" in entry:
-        return f"every {_time(entry.get('interval', '6s'))}"
-    trigger = entry.get("when")
-    details = [f"{name} {text(value)}" for name, value in mapping(trigger).items()]
-    return f"when {', '.join(details) or text(trigger)}"
+    return f"every {_time(entry['every'] if 'every' in entry else entry.get('interval', '6s'))}"
+
+
+_EVENTS: Mapping[str, str] = {
+    "voted": "a node votes",
+    "vote": "a node votes",
+    "became_leader": "a node becomes leader",
+    "became_candidate": "a node becomes a candidate",
+}
+
+
+def _triggered(entry: Mapping[str, Any]) -> str:
+    """``from 1 s on, each time a node votes (6 times at most): kill that node, restart after 300 ms``."""
+    trigger = mapping(entry.get("when")) or {"event": entry.get("when")}
+    event = text(trigger.get("event"), "?")
+    times = integer(trigger.get("times"))
+    occasion = _EVENTS.get(event, f"“{event.replace('_', ' ')}” is seen")
+    each = f"each time {occasion} ({times} times at most)" if times and times > 1 else f"the first time {occasion}"
+    begin = f"from {_time(trigger['after'])} on, " if trigger.get("after") is not None else ""
+    rest = [
+        f"{name.replace('_', ' ')} {text(value)}"
+        for name, value in trigger.items()
+        if name not in ("event", "times", "after") and value is not None
+    ]
+    also = f" ({', '.join(rest)})" if rest else ""
+    over = f", {_end(entry)} after {_time(entry['for'])}" if "for" in entry else ""
+    return f"{begin}{each}{also}: {_what(entry)}{over}"
+
+
+def _end(entry: Mapping[str, Any]) -> str:
+    return "restart" if "kill" in entry else "continue" if "pause" in entry else "heal"
+
+
+_ONE_WAY: Mapping[str, str] = {
+    "both": "in both directions",
+    "in": "so that it can send but receives nothing",
+    "out": "so that it receives but cannot send",
+}
 
 
 def _family(name: str, parameters: Any) -> str:
-    details = [
-        f"{key.replace('_', ' ')} {', '.join(texts(value)) or text(value)}"
-        for key, value in mapping(parameters).items()
-        if value is not None
-    ]
+    given = {key: value for key, value in mapping(parameters).items() if value is not None}
+    target = given.get("target")
+    if name in ("kill", "pause") and set(given) == {"target"} and isinstance(target, str):
+        return f"{name} {_TARGETS.get(target, target)}"
+    if name == "partition" and given.get("shape") == "isolate" and isinstance(target, str):
+        way = _ONE_WAY.get(text(given.get("direction"), "both"), text(given.get("direction")))
+        clients = ", from its clients too" if given.get("clients") else ""
+        return f"cut {_TARGETS.get(target, target)} off {way}{clients}"
+    details = [f"{key.replace('_', ' ')} {', '.join(texts(value)) or text(value)}" for key, value in given.items()]
     return f"{name} ({', '.join(details)})" if details else name
+
+
+_TARGETS: Mapping[str, str] = {
+    "subject": "that node",
+    "leader": "the leader",
+    "one": "one node",
+    "minority": "a minority",
+    "majority": "a majority",
+    "all": "all nodes",
+    "followers": "the followers",
+    "follower": "a follower",
+}
 
 
 def _time(value: Any) -> str:

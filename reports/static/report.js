@@ -87,12 +87,20 @@
       button.addEventListener("click", () => timeline.jump(finding));
     }
     timeline.draw();
+    showSideways();
+    new ResizeObserver(showSideways).observe(document.body);
     $("stage").dataset.readyMs = String(Math.round(performance.now() - began));
     $("stage").dataset.operations = String(history.count);
   }
 
+  // A drawing that does not fit says that it can be moved.
+  function showSideways() {
+    for (const box of document.querySelectorAll(".drawing")) box.previousElementSibling.hidden = box.scrollWidth <= box.clientWidth + 2;
+  }
+
   const AXIS = 24, ROW = 19, GAP = 9, OVERVIEW = 20;
-  const NAMES = ["ok", "failed", "unknown (info)"];
+  const NAMES = ["ok", "failed", "unknown", "not equal"];
+  const WORST = [1, 3, 4, 2]; // of each outcome: unknown over failed over not equal over ok
 
   class Timeline {
     constructor(canvas, data, history) {
@@ -104,6 +112,7 @@
       this.faultRows = packRows(data.faults);
       this.lanes = this.indexLanes();
       this.marked = new Set(data.findings.flatMap((finding) => finding.operations));
+      this.findingsByTime = data.findings.filter((finding) => finding.time !== null).sort((a, b) => a.time - b.time);
       this.focused = new Set();
       this.mask = null;
       this.pointers = new Map();
@@ -147,7 +156,7 @@
     readColours() {
       const style = getComputedStyle(document.documentElement);
       const read = (name) => style.getPropertyValue(`--${name}`).trim();
-      const names = ["panel", "ink", "ink-2", "line", "soft", "band", "band-ink", "invalid", "ok", "info", "fail", "leader", "candidate", "pre", "follower", "down"];
+      const names = ["panel", "ink", "ink-2", "line", "soft", "band", "band-ink", "invalid", "ok", "info", "fail", "unequal", "leader", "candidate", "pre", "follower", "down"];
       return Object.fromEntries(names.map((name) => [name, read(name)]));
     }
 
@@ -167,8 +176,8 @@
 
     jump(finding) {
       const calls = finding.operations.filter((i) => i < this.history.count);
-      const times = [...calls.map((i) => this.call(i)), ...calls.map((i) => (this.history.took[i] === OPEN ? this.call(i) : this.over(i)))];
-      if (finding.time !== null) times.push(finding.time);
+      const times = finding.span ? [...finding.span] : [...calls.map((i) => this.call(i)), ...calls.map((i) => (this.history.took[i] === OPEN ? this.call(i) : this.over(i)))];
+      if (!finding.span && finding.time !== null) times.push(finding.time);
       if (!times.length) return;
       const first = Math.min(...times), last = Math.max(...times);
       const margin = Math.max((last - first) * 0.3, 2e7);
@@ -295,7 +304,7 @@
       return low;
     }
 
-    // More operations than pixels: each pixel shows the worst outcome under it (unknown over failed over ok).
+    // More operations than pixels: each pixel shows the worst outcome under it (unknown over failed over not equal over ok).
     drawDense(lane, rows, begin, end) {
       const { call, took, outcome, unit_ns: unit } = this.history;
       const width = Math.ceil(this.plotWidth);
@@ -304,13 +313,13 @@
       for (let at = begin; at < end; at++) {
         const i = rows[at];
         if (this.mask && !this.mask[i]) continue;
-        const worst = outcome[i] + 1;
+        const worst = WORST[outcome[i]];
         let x = Math.max(0, Math.floor((call[i] - offset) * scale));
         const last = Math.min(width - 1, took[i] === OPEN ? width - 1 : Math.floor((call[i] + took[i] - offset) * scale));
         for (; x <= last; x++) if (pixels[x] < worst) pixels[x] = worst;
       }
       const c = this.context, y = this.laneTop + lane * this.laneHeight + 1, height = this.laneHeight - 2;
-      const colours = [null, this.colours.ok, this.colours.fail, this.colours.info];
+      const colours = [null, this.colours.ok, this.colours.unequal, this.colours.fail, this.colours.info];
       for (let x = 0; x < width;) {
         const worst = pixels[x];
         let until = x + 1;
@@ -322,7 +331,7 @@
 
     drawSparse(lane, rows, begin, end) {
       const c = this.context, y = this.laneTop + lane * this.laneHeight + 1, height = this.laneHeight - 2;
-      const colours = [this.colours.ok, this.colours.fail, this.colours.info];
+      const colours = [this.colours.ok, this.colours.fail, this.colours.info, this.colours.unequal];
       for (let at = begin; at < end; at++) {
         const i = rows[at];
         if (this.mask && !this.mask[i]) continue;
@@ -331,7 +340,6 @@
         c.fillStyle = colours[this.history.outcome[i]];
         c.fillRect(x0, y, width, height);
         if (width > 26 && height >= 9) this.inside(this.operation(i), x0, y + height / 2 + 0.5, width, this.colours.panel, Math.min(10.5, height - 1));
-        if (this.marked.has(i)) this.frame(x0, y, width, height, this.focused.has(i));
       }
     }
 
@@ -345,20 +353,23 @@
       const c = this.context;
       // Where bars are thinner than a pixel, a finding's operations still get their frames.
       for (const i of this.marked) {
-        if (i >= this.history.count) continue;
+        if (i >= this.history.count || (this.mask && !this.mask[i])) continue;
         const x0 = this.x(this.call(i)), width = Math.max(2, this.x(this.over(i)) - x0);
-        if (width < 6 && x0 > this.gutter - 4 && x0 < this.width) {
-          this.frame(x0 - 1, this.laneTop + this.history.lane[i] * this.laneHeight + 1, width + 2, this.laneHeight - 2, this.focused.has(i));
-        }
+        if (x0 + width < this.gutter || x0 > this.width) continue;
+        if (width < 6) this.frame(x0 - 1, this.laneTop + this.history.lane[i] * this.laneHeight + 1, width + 2, this.laneHeight - 2, this.focused.has(i));
+        else this.frame(x0, this.laneTop + this.history.lane[i] * this.laneHeight + 1, width, this.laneHeight - 2, this.focused.has(i));
       }
-      for (const finding of this.data.findings) {
-        if (finding.time === null) continue;
+      let free = this.gutter - 8; // markers that would cover each other stand side by side
+      for (const finding of this.findingsByTime) {
         const x = this.x(finding.time);
         if (x < this.gutter || x > this.width) continue;
         c.strokeStyle = this.colours.invalid; c.lineWidth = 1.2; c.setLineDash([4, 3]);
-        c.beginPath(); c.moveTo(x, AXIS - 6); c.lineTo(x, this.overviewTop - GAP / 2); c.stroke(); c.setLineDash([]);
-        c.fillStyle = this.colours.invalid; c.beginPath(); c.arc(x, AXIS - 7, 7, 0, 7); c.fill();
-        this.text(String(finding.number), x, AXIS - 6.5, this.colours.panel, 10, "center");
+        c.beginPath(); c.moveTo(x, AXIS + 1); c.lineTo(x, this.overviewTop - GAP / 2); c.stroke(); c.setLineDash([]);
+        const at = Math.max(x, free + 8);
+        free = at + 8;
+        c.lineWidth = 1; c.beginPath(); c.moveTo(at, AXIS - 7); c.lineTo(x, AXIS + 2); c.stroke();
+        c.fillStyle = this.colours.invalid; c.beginPath(); c.arc(at, AXIS - 7, 7, 0, 7); c.fill();
+        this.text(String(finding.number), at, AXIS - 6.5, this.colours.panel, 10, "center");
       }
     }
 
@@ -445,8 +456,8 @@
       if (h.error[best] >= 0) add("error", short(h.errors[h.error[best]], 160));
       add("called", seconds(this.call(best), 6));
       add("took", took === OPEN ? "never seen to end" : lasting(took * h.unit_ns));
-      add("process", h.process[best]);
-      if (h.node[best] >= 0) add("node", h.nodes[h.node[best]]);
+      add("by", `worker ${lane} (process ${h.process[best]})`);
+      if (h.node[best] >= 0) add("answered by", h.nodes[h.node[best]]);
       add("number", best);
       return rowsOut;
     }
@@ -463,7 +474,7 @@
 
     faultRowsAt(row, ns) {
       const fault = (row || []).find((one) => one.begin <= ns && ns <= one.end);
-      return fault ? [["", `${fault.id} ${fault.family}`], ["what", fault.summary], ["from", seconds(fault.begin)], ["to", seconds(fault.end)]] : null;
+      return fault ? [["", `fault ${fault.id}: ${fault.family}`], ["what", fault.summary], ["from", seconds(fault.begin)], ["to", seconds(fault.end)]] : null;
     }
 
     tip(x, y) {
@@ -536,7 +547,9 @@
     wheel(event) {
       const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey;
       if (!sideways && !event.ctrlKey && !event.metaKey && document.activeElement !== this.canvas) {
-        $("range").textContent = "Click into the timeline, or hold Ctrl, to zoom with the wheel";
+        $("hint").hidden = false;
+        clearTimeout(this.hinted);
+        this.hinted = setTimeout(() => { $("hint").hidden = true; }, 2500);
         return;
       }
       event.preventDefault();

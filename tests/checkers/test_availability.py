@@ -50,6 +50,14 @@ def test_the_grace_bounds_the_gap() -> None:
     assert row["longest_gap_ms"] == 150.0
 
 
+def test_the_next_faults_gap_is_its_own() -> None:
+    """The grace after healing ends where another fault begins."""
+    nemesis = [*fault(1, "kill", 101, 105), *fault(2, "kill", 200, 600)]
+    first, second = told(*OPS, nemesis=nemesis, grace_ms=500)["faults"]
+    assert first["longest_gap_ms"] == 90.0  # 110 .. 200
+    assert second["longest_gap_ms"] == 500.0  # 500 .. 1000
+
+
 def test_a_fault_that_nobody_healed() -> None:
     """It lasts to the end; without any success the next one is never."""
     (row,) = told((0, 0, 10, "ok", "read"), (1, 30, 60, "fail", "read"), nemesis=fault(1, "kill", 20, None))["faults"]

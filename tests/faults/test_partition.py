@@ -149,9 +149,10 @@ def test_words() -> None:
     """Summaries are sentences that a person understands without the code."""
     say = FAMILY.summary
     assert say(resolved(targets=("n1",), shape="isolate")) == "n1 cut off from n2, n3, n4, n5 in both directions"
-    assert say(resolved(targets=("n1",), shape="isolate", direction="out")).endswith(
-        "outwards only: hearing, but not heard"
-    )
+    outwards = say(resolved(targets=("n1",), shape="isolate", direction="out"))
+    assert outwards == "n1 receives but cannot send (cut off from n2, n3, n4, n5 in one direction)"
+    inwards = say(resolved(targets=("n1",), shape="isolate", direction="in"))
+    assert inwards.startswith("n1 can send but receives nothing")
     assert "and the clients" in say(resolved(targets=("n1",), shape="isolate", clients=True))
     assert "n3 reaches both sides" in say(resolved(targets=("n3",), shape="bridge"))
     assert "different majority" in say(resolved(shape="majorities-ring"))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from checkers.operation import Operation, Outcome
 from checkers.verdict import Finding
-from reports.drawing import OPERATIONS_MAX, draw, precedes
+from reports.contradiction import precedes
+from reports.drawing import OPERATIONS_MAX, draw
 
 MS = 1_000_000
 

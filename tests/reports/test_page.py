@@ -67,8 +67,8 @@ def test_a_violation_is_drawn_and_explained(pages: dict[str, str]) -> None:
     text = pages["invalid"]
     assert re.search(r"✗ read → \d+", text)
     assert len(re.findall(r'class="arrow"', text)) == 2
-    assert "and still saw the older value" in text
-    assert "n1 leader of term 3" in text
+    assert "which had been replaced before it began: impossible in any order" in text
+    assert "was answered by n1, which still believed that it led term 3; n2 leads term 4 since" in text
     assert "Meanwhile" in text
     assert "n1 cut from n2, n3, n4, n5" in text
 
@@ -99,7 +99,7 @@ def test_a_killed_run_says_so(pages: dict[str, str]) -> None:
 
 def test_the_command_repeats_the_run(pages: dict[str, str]) -> None:
     """The line to type is on the page, quoted for a shell."""
-    assert "capsize run local-read --bug local-read --seed 7" in pages["invalid"]
+    assert "./capsize run local-read --bug local-read --seed 7" in pages["invalid"]
 
 
 @pytest.mark.parametrize("name", samples.SAMPLES)
