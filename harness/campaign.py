@@ -158,7 +158,7 @@ class Campaign:
         """
         output = (self.folder / "runs.log").open("ab")
         with output:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # noqa: ASYNC220 - a fork takes a millisecond, and nothing else is under way
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

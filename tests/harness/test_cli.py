@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -240,6 +242,37 @@ def test_a_run_is_closed_as_far_as_possible(tmp_path: Path) -> None:
     gone = RunFolder(tmp_path / "gone")
     with pytest.raises(HarnessError, match="by nought"), accounted(RunRecord(gone.run, lambda: 0), gone):
         raise ZeroDivisionError("by nought")
+
+
+def test_the_second_interruption_closes_the_record(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """run.json says 130 and why before the process leaves all to its watchdog, also when the output is closed."""
+    left: list[tuple[int, object]] = []
+    done = asyncio.Event()
+
+    def leave(code: int) -> None:
+        left.append((code, json.loads(folder.run.read_bytes())))
+        done.set()
+
+    async def execute(run: Run) -> tuple[Verdict, str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        await run.stop.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+        await done.wait()
+        return Verdict(results=()), ""
+
+    class Rest:
+        """The parts of a run that an interruption needs."""
+
+        record = RunRecord(folder.run, lambda: 0)
+        progress = PlainProgress(Output(file=Unheard(OSError(5, "hung up"))))  # type: ignore[arg-type]
+        stop = asyncio.Event()
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    monkeypatch.setattr(run_commands, "execute", execute)
+    asyncio.run(run_commands._interruptible(cast(Run, Rest())))
+    note = "interrupted twice: there is no verdict, the watchdog cleans up"
+    assert left == [(130, {"validity": None, "exit_code": 130, "notes": [note]})]
 
 
 def test_what_fails_after_the_verdict_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
