@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,3 +64,18 @@ def outcome_words(history: History) -> Sequence[tuple[str, int]]:
     numbers = np.bincount(shown_outcomes(history), minlength=4) if len(history) else np.zeros(4, int)
     names = {0: "ok", 1: "failed", 2: "unknown", NOT_EQUAL: "not equal"}
     return [(names[code], int(numbers[code])) for code in (0, NOT_EQUAL, 1, 2) if numbers[code]]
+
+
+def renamed(figures: Any, history: History | None) -> Any:
+    """Counted figures with the outcomes in words for readers: the history's "info" is "unknown", and its "fail" is
+    "not equal", "failed", or both.
+    """
+    ended = dict(outcome_words(history)) if history is not None else {}
+    failed = " or ".join(name for name in ("not equal", "failed") if name in ended) or "failed"
+    return _renamed(figures, {"fail": failed, "info": "unknown"})
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {names.get(str(name), name): _renamed(item, names) for name, item in value.items()}

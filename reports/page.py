@@ -16,7 +16,7 @@ import base64
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from reports import words
 from reports.drawing import Drawing, Surroundings, draw
 from reports.folder import RunFolder
 from reports.lenient import integer, mapping, sequence, text
-from reports.outcomes import error_table, outcome_words
+from reports.outcomes import error_table, outcome_words, renamed
 from reports.packing import arrange, pack
 from reports.quotes import Quote, evidence_rows, quotes
 from reports.record import Record, read_record
@@ -54,8 +54,6 @@ LISTED_LAST = ("statistics", "availability", "ledger")
 
 HAVE_THEIR_PLACE = (("availability", "faults"), ("availability", "gap_from_ns"), ("statistics", "errors"))
 """Figures that stand in the table of faults, and those that the page makes from the history."""
-
-FAULT_FIGURES = ("longest_gap_ms", "next_ok_ms", "operations", "ok")
 
 OPEN_FINDINGS_MAX = 6
 """More findings are there, but folded: the first ones are what is read."""
@@ -131,7 +129,7 @@ def render(folder: RunFolder) -> str:
             packed=_packed(history, end_ns),
             plot=_plot(record, history, end_ns),
             faults=_faults(record),
-            statistics=_statistics(record),
+            statistics=_statistics(record, history.content),
             outcomes=outcome_words(history.content) if history.content is not None else (),
             errors=error_table(history.content) if history.content is not None else None,
             files=_files(folder),
@@ -232,6 +230,7 @@ def _data(record: Record, findings: Sequence[Finding], roles: Roles, end_ns: int
                 "targets": fault.targets,
                 "begin": fault.begin_ns,
                 "end": fault.end_ns if fault.end_ns is not None else end_ns,
+                "hit": fault.in_force_ns if fault.in_force_ns is not None else fault.begin_ns,
             }
             for fault in record.faults
             if fault.begin_ns is not None
@@ -297,16 +296,25 @@ def _faults(record: Record) -> Sequence[Mapping[str, Any]]:
     counted = record.statistics.get("availability", {}).get("faults")
     rows = {str(row.get("id")): row for row in map(mapping, sequence(counted))}
     rows |= {str(name): mapping(row) for name, row in mapping(counted).items()}
-    return [{"fault": fault, "availability": _served(rows.get(str(fault.number), {}))} for fault in record.faults]
+    return [{"fault": fault, "service": tuple(_served(rows.get(str(fault.number), {})))} for fault in record.faults]
 
 
-def _served(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The figures of one fault that a reader asks for; all of them, if it has none of those."""
-    known = {name: row[name] for name in FAULT_FIGURES if name in row}
-    return known or {name: value for name, value in row.items() if name not in ("id", "family", "summary", "targets")}
+def _served(row: Mapping[str, Any]) -> Iterator[str]:
+    """How the system served during one fault, as far as that was counted."""
+    figures = {name: value for name, value in row.items() if isinstance(value, int | float)}
+    if "longest_gap_ms" in figures:
+        since = integer(figures.get("gap_from_ns"))
+        begin = f", from {words.moment(since)}" if since is not None else ""
+        yield f"longest gap {words.duration(figures['longest_gap_ms'] * 1e6)}{begin}"
+    if "next_ok_ms" in row:
+        after = figures.get("next_ok_ms")
+        yield "no later success" if after is None else f"first success after {words.duration(after * 1e6)}"
+    if "operations" in figures:
+        ok = f", {words.count(figures['ok'])} ok" if "ok" in figures else ""
+        yield f"{words.plural(int(figures['operations']), 'operation')}{ok}"
 
 
-def _statistics(record: Record) -> Mapping[str, Sequence[Table]]:
+def _statistics(record: Record, history: History | None) -> Mapping[str, Sequence[Table]]:
     """Tables of each checker's figures. The ledger and the faults' availability have a section of their own."""
     found: dict[str, Sequence[Table]] = {}
     names = [name for name in LISTED_LAST[:2] if name in record.statistics] + [
@@ -314,6 +322,8 @@ def _statistics(record: Record) -> Mapping[str, Sequence[Table]]:
     ]
     for name in names:
         figures = {key: value for key, value in record.statistics[name].items() if (name, key) not in HAVE_THEIR_PLACE}
+        if name == "statistics":
+            figures = dict(mapping(renamed(figures, history)))
         part = _attempt(f"the figures of {name}", partial(tabulate, figures), ())
         if part.content:
             found[name] = part.content

@@ -99,7 +99,7 @@ def meanwhile(finding: Finding, faults: Sequence[Fault]) -> Sequence[str]:
         relation = _relation(fault, point)
         if relation == "during":
             until = f"to {moment(fault.end_ns)}" if fault.end_ns is not None else "on, never healed"
-            said.append(f"during {what}: {fault.summary} (from {moment(fault.begin_ns)} {until})")
+            said.append(f"During {what}: {fault.summary} (from {moment(fault.begin_ns)} {until})")
         elif relation == "before" and fault.end_ns is not None:
             ended = f"this ended {duration(point.call_ns - fault.end_ns)} before {what} began"
             said.append(f"{fault.summary}; {ended}")

@@ -43,6 +43,7 @@ def environment() -> jinja2.Environment:
         workload_words=words.workload_words,
         planned_faults=words.planned_faults,
         plural=words.plural,
+        trigger_words=words.trigger_words,
         nodes_words=words.nodes_words,
     )
     return found

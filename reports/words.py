@@ -184,6 +184,17 @@ def _triggered(entry: Mapping[str, Any]) -> str:
     return f"{begin}{each}{also}: {_what(entry)}{over}"
 
 
+def trigger_words(trigger: Any) -> str:
+    """What made a fault fire: ``fired when a node votes (n1, at 2.600 s)``."""
+    given = mapping(trigger)
+    event = text(given.get("event"))
+    if not event:
+        return f"fired by {text(trigger)}"
+    node, fired = text(given.get("node")), integer(given.get("fired_ns"))
+    where = ", ".join([*([node] if node else []), *([f"at {moment(fired)}"] if fired is not None else [])])
+    return f"fired when {_EVENTS.get(event, f'“{event}” is seen')}" + (f" ({where})" if where else "")
+
+
 def _end(entry: Mapping[str, Any]) -> str:
     return "restart" if "kill" in entry else "continue" if "pause" in entry else "heal"
 

@@ -98,7 +98,7 @@
     for (const box of document.querySelectorAll(".drawing")) box.previousElementSibling.hidden = box.scrollWidth <= box.clientWidth + 2;
   }
 
-  const AXIS = 24, ROW = 19, GAP = 9, OVERVIEW = 20;
+  const AXIS = 32, ROW = 19, GAP = 9, OVERVIEW = 20;
   const NAMES = ["ok", "failed", "unknown", "not equal"];
   const WORST = [1, 3, 4, 2]; // of each outcome: unknown over failed over not equal over ok
 
@@ -272,7 +272,7 @@
     // A node that a fault hits: killed is a hole, the others are a frame, so that role and term stay visible.
     drawHit(fault, y, height) {
       const c = this.context;
-      const x0 = this.x(fault.begin), width = Math.max(2, this.x(fault.end) - x0);
+      const x0 = this.x(fault.hit), width = Math.max(2, this.x(fault.end) - x0);
       if (fault.family === "kill") {
         c.fillStyle = this.colours.down; c.fillRect(x0, y + 2, width, height - 4);
         this.inside("killed", x0, y + height / 2, width, "#e8eaed", 10);
