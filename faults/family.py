@@ -69,6 +69,20 @@ class Family(Protocol):
         """Parameters drawn at random, such as make sense among these nodes."""
 
 
+class Targeted:
+    """The resolution of families whose targets are all there is to it: a base, so that each says only what it does."""
+
+    def resolve(self, parameters: Any, *, targets: tuple[str, ...], nodes: tuple[str, ...], random: Random) -> Resolved:
+        """The targets.
+
+        Raises:
+            ValueError: somebody among them is no node, or nobody is named.
+        """
+        del parameters, random
+        check_targets(targets, nodes)
+        return {"targets": list(targets)}
+
+
 def conflict(first: Family, first_resolved: Resolved, second: Family, second_resolved: Resolved) -> tuple[str, ...]:
     """Nodes for whose process both faults compete; empty if the two may overlap in time.
 

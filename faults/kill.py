@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from faults.family import Parameters, Resolved, Target, check_targets
+from faults.family import Parameters, Resolved, Target, Targeted
 from faults.needs import Cluster, Node, ProcessState, Proof
 
 DEATH_POLL_S = 0.002
@@ -69,7 +69,7 @@ class Kill:
         return [self.cluster.nodes[name] for name in self.targets]
 
 
-class KillFamily:
+class KillFamily(Targeted):
     """See the module."""
 
     name = "kill"
@@ -77,12 +77,6 @@ class KillFamily:
     Parameters = KillParameters
     needs = frozenset({"kill"})
     exclusive = True
-
-    def resolve(self, parameters: Any, *, targets: tuple[str, ...], nodes: tuple[str, ...], random: Random) -> Resolved:
-        """The targets are all there is to it."""
-        del parameters, random
-        check_targets(targets, nodes)
-        return {"targets": list(targets)}
 
     def summary(self, resolved: Resolved) -> str:
         """Who is killed."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from faults.family import Parameters, Resolved, Target, check_targets
+from faults.family import Parameters, Resolved, Target, Targeted
 from faults.needs import Cluster, Node, ProcessState, Proof, Undo
 
 STATE_POLL_S = 0.002
@@ -75,7 +75,7 @@ class Pause:
         return [self.cluster.nodes[name] for name in self.targets]
 
 
-class PauseFamily:
+class PauseFamily(Targeted):
     """See the module."""
 
     name = "pause"
@@ -83,12 +83,6 @@ class PauseFamily:
     Parameters = PauseParameters
     needs = frozenset({"pause"})
     exclusive = True
-
-    def resolve(self, parameters: Any, *, targets: tuple[str, ...], nodes: tuple[str, ...], random: Random) -> Resolved:
-        """The targets are all there is to it."""
-        del parameters, random
-        check_targets(targets, nodes)
-        return {"targets": list(targets)}
 
     def summary(self, resolved: Resolved) -> str:
         """Who is paused."""
