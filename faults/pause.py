@@ -12,7 +12,6 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 from faults.family import Parameters, Resolved, Target, Targeted
 from faults.needs import Cluster, Node, ProcessState, Proof, Undo
