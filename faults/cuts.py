@@ -8,7 +8,7 @@ collateral damage of somebody else's. So every network fault enters its cuts *be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 CLIENT = "client"
 """The endpoint that clients send from: the controller. No node may be called so."""
@@ -40,7 +40,3 @@ class ActiveCuts:
     def union(self) -> frozenset[Pair]:
         """Every direction that some fault cuts."""
         return frozenset(pair for pairs in self._by_holder.values() for pair in pairs)
-
-    def holders(self) -> Mapping[str, frozenset[Pair]]:
-        """Who cuts what."""
-        return dict(self._by_holder)

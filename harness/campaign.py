@@ -28,7 +28,15 @@ from typing import Any
 import orjson
 
 from checkers.verdict import Validity, worst
-from harness.errors import EXIT_HARNESS, EXIT_INTERRUPTED, CapsizeError, HarnessError, UsageError, internal_error
+from harness.errors import (
+    EXIT_CODES,
+    EXIT_HARNESS,
+    EXIT_INTERRUPTED,
+    CapsizeError,
+    HarnessError,
+    UsageError,
+    internal_error,
+)
 from harness.scenario import load_scenario
 from harness.suite import PlannedRun, Suite
 from harness.tools import wait_exit
@@ -44,7 +52,7 @@ INTERRUPT_GRACE_S = 30.0
 FOLDER_TRIES = 1000
 ABANDON_GRACE_S = 2.0
 """How long a run that was interrupted twice is waited for; it only has to exit."""
-VERDICTS: Mapping[int, str] = {0: "valid", 1: "invalid", 2: "unknown"}
+VERDICTS: Mapping[int, str] = {code: validity for validity, code in EXIT_CODES.items()}
 """What a run's exit code says; ``verdict.json`` must say the same."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 EXIT_USAGE = 64
 EXIT_HARNESS = 70
 EXIT_INTERRUPTED = 130
+EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
+"""The exit code of each verdict (design, section 4)."""
 
 
 class CapsizeError(Exception):

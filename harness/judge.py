@@ -52,7 +52,9 @@ def judge(folder: RunFolder) -> Verdict:
     checkers: Mapping[str, Callable[[], Result | None]] = {
         "workload": lambda: WORKLOADS[scenario.workload].check(history, scenario.parameters),
         "raft": lambda: (
-            check_traces(evidence.traces, one_clock=True, start_monotonic_ns=start_ns) if evidence.traces else None
+            check_traces(evidence.traces, one_clock=bool(facts.get("one_clock")), start_monotonic_ns=start_ns)
+            if evidence.traces
+            else None
         ),
         "logs": lambda: _logs(folder, facts),
         "liveness": lambda: _liveness(evidence),

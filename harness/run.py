@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from checkers.verdict import Validity, Verdict
+from checkers.verdict import Verdict
 from harness.errors import HarnessError
 from harness.lag import LagMonitor
 from harness.load import Load
@@ -30,7 +30,6 @@ START_TIMEOUT_S = 120.0
 COLLECT_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 5.0
-EXIT_CODES: Mapping[Validity, int] = {Validity.VALID: 0, Validity.INVALID: 1, Validity.UNKNOWN: 2}
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from checkers.ledger import merge_ledgers
 from checkers.verdict import Validity, worst
 from reports.lenient import integer, mapping, read_lines, read_object, sequence, text, texts
 from reports.record import parse_validity
@@ -204,11 +205,13 @@ def _href(folder: str) -> str:
 
 def _ledger(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
     """Sums of the "sometimes" facts over all runs."""
-    sums: Counter[str] = Counter()
-    for row in rows:
-        for name, value in mapping(row.get("ledger")).items():
-            sums[name] += integer(int(value) if isinstance(value, bool) else value) or 0
-    return sums
+    return merge_ledgers(
+        {
+            name: integer(int(value) if isinstance(value, bool) else value) or 0
+            for name, value in mapping(row.get("ledger")).items()
+        }
+        for row in rows
+    )
 
 
 def campaign_folders(root: Path) -> Sequence[Path]:

@@ -112,11 +112,6 @@ def nodes_words(nodes: int, substrate: Any) -> str:
     return f"{where} {count(nodes)}{THIN}{noun if nodes == 1 else many}"
 
 
-def bug_words(run: Mapping[str, Any]) -> str:
-    """The planted bug, or nothing."""
-    return text(run.get("bug"))
-
-
 def workload_words(scenario: Mapping[str, Any]) -> str:
     """``register (rate 500, keys 20)``."""
     workload = scenario.get("workload")

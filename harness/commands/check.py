@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from checkers import MODELS, History, HistoryError, Result, check
-from harness.errors import UsageError, nearest
+from harness.errors import EXIT_CODES, UsageError, nearest
 from harness.progress import output
 from reports.folder import RunFolder
-
-EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
 
 FUNCTIONS = {
     "cas-register": {"read", "write", "cas"},

@@ -19,11 +19,19 @@ from checkers.verdict import Verdict
 from faults import FAMILIES
 from harness.clock import RunClock
 from harness.documents import load_value, nested
-from harness.errors import EXIT_INTERRUPTED, CapsizeError, HarnessError, UsageError, innermost, internal_error
+from harness.errors import (
+    EXIT_CODES,
+    EXIT_INTERRUPTED,
+    CapsizeError,
+    HarnessError,
+    UsageError,
+    innermost,
+    internal_error,
+)
 from harness.machine import git_facts, machine_facts, versions
 from harness.progress import Progress, output, progress_for
 from harness.record import RunRecord
-from harness.run import EXIT_CODES, execute
+from harness.run import execute
 from harness.running import Run
 from harness.scenario import Scenario, load_scenario
 from harness.substrates import SUBSTRATES
@@ -278,6 +286,7 @@ def _facts(
         "git": git_facts(),
         "machine": machine_facts(),
         "abilities": sorted(substrate.abilities()),
+        "one_clock": substrate.one_clock,
         "phases": [],
         "notes": [],
         "validity": None,

@@ -292,6 +292,7 @@ class DockerSubstrate:
     """Implements :class:`harness.substrates.protocol.Substrate`."""
 
     name = "docker"
+    one_clock = True
 
     def __init__(self, *, keep_data: bool = False) -> None:
         self.keep_data = keep_data

@@ -250,6 +250,7 @@ class ProcessSubstrate:
     """
 
     name = "process"
+    one_clock = True
 
     def __init__(self, *, keep_data: bool = False) -> None:
         self.keep_data = keep_data

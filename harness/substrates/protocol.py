@@ -74,6 +74,8 @@ class Substrate(Protocol):
     """A kind of place. ``abilities`` are named as fault families need them."""
 
     name: str
+    one_clock: bool
+    """Whether all nodes read the controller's CLOCK_MONOTONIC: only then may events of two nodes be put in order."""
 
     def missing(self) -> Sequence[str]:
         """What this machine lacks for it, each with the exact line that mends it; empty when it can run."""

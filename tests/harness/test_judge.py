@@ -37,6 +37,7 @@ def facts() -> Facts:
         "scenario": "tiny",
         "seed": 1,
         "start_monotonic_ns": 0,
+        "one_clock": True,
         "exits": {},
         "links_after_healing": {f"{a}->{b}": True for a in NODES for b in NODES if a != b},
         "recovery": {
