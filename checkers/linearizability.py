@@ -1,7 +1,7 @@
-"""Linearizability of a history, key by key: by the log-linear method where it applies, else by search.
+"""Linearizability of a history, key by key: by a polynomial method where one applies, else by search.
 
 A history is linearizable if and only if each key's part is (locality: Herlihy & Wing, 1990), for data types whose keys
-are independent. The verdict says which method judged how many keys, and why the log-linear one left keys alone.
+are independent. The verdict says which method judged how many keys, and why the polynomial one left keys alone.
 
 Keys for the search take turns with budgets that grow, so that one hard key does not hide an easy violation in another.
 Once a key is refused the verdict is invalid, and keys that are still open are not searched any longer.
@@ -15,18 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from checkers import register
-from checkers.explanation import CHECKER, explain
+from checkers.deciders import DECIDERS
+from checkers.deciders.decision import Decider
 from checkers.history import FAIL, Column, History, HistoryError
-from checkers.models import MODELS, Model
-from checkers.problem import problem
-from checkers.refusal import refuse
-from checkers.search import Budget, Exploration, search
-from checkers.verdict import Blame, Finding, Result
+from checkers.models import MODELS
+from checkers.models.model import Model
+from checkers.search.exploration import Budget, Exploration, search
+from checkers.search.problem import problem
+from checkers.search.refusal import refuse
+from checkers.verdict import LINEARIZABILITY, Blame, Finding, Result
 from checkers.wording import place
-
-LOG_LINEAR = frozenset({"register", "cas-register"})
-"""Models that the log-linear method can judge."""
 
 FIRST_ROUND_STATES = 10_000
 ROUND_GROWTH = 8
@@ -57,14 +55,14 @@ def check(
     data_type = _model(model, null_read)
     _validate(history, model, data_type)
     tally = _Tally()
-    deferred: Mapping[int, str] = dict.fromkeys(_keys(history), "the model has no log-linear method")
+    deferred: Mapping[int, str] = dict.fromkeys(_keys(history), "the model has no polynomial method")
     if search_only:
         deferred = dict.fromkeys(deferred, "only the search was asked")
-    elif model in LOG_LINEAR:
-        deferred = _judge_log_linear(history, initial, null_read, tally)
+    elif model in DECIDERS:
+        deferred = _decide(DECIDERS[model], history, initial, null_read, tally)
     _search_keys(history, deferred, data_type, initial, budget or Budget(), tally)
     return Result(
-        checker=CHECKER, findings=tuple(tally.findings), statistics=tally.statistics(history, model, deferred)
+        checker=LINEARIZABILITY, findings=tuple(tally.findings), statistics=tally.statistics(history, model, deferred)
     )
 
 
@@ -73,7 +71,7 @@ class _Tally:
     """What was found, and how."""
 
     findings: list[Finding] = field(default_factory=list)
-    keys_log_linear: int = 0
+    keys_decided: int = 0
     keys_searched: int = 0
     keys_refused: int = 0
     keys_unknown: int = 0
@@ -81,14 +79,14 @@ class _Tally:
 
     def statistics(self, history: History, model: str, deferred: Mapping[int, str]) -> Mapping[str, Any]:
         reasons = sorted(set(deferred.values()))
-        methods = ["log-linear"] * (self.keys_log_linear > 0) + ["search"] * (self.keys_searched > 0)
+        methods = ["polynomial"] * (self.keys_decided > 0) + ["search"] * (self.keys_searched > 0)
         return {
             "model": model,
             "method": " and ".join(methods) or "none",
             "operations": len(history),
             "operations_failed": int((history.outcome == FAIL).sum()),
-            "keys": self.keys_log_linear + self.keys_searched,
-            "keys_log_linear": self.keys_log_linear,
+            "keys": self.keys_decided + self.keys_searched,
+            "keys_decided": self.keys_decided,
             "keys_searched": self.keys_searched,
             "keys_refused": self.keys_refused,
             "keys_unknown": self.keys_unknown,
@@ -120,12 +118,12 @@ def _keys(history: History) -> list[int]:
     return keys
 
 
-def _judge_log_linear(history: History, initial: Any, null_read: str, tally: _Tally) -> Mapping[int, str]:
-    judgement = register.judge(history, initial=initial, null_read=null_read)
-    tally.keys_log_linear = len(_keys(history)) - len(judgement.deferred)
-    tally.keys_refused = len(judgement.refused)
-    tally.findings.extend(explain(history, conflict, initial) for conflict in judgement.conflicts)
-    return judgement.deferred
+def _decide(decider: Decider, history: History, initial: Any, null_read: str, tally: _Tally) -> Mapping[int, str]:
+    decision = decider.decide(history, initial=initial, null_read=null_read)
+    tally.keys_decided = len(_keys(history)) - len(decision.deferred)
+    tally.keys_refused = len(decision.refused)
+    tally.findings.extend(decision.findings)
+    return decision.deferred
 
 
 def _search_keys(
@@ -192,7 +190,7 @@ def _gave_up(history: History, rows: Column, found: Exploration) -> Finding:
     upto = "" if last is None or last.return_ns is None else f" (up to {last.return_ns / 1e9:.3f} s)"
     prefix = f"an order of the first {found.reached} completed operations{upto} was found"
     return Finding(
-        checker=CHECKER,
+        checker=LINEARIZABILITY,
         kind="budget used up",
         message=f"The search on {place(key)} gave up: {found.reason}; {prefix}, so that part is linearizable.",
         blame=Blame.GAVE_UP,

@@ -50,6 +50,10 @@ _VALIDITY_OF_BLAME: Mapping[Blame, Validity] = {
 }
 
 
+LINEARIZABILITY = "linearizability"
+"""The checker that findings of the deciders and of the search name."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """One thing that is wrong, small enough to be understood by itself.

@@ -18,17 +18,17 @@ import numpy as np
 import orjson
 
 from checkers import History
-from checkers import availability as availability_checker
-from checkers import statistics as statistics_checker
-from checkers.coverage import Spans, check_coverage, excuses, worst_lag
 from checkers.history import FAIL, OK
-from checkers.ledger import keep_ledger
-from checkers.liveness import check_liveness
-from checkers.logs import check_logs
-from checkers.raft import check_traces
-from checkers.traces import Trace, TraceError, read_trace
+from checkers.raft.invariants import check_traces
+from checkers.raft.traces import Trace, TraceError, read_trace
+from checkers.runs import availability as availability_checker
+from checkers.runs import statistics as statistics_checker
+from checkers.runs.coverage import Spans, check_coverage, excuses, worst_lag
+from checkers.runs.ledger import keep_ledger
+from checkers.runs.liveness import check_liveness
+from checkers.runs.logs import check_logs
+from checkers.runs.windows import Window, fault_windows, scheduled_windows
 from checkers.verdict import Blame, Finding, Result, Validity, Verdict
-from checkers.windows import Window, fault_windows, scheduled_windows
 from harness.errors import UsageError
 from harness.scenario import Scenario, parse_scenario
 from harness.schedule import PlannedFault, plan_schedule

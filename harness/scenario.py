@@ -18,7 +18,7 @@ import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from checkers.traces import AnyEvent
+from checkers.raft.traces import AnyEvent
 from faults import FAMILIES
 from harness.documents import Document, load_document
 from harness.documents import Path as PlaceInFile

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from checkers.ledger import merge_ledgers
+from checkers.runs.ledger import merge_ledgers
 from checkers.verdict import Validity, worst
 from reports.lenient import integer, mapping, read_lines, read_object, sequence, text, texts
 from reports.record import parse_validity

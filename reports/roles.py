@@ -2,8 +2,8 @@
 
 A trace has a line for every entry that a node appends; a page needs only the few that change role or term, and cannot
 wait for all of them to be decoded (a node writes tens of thousands in half a minute). So the lines of interest are
-picked by their bytes before they are parsed, and given to :func:`checkers.timeline.timeline`, which knows what they
-mean.
+picked by their bytes before they are parsed, and given to :func:`checkers.raft.timeline.timeline`, which knows what
+they mean.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkers.timeline import Segment, timeline
-from checkers.traces import Trace, TraceError, parse_trace
+from checkers.raft.timeline import Segment, timeline
+from checkers.raft.traces import Trace, TraceError, parse_trace
 from reports.folder import RunFolder
 from reports.record import Record
 from reports.words import moment

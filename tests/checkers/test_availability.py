@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkers.availability import longest_gap, measure
+from checkers.runs.availability import longest_gap, measure
 from tests.checkers.stories import MS, fault, history
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from checkers.coverage import check_coverage, excuses, worst_lag
-from checkers.traces import Trace, parse_trace
+from checkers.raft.traces import Trace, parse_trace
+from checkers.runs.coverage import check_coverage, excuses, worst_lag
+from checkers.runs.windows import Window, fault_windows, scheduled_windows
 from checkers.verdict import Blame, Result, Validity
-from checkers.windows import Window, fault_windows, scheduled_windows
 from tests.checkers.stories import MS, fault, history
 
 OPS = tuple((number, number, number + 1, "ok", "read") for number in range(10))

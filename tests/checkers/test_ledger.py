@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from checkers.ledger import HISTORY_FACTS, TRACE_FACTS, keep_ledger, merge_ledgers
+from checkers.runs.ledger import HISTORY_FACTS, TRACE_FACTS, keep_ledger, merge_ledgers
 from tests.checkers.stories import MS, fault, history
 from tests.checkers.test_raft import A1, A2, append, role, snapshot, start, trace
 from tests.checkers.tiny_raft import Cluster

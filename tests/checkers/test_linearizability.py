@@ -25,7 +25,7 @@ def test_unique_values_are_judged_without_search() -> None:
     """And the statistics say so; they are plain JSON and hold no clock's figures."""
     result = check(keyed([("a", "write", 1), ("a", "read", 1), ("b", "write", 2)]))
     assert result.validity is Validity.VALID
-    assert result.statistics["method"] == "log-linear"
+    assert result.statistics["method"] == "polynomial"
     assert (result.statistics["keys"], result.statistics["keys_searched"]) == (2, 0)
     json.dumps(dict(result.statistics))
 
@@ -34,7 +34,7 @@ def test_each_key_goes_to_the_method_that_can() -> None:
     """Key b repeats a value; the verdict says which method judged how many keys, and why."""
     result = check(keyed([("a", "write", 1), ("a", "read", 1), ("b", "write", 2), ("b", "write", 2), ("b", "read", 2)]))
     assert result.validity is Validity.VALID
-    assert result.statistics["method"] == "log-linear and search"
+    assert result.statistics["method"] == "polynomial and search"
     assert result.statistics["searched_because"] == {"a value is written more than once": 1}
 
 

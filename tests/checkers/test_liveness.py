@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from checkers.liveness import check_liveness
+from checkers.runs.liveness import check_liveness
 from checkers.verdict import Blame, Result, Validity
 from tests.checkers.stories import MS, history
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from checkers import logs
-from checkers.logs import PATTERNS, LogPattern, check_logs
+from checkers.runs import logs
+from checkers.runs.logs import PATTERNS, LogPattern, check_logs
 from checkers.verdict import Blame, Validity
 
 QUIET = [

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkers.raft import INVARIANTS, check_traces, timeline
-from checkers.traces import Trace, parse_trace
+from checkers.raft.invariants import INVARIANTS, check_traces, timeline
+from checkers.raft.traces import Trace, parse_trace
 from checkers.verdict import Validity
 from tests.checkers.tiny_raft import Cluster
 from tests.checkers.trace_mutations import MUTATIONS, Traces

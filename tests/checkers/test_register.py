@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkers import History, Operation, Outcome, twin
-from checkers.explanation import KINDS, explain
-from checkers.models import Register
-from checkers.numbering import DUPLICATE, INITIAL_WRITTEN
-from checkers.register import Judgement, judge
+from checkers import History, Operation, Outcome
+from checkers.deciders.register.explanation import KINDS, explain
+from checkers.deciders.register.judgement import Judgement, judge
+from checkers.deciders.register.numbering import DUPLICATE, INITIAL_WRITTEN
+from checkers.models.register import Register
+from checkers.search import twin
 from tests.checkers.histories import register_history
 
 

@@ -12,11 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkers import Budget, History, twin
-from checkers.models import MODELS, KeyValue, Model, MultiRegister, Mutex, Register
-from checkers.problem import problem
-from checkers.search import search
-from checkers.shrinking import shrink
+from checkers import Budget, History
+from checkers.models import MODELS
+from checkers.models.key_value import KeyValue
+from checkers.models.model import Model
+from checkers.models.multi_register import MultiRegister
+from checkers.models.mutex import Mutex
+from checkers.models.register import Register
+from checkers.search import twin
+from checkers.search.exploration import search
+from checkers.search.problem import problem
+from checkers.search.shrinking import shrink
 from tests.checkers.histories import Event, intervals, register_history
 
 Seen = collections.Counter[Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from checkers.statistics import measure
+from checkers.runs.statistics import measure
 from checkers.verdict import Validity
 from tests.checkers.stories import history
 

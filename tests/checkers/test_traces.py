@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkers.traces import EVENT_NAMES, Append, Start, Trace, TraceError, Truncate, Vote, parse_trace, read_trace
+from checkers.raft.traces import EVENT_NAMES, Append, Start, Trace, TraceError, Truncate, Vote, parse_trace, read_trace
 
 START = {"event": "start", "term": 1, "vote": None, "last_index": 0, "last_term": 0}
 

@@ -59,4 +59,4 @@ def test_both_methods_agree(folder: str) -> None:
         for initial, null_read, expected in variants(entry):
             searched = check(history, model=entry["model"], initial=initial, null_read=null_read, search_only=True)
             assert (searched.validity is Validity.VALID) == expected
-            assert searched.statistics["keys_log_linear"] == 0
+            assert searched.statistics["keys_decided"] == 0

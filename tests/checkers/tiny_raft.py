@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from checkers.traces import Trace, parse_trace
+from checkers.raft.traces import Trace, parse_trace
 
 
 def digest(*parts: object) -> str:

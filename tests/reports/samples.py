@@ -16,11 +16,11 @@ from typing import Any
 import yaml
 
 from checkers import check
-from checkers.availability import measure as measure_availability
 from checkers.history import History
-from checkers.ledger import keep_ledger
 from checkers.operation import Operation
-from checkers.statistics import measure as measure_statistics
+from checkers.runs.availability import measure as measure_availability
+from checkers.runs.ledger import keep_ledger
+from checkers.runs.statistics import measure as measure_statistics
 from reports.folder import RunFolder
 
 NODES = ("n1", "n2", "n3", "n4", "n5")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from checkers import explanation, raft
+from checkers.deciders.register import explanation
+from checkers.raft import invariants as raft
 from checkers.verdict import Finding
 from reports.contradiction import condemn
 from reports.drawing import draw

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from checkers import explanation
+from checkers.deciders.register import explanation
 from reports import page
 from reports.folder import RunFolder
 from reports.verdicts import LEADS

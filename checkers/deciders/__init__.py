@@ -1,0 +1,14 @@
+"""Polynomial methods for single data types: no search, any length. One file or package each, by model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from checkers.deciders.decision import Decider
+from checkers.deciders.register.decider import RegisterDecider
+
+DECIDERS: Mapping[str, Decider] = {
+    "register": RegisterDecider(),
+    "cas-register": RegisterDecider(),
+}
+"""The decider of a model, where there is one."""

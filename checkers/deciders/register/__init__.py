@@ -1,0 +1,1 @@
+"""The log-linear method for registers with unique written values."""

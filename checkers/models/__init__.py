@@ -1,0 +1,21 @@
+"""The data types that the search knows, by the names that users say: one file each."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+
+from checkers.models.key_value import KeyValue
+from checkers.models.model import Model
+from checkers.models.multi_register import MultiRegister
+from checkers.models.mutex import Mutex
+from checkers.models.register import Register
+
+MODELS: Mapping[str, Callable[..., Model]] = {
+    "register": functools.partial(Register, functions=frozenset({"read", "write"})),
+    "cas-register": Register,
+    "multi-register": MultiRegister,
+    "kv": KeyValue,
+    "mutex": Mutex,
+}
+"""Every model by the name that users say."""

@@ -1,0 +1,1 @@
+"""What the record of a run says beyond its data: coverage, liveness, availability, logs, "sometimes" facts."""

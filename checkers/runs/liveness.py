@@ -1,0 +1,112 @@
+"""After healing: does the system serve again, and does every node that runs reach the commit index, in a stated time?
+
+Safety must hold always; progress only once the network and a majority are whole again, which the harness has verified
+at ``healed_ns`` (design, section 6: safety, then liveness). A machine that was starved meanwhile proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from checkers.history import OK, History
+from checkers.runs.windows import span_ns
+from checkers.verdict import Blame, Finding, Result
+
+CHECKER = "liveness"
+
+
+def check_liveness(
+    history: History,
+    *,
+    healed_ns: int | None,
+    bound_ns: int,
+    running: Sequence[str] = (),
+    target_commit: int | None = None,
+    caught_up_ns: Mapping[str, int] | None = None,
+    last: Mapping[str, Any] | None = None,
+    starved: str | None = None,
+) -> Result:
+    """Judges recovery; all times are ns of the run.
+
+    ``healed_ns`` is when healing was verified (None: it was not, which coverage reports, and nothing is judged here).
+    ``running`` are the nodes that should run; ``caught_up_ns`` says when each had reached ``target_commit`` (None:
+    nobody led); ``last`` holds their last words. ``starved`` is a sentence if the machine was too slow to judge.
+    """
+    if healed_ns is None:
+        return Result(checker=CHECKER, statistics={"judged": False})
+    caught_up = caught_up_ns or {}
+    blame, excuse = (Blame.SYSTEM, "") if starved is None else (Blame.MACHINE, f"; but {starved}")
+    first_ok_ns, findings = _service(history, healed_ns, bound_ns, blame, excuse)
+    late = [node for node in running if caught_up.get(node, 2**63) - healed_ns > bound_ns]
+    if late and target_commit is None:
+        findings.append(_no_leader(bound_ns, late, blame, excuse))
+    elif late:
+        words = last or {}
+        findings.extend(_behind(node, words.get(node), target_commit, bound_ns, blame, excuse) for node in late)
+    statistics = {
+        "judged": True,
+        "healed_ns": healed_ns,
+        "bound_ms": bound_ns / 1e6,
+        "first_ok_ms": None if first_ok_ns is None else (first_ok_ns - healed_ns) / 1e6,
+        "target_commit": target_commit,
+        "caught_up_ms": {node: (caught_up[node] - healed_ns) / 1e6 for node in running if node in caught_up},
+    }
+    return Result(checker=CHECKER, findings=tuple(findings), statistics=statistics)
+
+
+def _service(
+    history: History, healed_ns: int, bound_ns: int, blame: Blame, excuse: str
+) -> tuple[int | None, list[Finding]]:
+    """The first success of an operation invoked after healing, and what is wrong with it.
+
+    The bound runs from the first invocation after healing: before that, nobody asked.
+    """
+    asked = history.call_ns >= healed_ns
+    if not asked.any():
+        message = "no operation was invoked after healing, so nothing shows that the system serves again"
+        return None, [Finding(checker=CHECKER, kind="nobody asked", message=message, blame=Blame.HARNESS)]
+    since = int(history.call_ns[asked].min())
+    returns = history.return_ns[asked & (history.outcome == OK)]
+    first_ok = int(returns.min()) if len(returns) else None
+    waited = (span_ns(history)[1] if first_ok is None else first_ok) - since
+    if first_ok is not None and waited <= bound_ns:
+        return first_ok, []
+    if first_ok is None and waited < bound_ns:
+        message = (
+            f"no operation succeeded after healing, but clients asked for {waited / 1e9:.1f} s only of the "
+            f"{bound_ns / 1e9:.1f} s that the system has"
+        )
+        return None, [Finding(checker=CHECKER, kind="asked too briefly", message=message, blame=Blame.HARNESS)]
+    found = (
+        "no operation succeeded" if first_ok is None else f"the first operation succeeded after {waited / 1e9:.1f} s"
+    )
+    message = (
+        f"everything was healed at {healed_ns / 1e9:.3f} s, but {found}; {bound_ns / 1e9:.1f} s are allowed{excuse}"
+    )
+    evidence = {"healed_ns": healed_ns, "asked_ns": since, "first_ok_ns": first_ok, "bound_ns": bound_ns}
+    finding = Finding(
+        checker=CHECKER, kind="no progress", message=message, blame=blame, time_ns=since + bound_ns, evidence=evidence
+    )
+    return first_ok, [finding]
+
+
+def _no_leader(bound_ns: int, nodes: Sequence[str], blame: Blame, excuse: str) -> Finding:
+    message = f"no node led within {bound_ns / 1e9:.1f} s after healing, though {', '.join(nodes)} run{excuse}"
+    return Finding(checker=CHECKER, kind="no leader", message=message, blame=blame, nodes=tuple(nodes))
+
+
+def _behind(node: str, last: Any, target: int | None, bound_ns: int, blame: Blame, excuse: str) -> Finding:
+    words = "it did not answer" if last is None else f"it last said {_said(last)}"
+    message = (
+        f"{node} runs, but did not reach commit index {target} within {bound_ns / 1e9:.1f} s after healing: "
+        f"{words}{excuse}"
+    )
+    facts = {"target_commit": target, "last": last}
+    return Finding(
+        checker=CHECKER, kind="node left behind", message=message, blame=blame, nodes=(node,), evidence=facts
+    )
+
+
+def _said(last: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in last.items()) if isinstance(last, Mapping) else str(last)

@@ -1,0 +1,1 @@
+"""The general search: any model, one key at a time."""

@@ -1,0 +1,203 @@
+"""One key's operations prepared for the search: small integers instead of objects, and all that can be told beforehand.
+
+Completed operations are numbered in the order of their returns. While an operation is open it holds a *slot*, given
+back when it returns, so that a set of open operations is a bit mask no wider than the concurrency. Operations that
+nobody saw end are counted by what they did: equal ones are interchangeable, so a search state holds a count for each
+kind, packed into one integer with a spare bit a field, which makes "used no more of any kind" one subtraction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from checkers.history import FAIL, NEVER, OK, Column, History
+from checkers.models.model import NOTHING, REFUSED, Call, Model, Refused
+
+ILLEGAL = -1
+
+
+@dataclass(kw_only=True, slots=True)
+class InfoKind:
+    """Equal ``info`` operations: their rows in the order of invocation, and for each the first return that it may
+    precede.
+    """
+
+    kind: int
+    rows: list[int]
+    available: list[int]
+    shift: int = 0
+    mask: int = 0
+
+
+class Transitions:
+    """The model's step as a table over numbered states and kinds of calls, filled as it is asked."""
+
+    __slots__ = ("_model", "_numbers", "_table", "calls", "observation", "observes", "produces", "states")
+
+    def __init__(self, model: Model, calls: Sequence[Call], start: Hashable) -> None:
+        self._model = model
+        self._table: dict[int, int] = {}
+        self._numbers: dict[Hashable, int] = {start: 0}
+        self.states: list[Hashable] = [start]
+        self.calls = calls
+        self.observation = [call.known and model.observation(call) for call in calls]
+        self.produces = [model.produces(call) for call in calls]
+        self.observes = [model.observes(call) for call in calls]
+
+    def step(self, state: int, kind: int) -> int:
+        """The number of the state after a call, or :data:`ILLEGAL`."""
+        place = state << 32 | kind
+        after = self._table.get(place)
+        if after is None:
+            after = self._table[place] = self._number(self._model.step(self.states[state], self.calls[kind]))
+        return after
+
+    def _number(self, state: Hashable | Refused) -> int:
+        if isinstance(state, Refused):
+            return ILLEGAL
+        number = self._numbers.setdefault(state, len(self.states))
+        if number == len(self.states):
+            self.states.append(state)
+        return number
+
+
+@dataclass(kw_only=True, slots=True)
+class Problem:
+    """Completed operations by number: ``row``, ``kind``, ``call``, ``return_``, ``slot``; and the kinds of info
+    operations.
+    """
+
+    model: Model
+    transitions: Transitions
+    row: list[int]
+    kind: list[int]
+    call: list[int]
+    return_: list[int]
+    slot: list[int]
+    infos: list[InfoKind]
+    guard: int
+    _pending: list[tuple[int, ...]] = field(default_factory=list)
+    _began: int = 0
+    _by_call: list[int] = field(default_factory=list)
+
+    def pending(self, number: int) -> tuple[int, ...]:
+        """Operations open when operation ``number`` returns, itself first, in the order of their returns."""
+        while len(self._pending) <= number:
+            self._advance()
+        return self._pending[number]
+
+    def _advance(self) -> None:
+        number = len(self._pending)
+        open_ = list(self._pending[-1][1:]) if self._pending else []
+        while self._began < len(self._by_call) and self.call[self._by_call[self._began]] < self.return_[number]:
+            open_.append(self._by_call[self._began])
+            self._began += 1
+        self._pending.append(tuple(sorted(open_)))
+
+
+def problem(history: History, rows: Column, model: Model, initial: Any, *, narrow: bool = True) -> Problem:
+    """The problem of some rows (ascending, one key); ``narrow=False`` keeps states that no call can tell apart as they
+    are.
+
+    Dropped: failed operations; info operations that observe; and, of types whose state is one value, info operations
+    whose value no remaining operation observes: each of these can always be taken as never having happened.
+    """
+    rows = rows[history.outcome[rows] != FAIL]
+    done = rows[history.outcome[rows] == OK]
+    done = done[np.argsort(history.return_[done])]
+    kinds: dict[Call, int] = {}
+    kind = [_kind(kinds, call_of(history, int(row), model)) for row in done]
+    open_rows = [int(row) for row in rows[history.return_[rows] == NEVER]]
+    unknown = [(row, call_of(history, row, model)) for row in open_rows]
+    unknown = _useful(model, unknown, list(kinds))
+    return_ = history.return_[done].tolist()
+    infos = _info_kinds(history, unknown, kinds, return_)
+    call = history.call[done].tolist()
+    return Problem(
+        model=model,
+        transitions=Transitions(model.narrowed(kinds) if narrow else model, list(kinds), model.start(initial)),
+        row=done.tolist(),
+        kind=kind,
+        call=call,
+        return_=return_,
+        slot=_slots(call, return_),
+        infos=infos,
+        guard=sum(1 << (info.shift + info.mask.bit_length()) for info in infos),
+        _by_call=np.argsort(history.call[done]).tolist(),
+    )
+
+
+def call_of(history: History, row: int, model: Model) -> Call:
+    """What the model sees of a row."""
+    operation = history.operation(row)
+    known = history.outcome[row] == OK
+    result = _tuples(operation.result) if known else None
+    process = operation.process if model.by_process else None
+    return Call(operation.f, _tuples(operation.value), result, bool(known), process)
+
+
+def _tuples(value: Any) -> Any:
+    """Objects as tuples: calls are dictionary keys."""
+    if isinstance(value, dict):
+        return tuple(sorted((name, _tuples(item)) for name, item in value.items()))
+    return tuple(_tuples(item) for item in value) if isinstance(value, tuple) else value
+
+
+def _kind(kinds: dict[Call, int], call: Call) -> int:
+    return kinds.setdefault(call, len(kinds))
+
+
+def _useful(model: Model, unknown: list[tuple[int, Call]], done: Sequence[Call]) -> list[tuple[int, Call]]:
+    """Info operations that could matter."""
+    unknown = [(row, call) for row, call in unknown if not model.observation(call)]
+    if not model.valued():
+        return unknown
+    seen = {model.observes(call) for call in done}
+    while True:
+        wanted = seen | {model.observes(call) for _, call in unknown}
+        useful = [(row, call) for row, call in unknown if model.produces(call) in wanted - {NOTHING}]
+        if len(useful) == len(unknown):
+            return useful
+        unknown = useful
+
+
+def _info_kinds(
+    history: History, unknown: list[tuple[int, Call]], kinds: dict[Call, int], return_: list[int]
+) -> list[InfoKind]:
+    infos: dict[int, InfoKind] = {}
+    for row, call in unknown:
+        kind = _kind(kinds, call)
+        info = infos.setdefault(kind, InfoKind(kind=kind, rows=[], available=[]))
+        info.rows.append(row)
+        info.available.append(int(np.searchsorted(return_, history.call[row])))
+    shift = 0
+    for info in infos.values():
+        info.mask = (1 << len(info.rows).bit_length()) - 1
+        info.shift = shift
+        shift += info.mask.bit_length() + 1
+    return list(infos.values())
+
+
+def _slots(call: list[int], return_: list[int]) -> list[int]:
+    """A bit for each operation, used again by others once it has returned."""
+    events = sorted([(position, 1, number) for number, position in enumerate(call)])
+    ends = sorted((position, 0, number) for number, position in enumerate(return_))
+    slot = [0] * len(call)
+    free: list[int] = []
+    used = 0
+    for _, begins, number in sorted(events + ends):
+        if not begins:
+            free.append(slot[number])
+        elif free:
+            slot[number] = free.pop()
+        else:
+            slot[number] = 1 << used
+            used += 1
+    return slot
+
+
+__all__ = ["ILLEGAL", "REFUSED", "InfoKind", "Problem", "Transitions", "problem"]
