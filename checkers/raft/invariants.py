@@ -2,8 +2,8 @@
 
 The traces are re-enacted once (:mod:`checkers.raft.replay`); every invariant is a function of what they tell together.
 None compares the clocks of two nodes unless the caller says that they share one. A node without a trace, a torn line
-and an entry that can't be known make an invariant keep silent, never cry: a line is written before any message that reveals
-its event, so whatever is missing at the end of a trace had no effect on anybody else.
+and an entry that can't be known make an invariant keep silent, never cry: a line is written before any message that
+reveals its event, so whatever is missing at the end of a trace had no effect on anybody else.
 """
 
 from __future__ import annotations
