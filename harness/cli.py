@@ -91,11 +91,13 @@ def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: 
     show_default=True,
     help="What a read of null says.",
 )
-def check(history: Path, model: str | None, initial: str | None, null_read: str) -> None:
+@click.option("--consistency-model", help="What transactions must be (default: strict-serializable).")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the model; may be repeated.")
+def check(history: Path, **wishes: Any) -> None:
     """Judges a history file, or a run's folder again."""
-    from harness.commands.check import check_command
+    from harness.commands.check import Wishes, check_command
 
-    sys.exit(check_command(history, model=model, initial=initial, null_read=null_read))
+    sys.exit(check_command(history, Wishes(**wishes)))
 
 
 @cli.command()

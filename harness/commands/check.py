@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from checkers import MODELS, History, HistoryError, Result, check
+from checkers import CHECKS, History, HistoryError, Options, Result, check
+from checkers.guessing import guess
 from harness.errors import EXIT_CODES, UsageError, nearest
 from harness.progress import output
 from reports.folder import RunFolder
-
-FUNCTIONS = {
-    "cas-register": {"read", "write", "cas"},
-    "multi-register": {"read", "write", "txn"},
-    "kv": {"get", "put", "append", "delete"},
-    "mutex": {"acquire", "release"},
-}
-"""The operations by which a model is guessed, in this order."""
 
 NULL_READS = {"value": "that there was none", "unknown": "nothing"}
 
@@ -25,14 +19,25 @@ INITIAL = {"kv": '""'}
 """What a data type holds before anything was written, where that is not null (porcupine's key-value maps hold "")."""
 
 
-def check_command(path: Path, *, model: str | None, initial: str | None, null_read: str) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the command line says about a history: texts as typed; None is the default."""
+
+    model: str | None = None
+    initial: str | None = None
+    null_read: str = "value"
+    consistency_model: str | None = None
+    settings: tuple[str, ...] = ()
+
+
+def check_command(path: Path, wishes: Wishes) -> int:
     """Prints the verdict and every finding; returns the exit code."""
     if path.is_dir():
         return _check_folder(path)
     if not path.is_file():
         raise UsageError(f"history {str(path)!r}: no such file; give a history file or the folder of a run")
-    if model is not None and model not in MODELS:
-        raise UsageError(f"--model {model!r}: {nearest(model, MODELS)}")
+    if wishes.model is not None and wishes.model not in CHECKS:
+        raise UsageError(f"--model {wishes.model!r}: {nearest(wishes.model, CHECKS)}")
     try:
         history = History.read(path)
     except HistoryError as error:
@@ -41,7 +46,7 @@ def check_command(path: Path, *, model: str | None, initial: str | None, null_re
         raise UsageError(f"history {str(path)!r} is not text: {error}; give a history file") from None
     except OSError as error:
         raise UsageError(f"history {str(path)!r} cannot be read: {error.strerror}") from None
-    return _judge(history, model, initial, null_read)
+    return _judge(history, wishes)
 
 
 def _json(text: str) -> object:
@@ -51,40 +56,47 @@ def _json(text: str) -> object:
         raise UsageError(f"--initial {text!r} is not JSON; write null, 0 or '\"text\"'") from None
 
 
-def _judge(history: History, model: str | None, initial: str | None, null_read: str) -> int:
-    chosen = model or guess_model(history)
-    start = _json(initial if initial is not None else INITIAL.get(chosen, "null"))
+def _judge(history: History, wishes: Wishes) -> int:
+    chosen = wishes.model or _guessed(history)
+    start = _json(wishes.initial if wishes.initial is not None else INITIAL.get(chosen, "null"))
+    options = Options(initial=start, null_read=wishes.null_read, settings=dict(map(_setting, wishes.settings)))
+    if wishes.consistency_model is not None:
+        options = replace(options, consistency_model=wishes.consistency_model)
     say = output().print
     say(
         f"{len(history):,} operations ({history.format}), model {chosen}"
-        + ("" if model else " (guessed; --model says otherwise)"),
+        + ("" if wishes.model else " (guessed; --model says otherwise)"),
         highlight=False,
     )
     for note in history.notes:
         say(f"note: {note}", markup=False, highlight=False)
-    say(
-        f"initial value {json.dumps(start)}, a read of null says {NULL_READS[null_read]}", markup=False, highlight=False
-    )
+    null_read = NULL_READS[wishes.null_read]
+    say(f"initial value {json.dumps(start)}, a read of null says {null_read}", markup=False, highlight=False)
     try:
-        result = check(history, model=chosen, initial=start, null_read=null_read)
+        result = check(history, model=chosen, options=options)
     except HistoryError as error:
         raise UsageError(str(error)) from None
+    except ValueError as error:
+        raise UsageError(f"model {chosen}: {error}") from None
     return _say(result)
 
 
-def guess_model(history: History) -> str:
-    """The model whose operations these are.
+def _setting(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--set {text!r}: write NAME=VALUE, the value as JSON")
+    try:
+        return name, json.loads(value)
+    except (ValueError, RecursionError):
+        return name, value
 
-    Raises:
-        UsageError: no model has them.
-    """
-    functions = set(history.functions)
-    for name, known in FUNCTIONS.items():
-        if functions <= known:
-            return name
-    raise UsageError(
-        f"no model has the operations {', '.join(sorted(functions))}; say --model, one of: {', '.join(sorted(MODELS))}"
-    )
+
+def _guessed(history: History) -> str:
+    name = guess(history)
+    if name is None:
+        functions = ", ".join(sorted(history.functions)) or "none at all"
+        raise UsageError(f"no model has the operations {functions}; say --model, one of: {', '.join(sorted(CHECKS))}")
+    return name
 
 
 def _say(result: Result) -> int:
