@@ -1,7 +1,7 @@
 """Which data type a history is of, told by its functions and the shapes of its values: a guess, said to be one.
 
-A guess is never silent about its choice (the command prints it), and where two data types look alike the stricter one is
-taken: what is linearizable is all the weaker things too.
+The command prints what was guessed, and where two data types look alike the stricter one is taken: what is linearizable
+is all the weaker things too.
 """
 
 from __future__ import annotations
