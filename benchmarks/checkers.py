@@ -1,26 +1,25 @@
-"""How fast the linearizability checkers judge, and in how much memory: one command prints the table.
+"""How fast the checkers judge, and in how much memory: one command prints the table.
 
-    python -m benchmarks.checkers            # all rows (a few minutes)
-    python -m benchmarks.checkers --quick    # sizes up to 10,000
+    python -m benchmarks.checkers            # all rows (some minutes, most of them spent on making the histories)
+    python -m benchmarks.checkers --quick    # the rows that are made in seconds
 
-Every row runs in a process of its own, so that memory is that row's. The clock starts at a parsed history with nothing
-precomputed, except in the row that says whole process. Beside the figures stand two of the machine: a fixed Python loop
-and a fixed numpy loop; compare ratios when you compare machines.
-
-Histories: so many clients that are nearly always busy, on one key; ``rw``: half reads, half writes; ``rwc``: thirds of
-reads, writes and compare-and-sets, half of which guess right. ``info``: the fraction of writes and compare-and-sets
-that nobody saw end. ``stale``: one read (near the end, or in the middle) returns a value that was provably overwritten.
+Every row runs in a process of its own, three times; the median is shown. The clock starts at a parsed history with
+nothing precomputed, except in the rows that say whole process; the peak of memory is that of judging, with the history.
+Beside the figures stand two of the machine: a fixed Python loop and a fixed numpy loop; compare ratios when you compare
+machines. Porcupine's figures are constants measured on a like machine (2 cores).
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
-import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,233 +30,203 @@ if sys.path[0] == str(ROOT / "benchmarks"):  # run as a script, this file would 
 
 import numpy as np  # noqa: E402
 
-from checkers import Budget, History, Validity, check  # noqa: E402
-from checkers.history import FAIL, INFO, NEVER, OK  # noqa: E402
-from checkers.values import ValueTable  # noqa: E402
+from benchmarks.histories import Shape, generate, history_of, tens_of_millions, write_jsonl  # noqa: E402
+from checkers import Budget, History, Options, Result, check  # noqa: E402
 
-READ, WRITE, CAS = 0, 1, 2
-IDLE, OPEN, DONE = 0, 1, 2
+VECTORS = ROOT.parent / "shared" / "vectors"
+
+BUDGET = Budget(states=200_000_000, seconds=120.0, clock=time.monotonic)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """One generated history. ``values`` 0: all written values differ; else written values repeat, from that many."""
+class Row:
+    """One line of the table. ``build`` makes the parsed histories, which are judged one after another."""
 
-    operations: int
-    concurrency: int
-    mix: str = "rw"
-    info: float = 0.0
-    stale: str = ""
-    values: int = 0
-    seed: int = 1
-
-    def name(self) -> str:
-        values = "unique" if not self.values else f"0-{self.values - 1}"
-        stale = f"stale {self.stale}" if self.stale else "valid"
-        return f"{self.mix}, {values}, n={self.operations:,}, c={self.concurrency}, info {self.info:.0%}, {stale}"
+    work: str
+    build: Callable[[], list[History]]
+    model: str
+    verdict: str
+    goal_s: float
+    goal_gb: float | None = None
+    porcupine: str = "-"
+    options: Mapping[str, Any] | None = None
+    quick: bool = False
 
 
-class _Run:
-    """Clients on one register; each operation takes effect at a moment between its invocation and its end."""
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        self.random = random.Random(shape.seed)
-        self.register: int | None = None
-        self.f: list[int] = []
-        self.value: list[int | None] = []
-        self.expected: list[int | None] = []
-        self.result: list[int | None] = []
-        self.outcome: list[int] = []
-        self.call: list[int] = []
-        self.return_: list[int] = []
-        self.position = 0
-
-    def play(self) -> None:
-        random_, concurrency = self.random, self.shape.concurrency
-        phase, row = [IDLE] * concurrency, [0] * concurrency
-        busy = 0
-        while len(self.f) < self.shape.operations or busy:
-            client = int(random_.random() * concurrency)
-            if phase[client] == IDLE:
-                if len(self.f) < self.shape.operations:
-                    row[client], phase[client] = len(self.f), OPEN
-                    busy += 1
-                    self.invoke()
-            elif phase[client] == OPEN:
-                self.take_effect(row[client])
-                phase[client] = DONE
-            else:
-                self.complete(row[client])
-                phase[client] = IDLE
-                busy -= 1
-
-    def fresh(self) -> int:
-        return len(self.f) if not self.shape.values else int(self.random.random() * self.shape.values)
-
-    def invoke(self) -> None:
-        f = int(self.random.random() * (2 if self.shape.mix == "rw" else 3))
-        expected: int | None = None
-        if f == CAS:
-            right = self.random.random() < 0.5
-            expected = self.register if right else self.fresh() if self.shape.values else -1
-        self.value.append(None if f == READ else self.fresh())
-        self.f.append(f)
-        self.expected.append(expected)
-        self.result.append(None)
-        self.outcome.append(OK)
-        self.call.append(self.position)
-        self.return_.append(NEVER)
-        self.position += 1
-
-    def take_effect(self, row: int) -> None:
-        f = self.f[row]
-        if f == READ:
-            self.result[row] = self.register
-        elif f == WRITE or self.register == self.expected[row]:
-            self.register = self.value[row]
-        else:
-            self.outcome[row] = FAIL
-
-    def complete(self, row: int) -> None:
-        if self.f[row] != READ and self.outcome[row] == OK and self.random.random() < self.shape.info:
-            self.outcome[row] = INFO
-        else:
-            self.return_[row] = self.position
-        self.position += 1
-
-    def spoil(self) -> None:
-        """Makes one read stale: before it lie, one after another, the write of its value and a newer write."""
-        where = len(self.f) // 2 if self.shape.stale == "in middle" else len(self.f) - 4 * self.shape.concurrency
-        read = next(row for row in range(where, len(self.f)) if self.f[row] == READ and self.outcome[row] == OK)
-        newer = self.before(self.call[read], read)
-        self.result[read] = self.value[self.before(self.call[newer], newer)]
-
-    def before(self, position: int, row: int) -> int:
-        """The last acknowledged write that returned before a position."""
-        rows = range(row - 1, -1, -1)
-        return next(at for at in rows if self.f[at] == WRITE and self.return_[at] < position and self.outcome[at] == OK)
+def _shape(**fields: Any) -> Callable[[], list[History]]:
+    return lambda: [history_of(generate(Shape(**fields)))]
 
 
-def generate(shape: Shape) -> dict[str, Any]:
-    """The columns of a history, as arrays; values as codes (0 is null, v is v + 2, as -1 may be expected)."""
-    run = _Run(shape)
-    run.play()
-    if shape.stale:
-        run.spoil()
-    f = np.array(run.f)
-    code = {
-        name: np.array([0 if value is None else value + 2 for value in column], dtype=np.int32)
-        for name, column in (("value", run.value), ("expected", run.expected), ("result", run.result))
-    }
-    outcome = np.array(run.outcome, dtype=np.int8)
-    returned = np.where(f == READ, code["result"], code["value"])
-    return {
-        "f": f.astype(np.int32),
-        "value": code["value"],
-        "expected": np.where(f == CAS, code["expected"], -1).astype(np.int32),
-        "result": np.where((f != CAS) & (outcome == OK), returned, -1).astype(np.int32),
-        "outcome": outcome,
-        "call": np.array(run.call),
-        "return_": np.array(run.return_),
-        "events": np.array(run.position),
-    }
+def _vectors(*names: str) -> Callable[[], list[History]]:
+    return lambda: [History.read(path) for name in names for path in sorted(VECTORS.glob(name))]
 
 
-def history_of(columns: dict[str, Any]) -> History:
-    """The parsed history."""
-    count = len(columns["f"])
-    values, keys = ValueTable(), ValueTable()
-    values.values = [None, -1, *range(max(int(columns["value"].max()), int(columns["result"].max())) - 1)]
-    values.codes = {value: code for code, value in enumerate(values.values)}
-    keys.code("k")
-    zero = np.zeros(count, dtype=np.int32)
-    return History(
-        **{name: columns[name] for name in ("f", "value", "expected", "result", "outcome", "call", "return_")},
-        process=np.arange(count),
-        key=zero,
-        call_ns=columns["call"],
-        return_ns=np.where(columns["return_"] == NEVER, -1, columns["return_"]),
-        node=zero - 1,
-        error=zero - 1,
-        final=zero.astype(bool),
-        functions=("read", "write", "cas"),
-        keys=keys,
-        values=values,
-        nodes=(),
-        errors=(),
-        events=int(columns["events"]),
-    )
+MILLION = {"operations": 1_000_000, "concurrency": 50, "info": 0.01}
+SMALL_VALUES = {"mix": "rwc", "values": 5}
+
+ROWS: Mapping[str, Row] = {
+    "small": Row(
+        work="register, unique values, one key, 1,000 ops, c=20",
+        build=_shape(operations=1_000, concurrency=20),
+        model="register",
+        verdict="valid",
+        porcupine="gave up after 60 s",
+        goal_s=0.3,
+        quick=True,
+    ),
+    "million": Row(
+        work="the same, 1,000,000 ops, c=50, 1 % info, valid",
+        build=_shape(**MILLION),
+        model="register",
+        verdict="valid",
+        porcupine="out of memory (9 GB) even at c=5",
+        goal_s=0.3,
+        goal_gb=1.0,
+    ),
+    "million-invalid": Row(
+        work="the same, one stale read in the middle",
+        build=_shape(**MILLION, stale="in middle"),
+        model="register",
+        verdict="invalid",
+        porcupine="out of memory",
+        goal_s=0.3,
+        goal_gb=1.0,
+    ),
+    "million-cas": Row(
+        work="cas-register, unique values, 1,000,000 ops, c=50, 1 % info",
+        build=_shape(**MILLION, mix="rwc"),
+        model="cas-register",
+        verdict="valid",
+        porcupine="out of memory",
+        goal_s=0.3,
+        goal_gb=1.0,
+    ),
+    "ten-million": Row(
+        work="register, 10,000,000 ops, c=50, 1 % info",
+        build=lambda: [tens_of_millions(10_000_000, 50, 0.01, 1)],
+        model="register",
+        verdict="valid",
+        goal_s=4.0,
+        goal_gb=6.0,
+    ),
+    "values-10k-10": Row(
+        work="cas-register, values 0-4, 10,000 ops, c=10",
+        build=_shape(operations=10_000, concurrency=10, **SMALL_VALUES),
+        model="cas-register",
+        verdict="valid",
+        porcupine="0.5 s",
+        goal_s=0.2,
+        quick=True,
+    ),
+    "values-1k-20": Row(
+        work="the same, 1,000 ops, c=20",
+        build=_shape(operations=1_000, concurrency=20, **SMALL_VALUES),
+        model="cas-register",
+        verdict="valid",
+        porcupine="1.6 s",
+        goal_s=0.5,
+        quick=True,
+    ),
+    "values-10k-20": Row(
+        work="the same, 10,000 ops, c=20",
+        build=_shape(operations=10_000, concurrency=20, **SMALL_VALUES),
+        model="cas-register",
+        verdict="valid",
+        porcupine="out of memory",
+        goal_s=5.0,
+        quick=True,
+    ),
+    "values-10k-10-info": Row(
+        work="the same, 10,000 ops, c=10, 1 % info",
+        build=_shape(operations=10_000, concurrency=10, info=0.01, **SMALL_VALUES),
+        model="cas-register",
+        verdict="valid",
+        porcupine="6.1 s",
+        goal_s=6.0,
+        quick=True,
+    ),
+    "etcd": Row(
+        work="the 50 etcd logs of the vectors, in all",
+        build=_vectors("porcupine-etcd/*.jsonl"),
+        model="cas-register",
+        verdict="mixed",
+        porcupine="0.59 s in all",
+        goal_s=0.5,
+        quick=True,
+    ),
+    "kv": Row(
+        work="kv c50-bad",
+        build=_vectors("porcupine-kv/c50-bad.jsonl"),
+        model="kv",
+        verdict="invalid",
+        porcupine="0.16 s",
+        options={"initial": ""},
+        goal_s=0.16,
+        quick=True,
+    ),
+}
+"""Every row by its name."""
+
+FILE_GOAL_S = 5.0
 
 
-def write_jsonl(columns: dict[str, Any], path: Path) -> None:
-    """The same as a file of our format."""
-    history = history_of(columns)
-    lines: list[tuple[int, str]] = []
-    for row, item in enumerate(history.operations):
-        base = f'"process":{row},"f":"{item.f}","key":"k"'
-        lines.append(
-            (item.call_index, f'{{"time":{item.call_index},{base},"type":"invoke","value":{json.dumps(item.value)}}}\n')
-        )
-        if item.return_index is not None:
-            value = json.dumps(item.result if item.f == "read" else item.value)
-            ended = f'"time":{item.return_index},"type":"{item.outcome}"'
-            lines.append((item.return_index, f'{{{ended},{base},"value":{value},"node":"n1","attempts":1}}\n'))
-    path.write_text("".join(line for _, line in sorted(lines)))
+# --- One row, in its own process ------------------------------------------------------------------------------------
 
 
-# --- One row, in its own process ----------------------------------------------------------------------------------
-
-
-def run_row(path: Path, seconds: float) -> dict[str, Any]:
-    """Judges the history in a file and says what it cost."""
-    if path.suffix == ".jsonl":
-        begin = time.perf_counter()
-        history = History.read(path)
-        parsed = time.perf_counter() - begin
-    else:
-        with np.load(path) as columns:
-            history = history_of(dict(columns))
-        parsed = None
-    resident = peak_gb()
+def run_row(row: Row) -> dict[str, Any]:
+    """Judges the histories of a row and says what it cost."""
+    histories = row.build()
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory starts anew
     begin = time.perf_counter()
-    result = check(history, budget=Budget(states=20_000_000, seconds=seconds, clock=time.monotonic))
+    results = [_judge(row, history) for history in histories]
     elapsed = time.perf_counter() - begin
+    verdicts = {str(result.validity) for result in results}
     return {
         "seconds": elapsed,
-        "parse_seconds": parsed,
-        "verdict": str(result.validity),
-        "method": result.statistics["method"],
-        "states": result.statistics["search_states"],
-        "peak_gb": peak_gb(),
-        "history_gb": resident,
+        "verdict": verdicts.pop() if len(verdicts) == 1 else "mixed",
+        "method": results[0].statistics.get("method", "graph" if row.model.startswith(("list", "rw")) else "one pass"),
+        "states": sum(result.statistics.get("search_states", 0) for result in results),
+        "peak_gb": _peak_gb(),
     }
 
 
-def peak_gb() -> float:
-    """The most memory that this process ever held (getrusage would count the parent's before exec too)."""
+def _judge(row: Row, history: History) -> Result:
+    return check(history, model=row.model, options=Options(budget=BUDGET, **(row.options or {})))
+
+
+def _peak_gb() -> float:
     status = Path("/proc/self/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1e6
 
 
-def measure(shape: Shape, folder: Path, seconds: float, *, jsonl: bool = False) -> dict[str, Any]:
-    """One row of the table."""
-    columns = generate(shape)
-    path = folder / ("row.jsonl" if jsonl else "row.npz")
-    if jsonl:
-        write_jsonl(columns, path)
-    else:
-        np.savez(path, **columns)
-    del columns
-    command = [sys.executable, "-m", "benchmarks.checkers", "--row", str(path), "--seconds", str(seconds)]
-    begin = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    row: dict[str, Any] = json.loads(done.stdout)
-    row["process_seconds"] = time.perf_counter() - begin
-    return row
+def measure(name: str) -> dict[str, Any]:
+    """The median of a row's runs."""
+    runs = []
+    for _ in range(3):
+        done = _python("-m", "benchmarks.checkers", "--row", name)
+        runs.append(json.loads(done.stdout))
+    return {**runs[0], "seconds": statistics.median(run["seconds"] for run in runs)}
 
 
-def calibrate() -> dict[str, float]:
+def _python(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+
+
+def measure_file(operations: int) -> dict[str, Any]:
+    """The whole process of ``capsize check`` on a JSON Lines file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "history.jsonl"
+        write_jsonl(generate(Shape(operations=operations, concurrency=50, info=0.01)), path)
+        runs = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            _python("-m", "harness", "check", str(path))
+            runs.append(time.perf_counter() - begin)
+    return {"seconds": statistics.median(runs), "verdict": "valid", "method": "whole process", "peak_gb": None}
+
+
+def calibrate() -> tuple[float, float]:
     """Seconds for ten million additions in Python, and for sorting and gathering five million numbers in numpy."""
     begin = time.perf_counter()
     total = 0
@@ -267,59 +236,39 @@ def calibrate() -> dict[str, float]:
     numbers = np.random.default_rng(1).integers(0, 1 << 40, 5_000_000)
     begin = time.perf_counter()
     numbers[np.argsort(numbers)].cumsum()
-    return {"python_loop_s": python, "numpy_loop_s": time.perf_counter() - begin}
+    return python, time.perf_counter() - begin
 
 
-def shapes(quick: bool) -> list[Shape]:
-    """The rows: unique values at every size and concurrency, then repeated values for the search."""
-    sizes = (1_000, 10_000) if quick else (10_000, 100_000, 1_000_000)
-    rows = [Shape(operations=n, concurrency=50, info=0.01) for n in sizes]
-    rows += [Shape(operations=n, concurrency=50, info=0.01, stale="in middle") for n in sizes[-1:]]
-    rows += [Shape(operations=n, concurrency=c, stale="near end") for n in sizes[-1:] for c in (5, 20)]
-    rows += [
-        Shape(operations=sizes[-1], concurrency=20, mix="rwc", info=0.01, stale=stale) for stale in ("", "near end")
-    ]
-    rows += [
-        Shape(operations=n, concurrency=c, mix="rwc", values=5, info=info)
-        for n, c, info in ((1_000, 5, 0), (10_000, 5, 0), (10_000, 10, 0), (1_000, 20, 0), (10_000, 5, 0.01))
-    ]
-    if not quick:
-        rows += [Shape(operations=10_000, concurrency=c, mix="rwc", values=5, info=i) for c, i in ((10, 0.01), (20, 0))]
-    return rows
+def line(work: str, porcupine: str, goal: str, figures: Mapping[str, Any], expected: str) -> str:
+    """One line; a wrong verdict is marked, as a benchmark of wrong answers is worth nothing."""
+    verdict = figures["verdict"] + ("" if figures["verdict"] == expected else " WRONG")
+    memory = "" if figures["peak_gb"] is None else f"{figures['peak_gb']:.2f} GB"
+    cells = (work, porcupine, goal, f"{figures['seconds']:.3f} s", memory, verdict, figures["method"])
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Prints the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="sizes up to 10,000 operations")
-    parser.add_argument("--seconds", type=float, default=60.0, help="time limit of a row")
-    parser.add_argument("--row", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="only the rows that are made in seconds")
+    parser.add_argument("--only", choices=[*ROWS, "file"], help="one row")
+    parser.add_argument("--row", choices=[*ROWS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.row:
-        print(json.dumps(run_row(arguments.row, arguments.seconds)))
+        print(json.dumps(run_row(ROWS[arguments.row])))
         return
-    calibration = calibrate()
-    python, numpy = calibration["python_loop_s"], calibration["numpy_loop_s"]
+    python, numpy = calibrate()
     print(f"calibration: Python loop {python:.2f} s, numpy loop {numpy:.2f} s\n")
-    print("| history | verdict | method | seconds | search states | peak memory (of which history, imports) |")
-    print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as name:
-        for shape in shapes(arguments.quick):
-            print_row(shape, measure(shape, Path(name), arguments.seconds))
-        shape = Shape(operations=10_000 if arguments.quick else 1_000_000, concurrency=50, info=0.01)
-        row = measure(shape, Path(name), arguments.seconds, jsonl=True)
-        told = f"whole process {row['process_seconds']:.2f} s (reading {row['parse_seconds']:.2f} s)"
-        print(
-            f"| JSON Lines: {shape.name()} | {row['verdict']} | {row['method']} | {told} | | {row['peak_gb']:.2f} GB |"
-        )
-
-
-def print_row(shape: Shape, row: dict[str, Any]) -> None:
-    """One line; a verdict that is wrong is marked, as a benchmark of wrong answers is worth nothing."""
-    wrong = {str(Validity.VALID): bool(shape.stale), str(Validity.INVALID): not shape.stale}.get(row["verdict"], False)
-    verdict = f"{row['verdict']}{' WRONG' if wrong else ''}"
-    figures = f"{row['seconds']:.3f} | {row['states']:,} | {row['peak_gb']:.2f} ({row['history_gb']:.2f}) GB"
-    print(f"| {shape.name()} | {verdict} | {row['method']} | {figures} |", flush=True)
+    print("| work | porcupine | goal | ours | peak memory | verdict | method |\n|---|---|---|---|---|---|---|")
+    for name, row in ROWS.items():
+        if arguments.only not in (None, name) or (arguments.quick and not row.quick):
+            continue
+        goal = f"{row.goal_s:g} s" + (f", {row.goal_gb:g} GB" if row.goal_gb else "")
+        print(line(row.work, row.porcupine, goal, measure(name), row.verdict), flush=True)
+    if arguments.only in (None, "file"):
+        operations = 10_000 if arguments.quick else 1_000_000
+        work = f"`capsize check` of a {operations:,}-op JSON Lines file, whole process"
+        print(line(work, "-", f"{FILE_GOAL_S:g} s", measure_file(operations), "valid"))
 
 
 if __name__ == "__main__":
