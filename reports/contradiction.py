@@ -21,6 +21,8 @@ from reports.words import moment, operation_words, value_words
 NO_VALUE = object()
 """An operation saw, or left, no value."""
 
+REGISTER_FUNCTIONS = frozenset({"read", "write", "cas"})
+
 IN_ANY_ORDER = "impossible in any order"
 
 
@@ -152,8 +154,11 @@ _VERDICTS: Mapping[str, Callable[[Roles], Doomed | None]] = {
 
 def _plain_stale_read(operations: Sequence[Operation]) -> Doomed | None:
     """The plain stale read, if that is what operations without roles show: ``old`` wrote a value, ``new`` a later one,
-    a witness knew the later one, and then somebody read the old one.
+    a witness knew the later one, and then somebody read the old one. Says nothing of other data types: what a queue
+    gave out is no stale read.
     """
+    if any(operation.f not in REGISTER_FUNCTIONS for operation in operations):
+        return None
     for read, old, new in permutations(operations, 3):
         seen = observed(read)
         if seen is NO_VALUE or written(old) != seen or not _is_later(old, new, seen):
