@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from checkers import linearizability
+from checkers.guarantees import GUARANTEES
 from checkers.history import History
 from checkers.models import MODELS
 from checkers.search.exploration import Budget
@@ -38,11 +39,13 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """A kind of history: how it is judged, which functions it may have, and what it is, in one line."""
+    """A kind of history: how it is judged, which functions it may have, what it is, in one line, and its settings (name:
+    what it does)."""
 
     judge: Callable[[History, Options], Result]
     functions: frozenset[str]
     summary: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def _linearizable(model: str, history: History, options: Options) -> Result:
@@ -62,8 +65,18 @@ def _of_model(name: str) -> Check:
     return Check(judge=partial(_linearizable, name), functions=model.functions, summary=f"linearizable: {summary}")
 
 
+def _of_guarantee(name: str) -> Check:
+    guarantee = GUARANTEES[name]
+
+    def judge(history: History, options: Options) -> Result:
+        return guarantee.check(history, options.settings, initial=options.initial, null_read=options.null_read)
+
+    return Check(judge=judge, functions=guarantee.functions, summary=guarantee.summary, settings=guarantee.settings)
+
+
 CHECKS: Mapping[str, Check] = {
     **{name: _of_model(name) for name in MODELS},
+    **{name: _of_guarantee(name) for name in GUARANTEES},
 }
 """Every check by the name that users say (``--model``)."""
 
