@@ -39,8 +39,8 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """A kind of history: how it is judged, which functions it may have, what it is, in one line, and its settings (name:
-    what it does)."""
+    """A kind of history: how it is judged, which functions it may have, what it is in one line, and its settings
+    (name: what it does)."""
 
     judge: Callable[[History, Options], Result]
     functions: frozenset[str]
