@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 
+from checkers.models.counter import Counter
 from checkers.models.key_value import KeyValue
+from checkers.models.log import Log
 from checkers.models.model import Model
 from checkers.models.multi_register import MultiRegister
 from checkers.models.mutex import Mutex
 from checkers.models.register import Register
+from checkers.models.set_ import Set
 
 MODELS: Mapping[str, Callable[..., Model]] = {
     "register": functools.partial(Register, functions=frozenset({"read", "write"})),
@@ -17,5 +20,8 @@ MODELS: Mapping[str, Callable[..., Model]] = {
     "multi-register": MultiRegister,
     "kv": KeyValue,
     "mutex": Mutex,
+    "set": Set,
+    "counter": Counter,
+    "log": Log,
 }
 """Every model by the name that users say."""
