@@ -16,6 +16,7 @@ from checkers.guarantees import GUARANTEES
 from checkers.history import History
 from checkers.models import MODELS
 from checkers.search.exploration import Budget
+from checkers.transactions import TRANSACTIONS
 from checkers.verdict import Result
 
 
@@ -74,9 +75,27 @@ def _of_guarantee(name: str) -> Check:
     return Check(judge=judge, functions=guarantee.functions, summary=guarantee.summary, settings=guarantee.settings)
 
 
+def _of_transactions(name: str) -> Check:
+    transactions = TRANSACTIONS[name]
+
+    def judge(history: History, options: Options) -> Result:
+        return transactions.check(
+            history,
+            options.settings,
+            consistency_model=options.consistency_model,
+            initial=options.initial,
+            null_read=options.null_read,
+        )
+
+    return Check(
+        judge=judge, functions=frozenset({"txn"}), summary=transactions.summary, settings=transactions.settings
+    )
+
+
 CHECKS: Mapping[str, Check] = {
     **{name: _of_model(name) for name in MODELS},
     **{name: _of_guarantee(name) for name in GUARANTEES},
+    **{name: _of_transactions(name) for name in TRANSACTIONS},
 }
 """Every check by the name that users say (``--model``)."""
 
