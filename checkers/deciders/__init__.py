@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from checkers.deciders.containers.queue import QueueDecider
 from checkers.deciders.decision import Decider
 from checkers.deciders.register.decider import RegisterDecider
 
 DECIDERS: Mapping[str, Decider] = {
     "register": RegisterDecider(),
     "cas-register": RegisterDecider(),
+    "fifo-queue": QueueDecider(),
 }
 """The decider of a model, where there is one."""

@@ -6,13 +6,16 @@ import functools
 from collections.abc import Callable, Mapping
 
 from checkers.models.counter import Counter
+from checkers.models.fifo_queue import FifoQueue
 from checkers.models.key_value import KeyValue
 from checkers.models.log import Log
 from checkers.models.model import Model
 from checkers.models.multi_register import MultiRegister
 from checkers.models.mutex import Mutex
+from checkers.models.priority_queue import PriorityQueue
 from checkers.models.register import Register
 from checkers.models.set_ import Set
+from checkers.models.stack import Stack
 
 MODELS: Mapping[str, Callable[..., Model]] = {
     "register": functools.partial(Register, functions=frozenset({"read", "write"})),
@@ -23,5 +26,8 @@ MODELS: Mapping[str, Callable[..., Model]] = {
     "set": Set,
     "counter": Counter,
     "log": Log,
+    "fifo-queue": FifoQueue,
+    "stack": Stack,
+    "priority-queue": PriorityQueue,
 }
 """Every model by the name that users say."""

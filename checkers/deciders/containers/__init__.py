@@ -1,0 +1,1 @@
+"""Polynomial methods for queues, stacks and priority queues whose elements are unique."""
