@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from checkers.history import FAIL, INFO, OK, History
 from checkers.transactions import consistency
@@ -17,53 +17,68 @@ from checkers.transactions.lists import observe as observe_lists
 from checkers.transactions.observations import Observations
 from checkers.verdict import Finding, Result
 
-if TYPE_CHECKING:
-    from checkers.checking import Options
-
 FINDINGS_MAX = 20
 """Findings in a result; the others are counted."""
+
+SETTINGS: Mapping[str, str] = {
+    "anomalies": "these anomalies are asked for, instead of what the consistency model forbids (names, with commas)",
+}
+"""Settings of both kinds of transactions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What is asked: a consistency model, or anomalies by name."""
+    """What is asked: consistency models (all must hold), or anomalies by name."""
 
-    model: str | None
+    models: tuple[str, ...]
     forbidden: frozenset[str]
 
     @staticmethod
-    def of(options: Options, known: frozenset[str]) -> Question:
-        """The question that options ask.
+    def of(consistency_model: str, asked: str | Sequence[str] | None) -> Question:
+        """The question: a model or several with commas between, or, if any are given, anomalies instead.
 
         Raises:
-            ValueError: an unknown model, anomaly or setting.
+            ValueError: there is no such model or anomaly.
         """
-        unknown = sorted(set(options.settings) - known - {"anomalies"})
-        if unknown:
-            names = ", ".join(sorted(known | {"anomalies"}))
-            raise ValueError(f"there is no setting {unknown[0]!r} for transactions; use: {names}")
-        asked = options.settings.get("anomalies")
         if asked is None:
-            model = consistency.canonical(options.consistency_model)
-            return Question(model=model, forbidden=consistency.forbidden(model))
-        names_asked = set(asked.split(",") if isinstance(asked, str) else asked)
-        for name in sorted(names_asked - set(IMPLIES)):
+            models = tuple(consistency.canonical(name.strip()) for name in consistency_model.split(","))
+            return Question(models=models, forbidden=frozenset().union(*map(consistency.forbidden, models)))
+        names = {name.strip() for name in asked.split(",")} if isinstance(asked, str) else set(asked)
+        for name in sorted(names - set(IMPLIES)):
             raise ValueError(f"there is no anomaly {name!r}; use: {', '.join(IMPLIES)}")
-        return Question(model=None, forbidden=frozenset(name for name in SEVERITY if implied([name]) & names_asked))
+        return Question(models=(), forbidden=frozenset(name for name in SEVERITY if implied([name]) & names))
 
 
-def judge_lists(history: History, options: Options) -> Result:
-    """list-append.
+def judge_lists(
+    history: History,
+    settings: Mapping[str, Any],
+    *,
+    consistency_model: str = "strict-serializable",
+    initial: Any = None,
+    null_read: str = "value",
+) -> Result:
+    """list-append. ``settings``: :data:`SETTINGS`.
 
     Raises:
         ValueError: an option has a value that it can't have.
         HistoryError: the history is none of list-append transactions.
     """
-    question = Question.of(options, frozenset())
-    if options.initial is not None:
-        raise ValueError(f"lists begin empty; there is no initial value {options.initial!r}")
-    observations = observe_lists(history, null_read=options.null_read)
+    check_settings(settings, SETTINGS)
+    question = Question.of(consistency_model, settings.get("anomalies"))
+    if initial is not None:
+        raise ValueError(f"lists begin empty; there is no initial value {initial!r}")
+    observations = observe_lists(history, null_read=null_read)
     return _judge(history, "list-append", question, observations)
+
+
+def check_settings(settings: Mapping[str, Any], known: Mapping[str, str]) -> None:
+    """Refuses settings that nobody knows.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for name in sorted(set(settings) - set(known)):
+        raise ValueError(f"there is no setting {name!r} for transactions; use: {', '.join(known)}")
 
 
 def _judge(history: History, checker: str, question: Question, observations: Observations) -> Result:
@@ -109,7 +124,7 @@ def _statistics(
         name: int((history.outcome == code).sum()) for name, code in (("ok", OK), ("fail", FAIL), ("info", INFO))
     }
     return {
-        "consistency_model": question.model,
+        "consistency_model": ", ".join(question.models),
         "transactions": len(history),
         **outcomes,
         "info_observed": len(observations.rows) - outcomes["ok"],
@@ -119,6 +134,8 @@ def _statistics(
         "may_be": consistency.strongest(maybe),
         "values_written_twice": observations.ambiguous,
         "exact": observations.exact,
-        "not_looked_for": consistency.not_looked_for(question.model) if question.model else [],
+        "not_looked_for": sorted(
+            {name for model in question.models for name in consistency.not_looked_for(model)}
+        ),
         "unclear": list(unclear),
     }
