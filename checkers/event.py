@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -19,11 +19,15 @@ Whole = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 """A number that columns can hold, with room for sums."""
 
 
+PROBLEM_LIMIT = 160
+"""Characters kept of what another library says of a bad event."""
+
+
 class Event(msgspec.Struct, gc=False):
     """An invocation, a completion or a fault event; fields as in ``docs/formats.md``. ``time`` is in nanoseconds."""
 
     process: Whole | str
-    type: str
+    type: Literal["invoke", "ok", "fail", "info"]
     f: str
     time: Whole
     value: Any = None
@@ -33,6 +37,15 @@ class Event(msgspec.Struct, gc=False):
     final: bool = False
     index: int | None = None
     attempts: int | None = None
+
+
+def error_text(error: Any) -> str:
+    """An event's ``error`` as text.
+
+    Raises:
+        TypeError: JSON cannot say it.
+    """
+    return error if isinstance(error, str) else msgspec.json.encode(error).decode()
 
 
 class HistoryError(ValueError):
@@ -47,9 +60,18 @@ class HistoryError(ValueError):
         self.step = step
 
 
+def problem_of(error: msgspec.ValidationError) -> str:
+    """What msgspec says, on one line of bounded length: it repeats the value that it refuses."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= PROBLEM_LIMIT else f"{text[:PROBLEM_LIMIT]}... {text[-PROBLEM_LIMIT // 2 :]}"
+
+
 def shorten(value: object, limit: int = 80) -> str:
     """A value for an error message: its repr, cut at ``limit`` characters, so that a value of a million is still a
     message.
     """
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep; an integer of thousands of digits
+        text = f"a {type(value).__name__} beyond measure"
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

@@ -8,7 +8,7 @@ may take effect at any later time.
 Columns are numpy arrays with one element an operation, so that a million operations are judged without a Python loop;
 rows (:class:`~checkers.operation.Operation`) are made on demand. A :class:`History` never changes;
 :class:`HistoryBuilder` grows one event at a time and hands out a history whenever it is asked, while the run still goes
-on.
+on. Large files of our own format take a shorter way (:mod:`checkers.blocks`) to the same columns.
 """
 
 from __future__ import annotations
@@ -21,26 +21,17 @@ from typing import Any, overload
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from checkers import formats
-from checkers.event import NEMESIS, Event, HistoryError, shorten
+from checkers.blocks import CAS, Blocks, IrregularError
+from checkers.columns import COLUMNS, DTYPES, FAIL, INFO, KINDS, NEVER, OK, Column, order_ties
+from checkers.event import NEMESIS, Event, HistoryError, error_text, problem_of, shorten
 from checkers.operation import Operation, Outcome
-from checkers.values import ABSENT, PLAIN, ValueTable
+from checkers.values import ABSENT, DEPTH_MAX, ValueTable, checked
 
-__all__ = ["ABSENT", "FAIL", "INFO", "NEVER", "OK", "History", "HistoryBuilder", "HistoryError"]
-
-Column = npt.NDArray[Any]
-
-OK, FAIL, INFO = 0, 1, 2
-"""Codes of the ``outcome`` column."""
-
-NEVER = int(np.iinfo(np.int64).max)
-"""The return position of an operation that may still take effect at the end of the history."""
+__all__ = ["ABSENT", "FAIL", "INFO", "NEVER", "OK", "Column", "History", "HistoryBuilder", "HistoryError"]
 
 _OUTCOMES = (Outcome.OK, Outcome.FAIL, Outcome.INFO)
-_CODE_OF_TYPE = {"ok": OK, "fail": FAIL, "info": INFO}
-_CAS = "cas"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -90,6 +81,8 @@ class History:
         """
         source = os.fspath(path)
         name = format or formats.detect(source)
+        if name in formats.BLOCKS and (history := _read_blocks(source, name)):
+            return history
         builder = HistoryBuilder(source=source, format=name)
         builder.read(formats.reader(name, source)(source, builder.notes))
         return builder.history()
@@ -116,7 +109,7 @@ class History:
 
     def select(self, rows: Column) -> History:
         """The history of some operations only (a mask or ascending indices); tables are shared, positions are kept."""
-        columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
+        columns = {name: getattr(self, name)[rows] for name in COLUMNS}
         tables = {name: getattr(self, name) for name in _TABLES}
         return History(**columns, **tables)
 
@@ -152,20 +145,10 @@ class History:
         return self._argument(row) if self.outcome[row] == OK else None
 
 
-_COLUMNS = (
-    *("process", "f", "key", "value", "expected", "result", "outcome"),
-    *("call", "return_", "call_ns", "return_ns", "node", "error", "final"),
-)
-_WIDTH = len(_COLUMNS)
-_F, _KEY, _RESULT, _OUTCOME = (_COLUMNS.index(name) for name in ("f", "key", "result", "outcome"))
-_CALL, _RETURN, _RETURN_NS = (_COLUMNS.index(name) for name in ("call", "return_", "return_ns"))
-_NODE, _ERROR, _FINAL = (_COLUMNS.index(name) for name in ("node", "error", "final"))
-_DTYPES: Mapping[str, npt.DTypeLike] = {
-    **dict.fromkeys(_COLUMNS, np.int64),
-    **dict.fromkeys(("f", "key", "value", "expected", "result", "error", "node"), np.int32),
-    "outcome": np.int8,
-    "final": np.bool_,
-}
+_WIDTH = len(COLUMNS)
+_F, _KEY, _RESULT, _OUTCOME = (COLUMNS.index(name) for name in ("f", "key", "result", "outcome"))
+_CALL, _RETURN, _RETURN_NS = (COLUMNS.index(name) for name in ("call", "return_", "return_ns"))
+_NODE, _ERROR, _FINAL = (COLUMNS.index(name) for name in ("node", "error", "final"))
 _TABLES = ("functions", "keys", "values", "nodes", "errors", "nemesis", "notes", "source", "format", "events")
 
 
@@ -247,53 +230,17 @@ class HistoryBuilder:
         try:
             parsed = msgspec.convert(event, Event)
         except msgspec.ValidationError as error:
-            raise HistoryError(
-                self.source, line, str(error), "See docs/formats.md for the fields of an event."
-            ) from None
+            raise self._error(line, problem_of(error), "See docs/formats.md for the fields of an event.") from None
         self._add(parsed, line)
 
     def read(self, events: Iterable[tuple[int, Event]]) -> None:
         """Adds many events, each with its line in the source.
 
-        The plain case (later than the last event, function seen before, plain values) is done here in one go: it is
-        nearly all of a large file, and calls would double its time. Everything else, and every complaint, is
-        :meth:`_add`'s.
+        Raises:
+            HistoryError: as for :meth:`add_event`.
         """
-        functions, nodes, open_, cells = self._functions.codes, self._nodes.codes, self._open, self._cells
-        keys, values = self._keys.codes, self._values.codes
-        plain, extend = PLAIN, cells.extend
         for line, event in events:
-            time, process, value, key = event.time, event.process, event.value, event.key
-            row = open_.get(process)  # type: ignore[arg-type]
-            if type(value) not in plain or type(key) not in plain:
-                self._add(event, line)
-                continue
-            value_code = values.get(value)
-            if value_code is None:
-                value_code = self._values.code(value)
-            key_code = keys.get(key, ABSENT)
-            f, node = functions.get(event.f, ABSENT), nodes.get(event.node, ABSENT)  # type: ignore[arg-type]
-            if time <= self._last_ns or key_code == ABSENT or event.f == _CAS or f == ABSENT:
-                self._add(event, line)
-            elif event.type == "invoke" and row is None and type(process) is int and event.node is None:
-                open_[process] = len(cells)
-                what = (process, f, key_code, value_code, ABSENT, ABSENT, INFO)
-                extend((*what, self._events, NEVER, time, -1, ABSENT, ABSENT, event.final))
-                self._last_ns, self._completed_at_last_ns = time, False
-                self._events += 1
-            elif event.type == "ok" and row is not None and f == cells[row + _F] and key_code == cells[row + _KEY]:
-                if event.final or event.error is not None or (node == ABSENT and event.node is not None):
-                    self._add(event, line)
-                    continue
-                del open_[process]  # type: ignore[arg-type]
-                cells[row + _OUTCOME], cells[row + _RETURN_NS], cells[row + _RETURN] = OK, time, self._events
-                cells[row + _RESULT] = value_code
-                if node != ABSENT:
-                    cells[row + _NODE] = node
-                self._last_ns, self._completed_at_last_ns = time, True
-                self._events += 1
-            else:
-                self._add(event, line)
+            self._add(event, line)
 
     def _add(self, event: Event, line: int) -> None:
         time = event.time
@@ -310,10 +257,9 @@ class HistoryBuilder:
                 self._invoke(event, process, line)
             else:
                 self._complete(event, process, line)
-        except TypeError:  # raised by what encodes values to tell them apart
-            raise self._error(
-                line, f"a value that JSON cannot say: {shorten(event.value)}", "Record JSON values."
-            ) from None
+        except (TypeError, RecursionError):  # raised by what encodes values to tell them apart
+            problem = f"a value that JSON cannot say, or nested deeper than {DEPTH_MAX}: {shorten(event.value)}"
+            raise self._error(line, problem, "Record plain JSON values.") from None
         self._events += 1
 
     def _invoke(self, event: Event, process: int, line: int) -> None:
@@ -322,7 +268,7 @@ class HistoryBuilder:
         if self._completed_at_last_ns:
             self._ties = True
         value, expected = event.value, ABSENT
-        if event.f == _CAS:
+        if event.f == CAS:
             expected, value = self._pair(value, line)
         else:
             value = self._values.code(value)
@@ -340,10 +286,7 @@ class HistoryBuilder:
         return self._values.code(value[0]), self._values.code(value[1])
 
     def _complete(self, event: Event, process: int, line: int) -> None:
-        outcome = _CODE_OF_TYPE.get(event.type)
-        if outcome is None:
-            problem = f"the type is {shorten(event.type)}"
-            raise self._error(line, problem, "An event's type is invoke, ok, fail or info.")
+        outcome = KINDS[event.type]
         row = self._open.pop(process, None)
         if row is None:
             problem = f"process {process} has {event.type} without an invocation"
@@ -355,10 +298,10 @@ class HistoryBuilder:
         cells[row + _RETURN_NS] = event.time
         if outcome != INFO:
             cells[row + _RETURN] = self._events
-        if outcome == OK and event.f != _CAS:
+        if outcome == OK and event.f != CAS:
             cells[row + _RESULT] = self._values.code(event.value)
         if event.error is not None:
-            cells[row + _ERROR] = self._errors.code(_text(event.error))
+            cells[row + _ERROR] = self._errors.code(error_text(event.error))
         if event.node is not None:
             cells[row + _NODE] = self._nodes.code(event.node)
         if event.final:
@@ -380,8 +323,8 @@ class HistoryBuilder:
         if event.process != NEMESIS:
             problem = f"the process is {shorten(event.process)}"
             raise self._error(line, problem, f"A process is a number, or {NEMESIS!r} for fault events.")
-        fields = {name: getattr(event, name) for name in Event.__struct_fields__}
-        self._nemesis.append({name: value for name, value in fields.items() if value is not None and name != "final"})
+        checked(event.value)
+        self._nemesis.append(_fault(event))
 
     def _refuse_second_invocation(self, process: int, line: int) -> None:
         first = self._cells[self._open[process] + _CALL] + 1
@@ -400,9 +343,9 @@ class HistoryBuilder:
         """
         # A copy: numpy's view of the cells would forbid the array to grow.
         table = np.array(self._cells).reshape(-1, _WIDTH).T
-        columns = {name: column.astype(_DTYPES[name]) for name, column in zip(_COLUMNS, table, strict=True)}
+        columns = {name: column.astype(DTYPES[name]) for name, column in zip(COLUMNS, table, strict=True)}
         if self._ties:
-            _order_ties(columns, self._events)
+            order_ties(columns)
         for column in columns.values():
             column.setflags(write=False)
         return History(
@@ -420,22 +363,33 @@ class HistoryBuilder:
         )
 
 
-def _text(error: Any) -> str:
-    return error if isinstance(error, str) else msgspec.json.encode(error).decode()
+def _fault(event: Event) -> Mapping[str, Any]:
+    fields = {name: getattr(event, name) for name in Event.__struct_fields__}
+    return {name: value for name, value in fields.items() if value is not None and name != "final"}
 
 
-def _order_ties(columns: dict[str, Column], events: int) -> None:
-    """Moves invocations before completions where times are equal; all else keeps the order of the file."""
-    call, return_ = columns["call"], columns["return_"]
-    returned = return_ != NEVER
-    place = np.concatenate((call, return_[returned]))
-    time = np.concatenate((columns["call_ns"], columns["return_ns"][returned]))
-    completion = np.arange(len(place)) >= len(call)
-    order = np.lexsort((place, completion, time))
-    # The places that operations hold are dealt out anew among them; fault events and info lines keep theirs.
-    position = np.empty(len(place), dtype=np.int64)
-    position[order] = np.sort(place)
-    columns["call"] = position[: len(call)]
-    columns["return_"] = return_.copy()
-    columns["return_"][returned] = position[len(call) :]
-    assert events >= len(place)
+def _read_blocks(source: str, name: str) -> History | None:
+    """The history of a large file; None if the builder must say what is wrong with it."""
+    notes: list[str] = []
+    blocks = Blocks()
+    try:
+        for events in formats.BLOCKS[name](source, notes):
+            blocks.add(events)
+        columns = blocks.operations()
+    except IrregularError:
+        return None
+    for column in columns.values():
+        column.setflags(write=False)
+    return History(
+        **columns,
+        functions=blocks.functions.snapshot(),
+        keys=blocks.keys,
+        values=blocks.values,
+        nodes=blocks.nodes.snapshot(),
+        errors=blocks.errors.snapshot(),
+        nemesis=tuple(_fault(event) for event in blocks.faults),
+        notes=tuple(notes),
+        source=source,
+        format=name,
+        events=blocks.events,
+    )

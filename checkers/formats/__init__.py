@@ -17,6 +17,11 @@ FORMATS: Mapping[str, Reader] = {
     "porcupine-kv": edn.events,  # one EDN map a line, with :key
 }
 
+BLOCKS: Mapping[str, Callable[[str, list[str]], Iterator[list[Event]]]] = {"jsonl": jsonl.blocks}
+"""Readers of many events at a time. They raise :class:`checkers.blocks.IrregularError` where the reader of
+:data:`FORMATS` has something to say.
+"""
+
 LINES_LOOKED_AT = 1000
 """A Jepsen log may begin with much that is no operation."""
 
