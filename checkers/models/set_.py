@@ -29,17 +29,18 @@ class Set(Unvalued):
 
     def step(self, state: Any, call: Call) -> Hashable | Refused:
         """Legal: a contains or a read that returned what is there, all else always."""
+        there: frozenset[Hashable] = state
         if call.f == "add":
-            return state | {hashable(call.value)}
+            return there | {hashable(call.value)}
         if call.f == "remove":
-            return state - {hashable(call.value)}
+            return there - {hashable(call.value)}
         if not call.known or (call.result is None and self.null_read == "unknown"):
-            return state
+            return there
         if call.f == "contains":
-            return state if call.result is (hashable(call.value) in state) else REFUSED
+            return there if call.result is (hashable(call.value) in there) else REFUSED
         elements = call.result or ()
-        same = len(elements) == len(state) and frozenset(map(hashable, elements)) == state
-        return state if same else REFUSED
+        same = len(elements) == len(there) and frozenset(map(hashable, elements)) == there
+        return there if same else REFUSED
 
     def observation(self, call: Call) -> bool:
         """contains and reads."""
