@@ -44,12 +44,13 @@ CLOCK_EVERY = 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """How much a search may use: search states (about 150 bytes each), and seconds of the clock that comes with them.
+    """How much a search may use: search states, bytes of memory, and seconds of the clock that comes with them.
 
-    Without a clock a search is bounded by states alone, and its verdict does not depend on the machine.
+    Without a clock a search is bounded by states and bytes alone, and its verdict does not depend on the machine.
     """
 
-    states: int = 2_000_000
+    states: int = 100_000_000
+    bytes: int = 1_500_000_000
     seconds: float | None = None
     clock: Callable[[], float] | None = None
 
@@ -103,14 +104,7 @@ class _Search:
         self.best = -1
         self.best_path: Path | None = None
         self.best_states: set[int] = set()
-        self.last_observed = self._last_observed()
-
-    def _last_observed(self) -> dict[Hashable, int]:
-        """For each value, the last completed operation that observes it; infinitely late if an info operation does."""
-        observes = self.problem.transitions.observes
-        last = {observes[kind]: number for number, kind in enumerate(self.problem.kind)}
-        last.update({observes[info.kind]: len(self.problem.row) for info in self.problem.infos})
-        return last
+        self.last_observed = problem.last_observed()
 
     def run(self) -> Exploration:
         total = len(self.problem.row)

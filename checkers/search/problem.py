@@ -53,8 +53,12 @@ class Transitions:
         place = state << 32 | kind
         after = self._table.get(place)
         if after is None:
-            after = self._table[place] = self._number(self._model.step(self.states[state], self.calls[kind]))
+            after = self._table[place] = self.compute(state, kind)
         return after
+
+    def compute(self, state: int, kind: int) -> int:
+        """The same by asking the model, for callers who remember it themselves."""
+        return self._number(self._model.step(self.states[state], self.calls[kind]))
 
     def _number(self, state: Hashable | Refused) -> int:
         if isinstance(state, Refused):
@@ -84,6 +88,13 @@ class Problem:
     _began: int = 0
     _by_call: list[int] = field(default_factory=list)
 
+    def last_observed(self) -> dict[Hashable, int]:
+        """For each value, the last completed operation that observes it; infinitely late if an info operation does."""
+        observes = self.transitions.observes
+        last = {observes[kind]: number for number, kind in enumerate(self.kind)}
+        last.update({observes[info.kind]: len(self.row) for info in self.infos})
+        return last
+
     def pending(self, number: int) -> tuple[int, ...]:
         """Operations open when operation ``number`` returns, itself first, in the order of their returns."""
         while len(self._pending) <= number:
@@ -110,7 +121,7 @@ def problem(history: History, rows: Column, model: Model, initial: Any, *, narro
     done = rows[history.outcome[rows] == OK]
     done = done[np.argsort(history.return_[done])]
     kinds: dict[Call, int] = {}
-    kind = [_kind(kinds, call_of(history, int(row), model)) for row in done]
+    kind = _kinds(history, done, model, kinds)
     open_rows = [int(row) for row in rows[history.return_[rows] == NEVER]]
     unknown = [(row, call_of(history, row, model)) for row in open_rows]
     unknown = _useful(model, unknown, list(kinds))
@@ -145,6 +156,22 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return tuple(sorted((name, _tuples(item)) for name, item in value.items()))
     return tuple(_tuples(item) for item in value) if isinstance(value, tuple) else value
+
+
+def _kinds(history: History, done: Column, model: Model, kinds: dict[Call, int]) -> list[int]:
+    """The kind of each completed operation; rows whose codes are equal are looked at once."""
+    columns = [history.f, history.value, history.expected, history.result]
+    if model.by_process:
+        columns.append(history.process)
+    seen: dict[Any, int] = {}
+    kind = []
+    codes = zip(*(column[done].tolist() for column in columns), strict=True)
+    for row, code in zip(done.tolist(), codes, strict=True):
+        known = seen.get(code)
+        if known is None:
+            known = seen[code] = _kind(kinds, call_of(history, row, model))
+        kind.append(known)
+    return kind
 
 
 def _kind(kinds: dict[Call, int], call: Call) -> int:
@@ -184,18 +211,19 @@ def _info_kinds(
 
 def _slots(call: list[int], return_: list[int]) -> list[int]:
     """A bit for each operation, used again by others once it has returned."""
-    events = sorted([(position, 1, number) for number, position in enumerate(call)])
-    ends = sorted((position, 0, number) for number, position in enumerate(return_))
+    position = np.array([*return_, *call], dtype=np.int64)
+    begins = np.repeat([0, 1], len(call))
+    order = np.lexsort((begins, position)).tolist()
     slot = [0] * len(call)
     free: list[int] = []
     used = 0
-    for _, begins, number in sorted(events + ends):
-        if not begins:
-            free.append(slot[number])
+    for event in order:
+        if event < len(call):
+            free.append(slot[event])
         elif free:
-            slot[number] = free.pop()
+            slot[event - len(call)] = free.pop()
         else:
-            slot[number] = 1 << used
+            slot[event - len(call)] = 1 << used
             used += 1
     return slot
 
