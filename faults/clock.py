@@ -6,8 +6,9 @@ drift or swing, and gives the time of the node to processes that appear (a serve
 another program).
 
 ``realtime`` may jump both ways and goes back when healed. ``monotonic`` never goes back, as on any real kernel: it may
-jump forward, and run fast or slow; healing lets it run normally from where it is. Timers and sleeps in the kernel run on
-the kernel's own clocks: a program that computes a deadline by a shifted clock and hands it to the kernel waits too long.
+jump forward, and run fast or slow; healing lets it run normally from where it is. Timers and sleeps in the kernel run
+on the kernel's own clocks: a program that computes a deadline by a shifted clock and hands it to the kernel waits too
+long.
 
 Proof of the bite: the functions in every process of every target are the rewritten ones and add what was asked. Proof
 of healing: every process has the kernel's own functions again (or, for ``monotonic``, an offset that stands still).
@@ -103,13 +104,10 @@ class ClockFault:
         await asyncio.gather(*(asyncio.to_thread(self._restore, pid, final) for pid in self._known))
         running = {pid for node in self._nodes() for pid in node.pids()}
         seen = {name: offset for name, offset in self._seen().items() if int(name.rpartition(" ")[2]) in running}
-        if final is None:
-            healed = all(offset is None for offset in seen.values())
-        else:
-            healed = seen == self._seen()
+        still = all(offset is None for offset in seen.values()) if final is None else seen == self._seen()
         await asyncio.gather(*map(self.cluster.undo.discharge, self._undo))
         self._undo.clear()
-        return Proof(holds=healed, evidence={"offset_ns": seen})
+        return Proof(holds=still, evidence={"offset_ns": seen})
 
     async def _follow(self) -> None:
         while True:
