@@ -95,10 +95,13 @@ class ValueTable:
         if not PLAIN.issuperset(map(type, values)):
             return [self.code(value) for value in values]
         codes = self.codes
-        for value in values:
-            if value not in codes:
-                codes[value] = len(self.values)
-                self.values.append(value)
+        try:
+            return [codes[value] for value in values]
+        except KeyError:
+            for value in values:
+                if value not in codes:
+                    codes[value] = len(self.values)
+                    self.values.append(value)
         return [codes[value] for value in values]
 
     def find(self, value: Any) -> int:

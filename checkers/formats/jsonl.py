@@ -84,7 +84,8 @@ _decode_lines = msgspec.json.Decoder(Event).decode_lines
 
 def _decode_block(lines: bytes) -> list[Event]:
     """The events of lines (without the newline of the last)."""
-    lines = lines.replace(b"\r\n", b"\n")
+    if b"\r" in lines:
+        lines = lines.replace(b"\r\n", b"\n")
     try:
         found = _decode_lines(lines)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
