@@ -336,13 +336,25 @@ class HistoryBuilder:
     def _error(self, line: int, problem: str, step: str) -> HistoryError:
         return HistoryError(self.source, line, problem, step)
 
-    def history(self) -> History:
-        """The history so far: whatever is still open counts as ``info``.
+    @property
+    def keys(self) -> int:
+        """How many keys there are so far."""
+        return len(self._keys)
+
+    def key(self, value: Any) -> int:
+        """The code of a key, given out on first sight.
+
+        Raises:
+            TypeError: JSON cannot say it, or it is nested too deep.
+        """
+        return self._keys.code(value)
+
+    def history(self, keys: Sequence[int] | None = None) -> History:
+        """The history so far, or the part of some keys (their codes): whatever is still open counts as ``info``.
 
         Costs a copy of the columns (about 70 bytes an operation).
         """
-        # A copy: numpy's view of the cells would forbid the array to grow.
-        table = np.array(self._cells).reshape(-1, _WIDTH).T
+        table = self._table(keys).T
         columns = {name: column.astype(DTYPES[name]) for name, column in zip(COLUMNS, table, strict=True)}
         if self._ties:
             order_ties(columns)
@@ -361,6 +373,18 @@ class HistoryBuilder:
             format=self.format,
             events=self._events,
         )
+
+    def _table(self, keys: Sequence[int] | None) -> Column:
+        """The cells, a row an operation: a copy in any case, for numpy's view of them would forbid the array to
+        grow.
+        """
+        cells = np.asarray(self._cells).reshape(-1, _WIDTH)
+        if keys is None:
+            return cells.copy()
+        wanted = np.zeros(len(self._keys), dtype=np.bool_)
+        wanted[list(keys)] = True
+        chosen: Column = cells[wanted[cells[:, _KEY]]]
+        return chosen
 
 
 def _fault(event: Event) -> Mapping[str, Any]:
