@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from checkers.deciders.containers.queue import QueueDecider
 from checkers.deciders.counter import CounterDecider
 from checkers.deciders.decision import Decider
+from checkers.deciders.log.decider import LogDecider
 from checkers.deciders.register.decider import RegisterDecider
 
 DECIDERS: Mapping[str, Decider] = {
     "register": RegisterDecider(),
     "cas-register": RegisterDecider(),
     "counter": CounterDecider(),
+    "log": LogDecider(),
     "fifo-queue": QueueDecider(),
 }
 """The decider of a model, where there is one."""

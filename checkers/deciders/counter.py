@@ -8,15 +8,15 @@ make up a difference is then a question of subset sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from checkers.deciders.decision import Decision, Rows
-from checkers.deciders.refusals import Case, Flags, Ids, Refusals
-from checkers.deciders.steps import NOBODY, Steps, Trouble, Windows, plain_troubles
+from checkers.deciders.refusals import Case, Flags, Ids, Refusals, plural
+from checkers.deciders.steps import NOBODY, Steps, Trouble, Windows, troubles
 from checkers.history import FAIL, INFO, OK, History, HistoryError
 from checkers.models.counter import Counter, whole
 from checkers.operation import Operation
@@ -53,23 +53,6 @@ class CounterDecider:
             return None
         order = Windows(part, count.steps).order()
         return rows[_with_idle(part, order, count.idle)]
-
-
-def troubles(history: History, steps: Steps, refusals: Refusals) -> Iterator[Trouble]:
-    """The first trouble of every key that is not refused yet, as far as there is room to explain them; refuses them
-    all.
-    """
-    stages: tuple[Callable[[Steps], Iterator[Trouble]], ...] = (
-        lambda rest: plain_troubles(history, rest),
-        lambda rest: Windows(history, rest).back(),
-        lambda rest: Windows(history, rest).crowds(),
-        lambda rest: Windows(history, rest).shortages(),
-    )
-    for stage in stages:
-        standing = refusals.standing(np.arange(len(history.keys)))
-        found = list(stage(steps.of(history, standing)))
-        keys = np.array([trouble.key for trouble in found], dtype=np.int64)
-        yield from (found[at] for at in refusals.fresh(keys))
 
 
 def _start(history: History, initial: Any) -> int:
@@ -223,11 +206,6 @@ def _explain(trouble: Trouble, refusals: Refusals, start: int, size: Ids) -> Non
 
 
 _BEFORE_MAX = 40
-
-
-def plural(count: int, noun: str) -> str:
-    """ "1 read", "2 reads"."""
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -121,3 +121,8 @@ class Refusals:
                 },
             )
         )
+
+
+def plural(count: int, noun: str) -> str:
+    """ "1 read", "2 reads"."""
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -48,12 +48,12 @@ All keys are judged in one go: the positions of key k are moved by k times the l
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from checkers.deciders.refusals import Flags, Ids
+from checkers.deciders.refusals import Flags, Ids, Refusals
 from checkers.history import NEVER, History
 
 NOBODY = -1
@@ -113,7 +113,24 @@ class Trouble:
     known: tuple[int, ...] = ()
 
 
-def plain_troubles(history: History, steps: Steps) -> Iterator[Trouble]:
+def troubles(history: History, steps: Steps, refusals: Refusals) -> Iterator[Trouble]:
+    """The first trouble of every key that is not refused yet, as far as there is room to explain them; refuses them
+    all.
+    """
+    stages: tuple[Callable[[Steps], Iterator[Trouble]], ...] = (
+        lambda rest: _plain_troubles(history, rest),
+        lambda rest: Windows(history, rest).back(),
+        lambda rest: Windows(history, rest).crowds(),
+        lambda rest: Windows(history, rest).shortages(),
+    )
+    for stage in stages:
+        standing = refusals.standing(np.arange(len(history.keys)))
+        found = list(stage(steps.of(history, standing)))
+        keys = np.array([trouble.key for trouble in found], dtype=np.int64)
+        yield from (found[at] for at in refusals.fresh(keys))
+
+
+def _plain_troubles(history: History, steps: Steps) -> Iterator[Trouble]:
     """Levels that nobody can have reached, and steps taken twice. Keys without these are fit for :class:`Windows`."""
     takers = steps.takers(history)
     rows = np.concatenate((steps.sight, steps.fixed))

@@ -1,0 +1,1 @@
+"""The polynomial method for append-only logs of values that are appended once."""
