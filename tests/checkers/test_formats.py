@@ -174,7 +174,7 @@ def test_edn_values() -> None:
         1000.0,
         "a\nb",
         "x",
-        "newline",
+        "\n",
         "k/w",
         "sym",
         [1, 2],
