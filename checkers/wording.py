@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,15 +12,26 @@ from checkers.operation import Operation
 VALUE_CHARACTERS_MAX = 60
 
 
+ENDS = 3
+"""Items of a long list that are shown on each side."""
+
+
 def show(value: Any) -> str:
-    """A value as JSON, cut if it is long."""
+    """A value as JSON; of what is long, the beginning and the end, since that is where long values differ."""
     text = msgspec.json.encode(value).decode()
-    return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}..."
+    if len(text) <= VALUE_CHARACTERS_MAX:
+        return text
+    if isinstance(value, list | tuple) and len(value) > 2 * ENDS + 1:
+        first, last = (msgspec.json.encode(list(items)).decode() for items in (value[:ENDS], value[-ENDS:]))
+        short = f"{first[:-1]}, ... {len(value) - 2 * ENDS} more ..., {last[1:]}"
+        if len(short) <= 2 * VALUE_CHARACTERS_MAX:
+            return short
+    return f"{text[: VALUE_CHARACTERS_MAX * 2 // 3]}...{text[-VALUE_CHARACTERS_MAX // 3 :]}"
 
 
-def place(key: Any) -> str:
-    """The key, or "the register" in a history that has none."""
-    return "the register" if key is None else f"key {key if isinstance(key, str) else show(key)}"
+def place(key: Any, thing: str = "the register") -> str:
+    """The key, or what the data type is called in a history that has none."""
+    return thing if key is None else f"key {key if isinstance(key, str) else show(key)}"
 
 
 def capital(text: str) -> str:
@@ -68,15 +79,69 @@ class Wording:
 
 def deed(operation: Operation) -> str:
     """What was done, with its value."""
-    if operation.f == "read":
-        return f"the read of {show(operation.result)}" if operation.return_index is not None else "a read"
-    if operation.f == "write":
-        return f"the write of {show(operation.value)}"
-    if operation.f == "cas":
+    f, value, result = operation.f, operation.value, operation.result
+    unseen = operation.return_index is None
+    if f in TAKERS or f in ("read", "get"):
+        return _taken(f, result, unseen)
+    if f == "cas":
         return f"the compare-and-set {step(operation)}"
-    argument = "" if operation.value is None else f"({show(operation.value)})"
-    returned = "" if operation.result in (None, operation.value) else f" that returned {show(operation.result)}"
-    return f"the {operation.f}{argument}{returned}"
+    if f == "txn":
+        return f"the transaction ({_steps(value if result is None else result)})"
+    argument = "" if value is None else f" of {show(value)}"
+    return f"the {f}{argument}{_returned(operation)}"
+
+
+TAKERS = ("dequeue", "pop", "poll", "peek")
+"""Functions whose result of null says that there was nothing."""
+
+
+def _taken(f: str, result: Any, unseen: bool) -> str:
+    if unseen:
+        return f"a {f}"
+    if f in TAKERS and result is None:
+        return f"the {f} that found nothing"
+    return f"the {f} of {show(result)}"
+
+
+def _returned(operation: Operation) -> str:
+    """What came back, where that says more than that the operation was done."""
+    f, value, result = operation.f, operation.value, operation.result
+    if operation.return_index is None or (result is None and f != "contains") or result == value is not True:
+        return ""
+    if f == "acquire":
+        return f" that got token {show(result)}"
+    if f == "append" and type(result) is int and type(result) is not type(value):
+        return f" at offset {result}"
+    if f == "write" and isinstance(result, tuple) and len(result) == 2:
+        return f" as version {show(result[0])}"
+    return f" that returned {show(result)}"
+
+
+_STEPS: Mapping[str, str] = {
+    "r": "read {value} from {name}",
+    "w": "write {value} to {name}",
+    "append": "append {value} to {name}",
+}
+
+STEPS_SHOWN_MAX = 6
+
+
+def _steps(steps: Any) -> str:
+    """A transaction, step by step."""
+    if not isinstance(steps, list | tuple) or not all(
+        isinstance(item, list | tuple) and len(item) == 3 for item in steps
+    ):
+        return show(steps)
+    words = [
+        _STEPS.get(str(kind), f"{kind} {{value}} at {{name}}").format(value=show(value), name=_name(name))
+        for kind, name, value in steps[:STEPS_SHOWN_MAX]
+    ]
+    more = len(steps) - len(words)
+    return "; ".join(words) + (f"; and {more} more" if more else "")
+
+
+def _name(name: Any) -> str:
+    return name if isinstance(name, str) else show(name)
 
 
 def step(operation: Operation) -> str:

@@ -1,144 +1,175 @@
-"""From a refused key to a small set of operations that is impossible by itself, and therefore proves the refusal.
+"""From a refused key to the few operations that prove the refusal, whatever all others did.
 
-Two steps, each of which keeps this invariant: *if the whole key has a legal order, so has what is left*.
+The *core* is a set of completed operations that fit no order even if every other operation of the key is only possible
+(:mod:`checkers.search.weakening`, with the proof that this refuses the whole). It is found in two steps:
 
-1. Cut after the return of the operation that no order satisfies (or a later one: see ``_beginning``). What was open
-then may still have happened or not, so it
-   becomes ``info``; what began later is left out. A legal order of the whole gives one of this beginning.
-2. Leave out operations whose absence nobody that is left can notice: reads; and, for types whose state is one value,
-whatever
-   writes a value that nothing left observes (in a legal order, all that follows it observes nothing until the next
-   change of state, so it stays legal). Therefore values are left out as a whole: all who observe them, then all who
-   write them.
+1. Grow. Begin with the operation at which the search was stuck. While the certain operations fit an order, make certain
+   what that order breaks (possible operations that it places after their return, or where they would have returned
+   something else); if it breaks none, those that returned next to the stuck one, twice as many each time. What began
+   after the last certain return cannot matter; where results hold back an operation that also changes the state (a
+   transaction), the end moves on until the certain operations are refused.
+2. Weaken. Take certain operations as possible while the others are still refused, many at once, then one by one: first
+   those that only observe, then the oldest. Refusal is monotone (fewer certain operations allow more), so one pass one
+   by one leaves a core in which every operation is needed.
 
-Shrinking is done in halving chunks and stops at its budget: what is left then is impossible too, only larger.
+Both stop at their budget: what is certain then is refused too, only larger (without a refusal, all that completed is).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from checkers.history import ABSENT, FAIL, INFO, NEVER, OK, Column, History
-from checkers.models.model import NOTHING, Model
-from checkers.search.exploration import Budget, Exploration, search
-from checkers.search.problem import call_of, problem
+from checkers.history import INFO, OK, Column, History
+from checkers.models.model import Model
+from checkers.search.weakening import Trial, Weakening, weakened
 
-WORK_MAX = 400_000
-"""Rows prepared and search states explored while one key is shrunk (about 10 us each): a few seconds at worst."""
+WORK_MAX = 300_000
+"""Transitions looked at while one key is shrunk (about 1 us each)."""
 
-TRIAL_STATES = 20_000
-"""Search states that one of them may use; what is not refused within them is not left out."""
+TRIAL_WORK_MAX = 60_000
+"""Those that one question may cost; what is not refused within them stays certain."""
+
+NEEDED_SHOWN_MAX = 6
+"""More possible operations than that, and than certain ones, explain nothing to a reader."""
+
+SETUP_WORK = 3
+"""What an operation costs each question by being there, in the same measure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Core:
-    """Rows that are impossible by themselves, in a history in which what was open at the cut has become ``info``."""
+    """``certain`` rows fit no order, whatever the ``possible`` ones did; all other rows cannot matter.
+
+    ``history`` is the one in which the certain rows are as they were and all others ended ``info``. ``needed`` are the
+    possible rows that the longest partial order of the certain ones rests on: they wrote what those saw. ``minimal``:
+    none of the certain ones can be weakened as well.
+    """
 
     history: History
-    rows: Column
+    certain: Column
+    possible: Column
+    needed: Column
+    minimal: bool
+
+    @property
+    def whole(self) -> bool:
+        """Are the needed rows few enough to be shown?"""
+        return len(self.needed) <= max(NEEDED_SHOWN_MAX, len(self.certain))
+
+    @property
+    def rows(self) -> Column:
+        """What a reader is shown: the certain rows, and the possible ones that they rest on if these are few."""
+        return np.union1d(self.certain, self.needed) if self.whole else self.certain
 
 
-def shrink(history: History, rows: Column, stuck: int, model: Model, initial: Any) -> Core:
-    """A small impossible part of some rows (one key, ascending), of which the search refused row ``stuck``."""
-    shrinking = _Shrinking(*_beginning(history, rows, stuck, model, initial), model, initial)
-    return Core(history=shrinking.history, rows=shrinking.run())
+def shrink(history: History, rows: Column, stuck: int, model: Model, initial: Any, work: int = WORK_MAX) -> Core:
+    """The core of some rows (one key, ascending), of which the search refused row ``stuck``."""
+    end = int(history.return_[stuck])
+    while True:
+        shrinking = _Shrinking(Weakening(history, rows, model, initial, end), stuck, work)
+        if shrinking.grow():
+            shrinking.weaken()
+            return shrinking.core(history, rows)
+        later = np.sort(history.return_[rows][(history.outcome[rows] == OK) & (history.return_[rows] > end)])
+        work = shrinking.left
+        if not len(later) or work <= 0:
+            return _whole(history, rows)
+        end = int(later[min(len(later), len(shrinking.key.rows)) - 1])
 
 
-def _beginning(history: History, rows: Column, stuck: int, model: Model, initial: Any) -> tuple[History, Column]:
-    """The rows cut as early as they are still refused.
-
-    Where results can hold back an operation that also changes the state (a transaction), a cut takes results away that
-    the refusal may stand on; then later cuts are tried, at distances that double, and at last none.
-    """
-    ends = np.sort(
-        history.return_[rows][(history.outcome[rows] == OK) & (history.return_[rows] >= history.return_[stuck])]
-    )
-    place = 0
-    while place < len(ends):
-        cut, kept = _cut(history, rows, int(ends[place]))
-        if model.valued() or _explore(cut, kept, model, initial).linearizable is False:
-            return cut, kept
-        place = 2 * place + 1
-    return history, rows[history.outcome[rows] != FAIL]
-
-
-def _explore(history: History, rows: Column, model: Model, initial: Any) -> Exploration:
-    return search(problem(history, rows, model, initial), Budget(states=TRIAL_STATES))
-
-
-def _cut(history: History, rows: Column, end: int) -> tuple[History, Column]:
-    rows = rows[(history.call[rows] < end) & (history.outcome[rows] != FAIL)]
-    outcome, return_, result = history.outcome.copy(), history.return_.copy(), history.result.copy()
-    open_ = rows[history.return_[rows] > end]
-    outcome[open_], return_[open_], result[open_] = INFO, NEVER, ABSENT
-    return replace(history, outcome=outcome, return_=return_, result=result), rows
+def _whole(history: History, rows: Column) -> Core:
+    """All that completed, as the search refused it."""
+    done, info = (rows[np.isin(history.outcome[rows], outcomes)] for outcomes in ([OK], [INFO]))
+    return Core(history=history, certain=done, possible=info, needed=info, minimal=False)
 
 
 class _Shrinking:
-    """The rows left, and how to try to do without some."""
+    """Which operations are certain, by place, and the work that is left."""
 
-    def __init__(self, history: History, rows: Column, model: Model, initial: Any) -> None:
-        self.history, self.model, self.initial = history, model, initial
-        self.left: list[int] = rows.tolist()
-        self.work = 0
-        calls = {row: call_of(history, row, model) for row in self.left}
-        self.observes = {row: model.observes(call) for row, call in calls.items()}
-        self.produces = {row: model.produces(call) for row, call in calls.items()}
-        self.reads = {row for row, call in calls.items() if model.observation(call)}
+    def __init__(self, key: Weakening, stuck: int, work: int) -> None:
+        self.key = key
+        self.stuck = key.rows.index(stuck)
+        self.left = work
+        self.certain: set[int] = {self.stuck}
+        self.minimal = False
 
-    def run(self) -> Column:
-        if self.model.valued():
-            self._only_recent_values()
-            self._without_reads()
-            for value in dict.fromkeys(self.produces[row] for row in self.left):
-                if value is not NOTHING:
-                    self._try(self._touching({value}))
-        self._without_reads()
-        return np.array(self.left, dtype=np.int64)
+    def grow(self) -> bool:
+        """Makes operations certain until they are refused; False if they never are, or the work is used up."""
+        nearby = self._nearby()
+        for count in _doubling():
+            trial = self._explore(self.certain)
+            while trial.refused is False and (broken := self.key.broken(trial.order, self.certain)):
+                self.certain.update(broken)
+                trial = self._explore(self.certain)
+            if trial.refused:
+                return True
+            fresh = [place for _, place in zip(range(count), nearby, strict=False)]
+            if not fresh or self.left <= 0:
+                return False
+            self.certain.update(fresh)
+        raise AssertionError("unreachable: doubling never ends")
 
-    def _only_recent_values(self) -> None:
-        """Most violations need only values of the last few operations; this makes all further trials cheap."""
-        count = 8
-        while count < len(self.left):
-            recent = self.left[-count:]
-            wanted = {self.observes[row] for row in recent} | {self.produces[row] for row in recent}
-            every = {self.observes[row] for row in self.left} | {self.produces[row] for row in self.left}
-            if self._try(self._touching(every - wanted - {NOTHING})):
-                return
-            count *= 2
+    def _nearby(self) -> Iterator[int]:
+        """Completed operations not yet certain, next to the stuck one by their return."""
+        key = self.key
+        here = key.return_[self.stuck]
+        done = [place for place in range(len(key.rows)) if key.done[place]]
+        for place in sorted(done, key=lambda place: (key.return_[place] > here, abs(key.return_[place] - here))):
+            if place not in self.certain:
+                yield place
 
-    def _without_reads(self) -> None:
-        """Leaves reads out, in chunks that halve."""
-        candidates = [row for row in self.left if row in self.reads]
-        size = len(candidates)
-        while size:
-            chunks = [candidates[start : start + size] for start in range(0, len(candidates), size)]
-            candidates = [row for chunk in chunks if not self._try(set(chunk)) for row in chunk]
-            size = size // 2 if size > 1 else 0
+    def weaken(self) -> None:
+        """Makes certain operations possible while the others are refused."""
+        observation = self.key.observation
+        order = sorted(self.certain, key=lambda place: (not observation[place], place))
+        size = len(order) // 2
+        while size > 1:
+            order = self._without_chunks(order, size)
+            size //= 2
+        self.minimal = True
+        self._without_chunks(order, 1)
 
-    def _touching(self, values: set[Any]) -> set[int]:
-        """Whoever observes or writes these values, and so on for the values that the observers among them write."""
-        gone: set[int] = set()
-        while values:
-            touched = [row for row in self.left if self.observes[row] in values or self.produces[row] in values]
-            made = {self.produces[row] for row in touched if self.observes[row] in values}
-            gone.update(touched)
-            values = {value for value in made - values if value is not NOTHING and self._is_left(value, gone)}
-        return gone
+    def _without_chunks(self, order: Sequence[int], size: int) -> list[int]:
+        """Tries to do without each chunk; returns the places that stay, in the same order."""
+        for start in range(0, len(order), size):
+            fewer = self.certain - set(order[start : start + size])
+            if not fewer:
+                continue
+            refused = self._explore(fewer).refused
+            if refused:
+                self.certain = fewer
+            elif refused is None:
+                self.minimal = False
+        return [place for place in order if place in self.certain]
 
-    def _is_left(self, value: Any, gone: set[int]) -> bool:
-        return any(self.observes[row] == value for row in self.left if row not in gone)
+    def _explore(self, certain: Iterable[int]) -> Trial:
+        if self.left <= 0:
+            return Trial(refused=None, order=(), work=0)
+        trial = self.key.explore(certain, min(self.left, TRIAL_WORK_MAX))
+        self.left -= trial.work + SETUP_WORK * len(self.key.rows)
+        return trial
 
-    def _try(self, gone: set[int]) -> bool:
-        """Leaves rows out for good if the others are still impossible."""
-        rows = np.array([row for row in self.left if row not in gone], dtype=np.int64)
-        if not gone or self.work > WORK_MAX or not (self.history.outcome[rows] == OK).any():
-            return False
-        found = _explore(self.history, rows, self.model, self.initial)
-        self.work += len(rows) + found.explored
-        if found.linearizable is False:
-            self.left = rows.tolist()
-        return found.linearizable is False
+    def core(self, history: History, rows: Column) -> Core:
+        """The core as rows."""
+        row = np.array(self.key.rows, dtype=np.int64)
+        certain = row[sorted(self.certain)]
+        possible = row[self.key.possible(self.certain)]
+        order = set(self.key.fit(self.certain, TRIAL_WORK_MAX)) - self.certain
+        return Core(
+            history=weakened(history, rows, certain),
+            certain=certain,
+            possible=possible,
+            needed=row[sorted(order)],
+            minimal=self.minimal,
+        )
+
+
+def _doubling() -> Iterator[int]:
+    count = 2
+    while True:
+        yield count
+        count *= 2
