@@ -6,6 +6,7 @@ from checkers.models import MODELS
 from checkers.operation import Operation, Outcome
 from checkers.search.exploration import Budget
 from checkers.verdict import Blame, Finding, Result, Validity, Verdict
+from checkers.witness import Witness, witness
 
 __all__ = [
     "CHECKS",
@@ -23,5 +24,7 @@ __all__ = [
     "Result",
     "Validity",
     "Verdict",
+    "Witness",
     "check",
+    "witness",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 from checkers.deciders.decision import Decision, Rows
 from checkers.deciders.register.explanation import explain
 from checkers.deciders.register.judgement import judge
+from checkers.deciders.register.order import order
 from checkers.history import History
 
 
@@ -21,6 +22,6 @@ class RegisterDecider:
         findings = tuple(explain(history, conflict, initial) for conflict in judgement.conflicts)
         return Decision(findings=findings, refused=judgement.refused, deferred=judgement.deferred)
 
-    def order(self, history: History, rows: Rows, *, initial: Any, null_read: str) -> Rows | None:  # noqa: ARG002
-        """Not there yet."""
-        return None
+    def order(self, history: History, rows: Rows, *, initial: Any, null_read: str) -> Rows | None:
+        """Of one accepted key or several at once; see :mod:`checkers.deciders.register.order`."""
+        return order(history, rows, initial=initial, null_read=null_read)
