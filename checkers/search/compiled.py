@@ -20,6 +20,7 @@ from checkers.models.model import NOTHING
 from checkers.search import kernel
 from checkers.search.exploration import Budget, Exploration
 from checkers.search.problem import Problem
+from checkers.search.supply import Supply
 
 STEPS = 1 << 16
 """Moves between two looks at the clock: about 10 ms."""
@@ -54,8 +55,11 @@ class _Search:
         self.problem, self.budget, self.deadline = problem, budget, deadline
         self.prune, self.cancelled = prune, cancelled
         self.operations = _operations(problem)
-        self.kinds = _values(problem)
         self.unknowns = _unknowns(problem)
+        self.known_values = Supply(problem) if prune and problem.model.valued() else None
+        self.supply = _supply(problem, self.known_values)
+        self.state_values = np.empty(0, dtype=np.int32)
+        self._value_states()
         slots = max((slot.bit_length() for slot in problem.slot), default=0)
         self.width = 1 + (slots + 63) // 64
         self.words = self.width + len(self.unknowns.guard)
@@ -68,15 +72,16 @@ class _Search:
         depth = len(problem.row) + sum(len(info.rows) for info in problem.infos) + 1
         self.frames = kernel.Frames(*(np.empty(depth, dtype=np.int32) for _ in range(4)))
         self.now = np.zeros(kernel.REGISTERS, dtype=np.int64)
-        self.now[kernel.BEST] = -1
+        self.now[kernel.BEST] = self.now[kernel.FURTHEST] = -1
 
     def run(self) -> Exploration:
         while True:
-            room = min(len(self.rows), self.budget.states)
+            room = min(len(self.rows), self.budget.states + 1)
             why = kernel.explore(
                 self.operations,
-                self.kinds,
                 self.unknowns,
+                self.supply,
+                self.state_values,
                 self.keys,
                 self.values,
                 kernel.Memory(self.rows, self.chain, self.heads),
@@ -96,7 +101,7 @@ class _Search:
 
     def _limits(self, *, full: bool) -> str | None:
         """Makes room, or says why there is none; looks at the clock."""
-        if full and self.now[kernel.COUNT] >= self.budget.states:
+        if full and self.now[kernel.COUNT] > self.budget.states:
             return f"{self.budget.states} search states were not enough"
         if full and not self._grow():
             return self._out_of_memory()
@@ -156,6 +161,14 @@ class _Search:
             if need in (kernel.ACTIONS, kernel.INFOS) and after >= 0:
                 pairs[after << 32 | wanted] = step(after, wanted)
         self._remember(pairs)
+        self._value_states()
+
+    def _value_states(self) -> None:
+        """The values of states that are new."""
+        states = self.problem.transitions.states
+        if self.known_values is not None and len(states) > len(self.state_values):
+            new = [self.known_values.values.of(state) for state in states[len(self.state_values) :]]
+            self.state_values = np.concatenate([self.state_values, np.array(new, dtype=np.int32)])
 
     def _open(self, start: Any, operations: Any, number: int) -> Sequence[int]:
         kinds: list[int] = self.operations.kind[operations[start[number] : start[number + 1]]].tolist()
@@ -177,12 +190,13 @@ class _Search:
     def _result(self, linearizable: bool | None, reason: str | None = None) -> Exploration:
         problem, best, count = self.problem, int(self.now[kernel.BEST]), int(self.now[kernel.COUNT])
         refused = linearizable is False
+        stuck = max(best, int(self.now[kernel.FURTHEST])) if refused else best
         return Exploration(
             linearizable=linearizable,
             order=self._order(),
             reached=best,
             explored=count - (linearizable is True),  # the end is no state to go on from
-            stuck=problem.row[best] if best < len(problem.row) else None,
+            stuck=problem.row[stuck] if stuck < len(problem.row) else None,
             states=self._states(best, count) if refused else (),
             reason=reason,
         )
@@ -200,9 +214,7 @@ class _Search:
         if self.now[kernel.UNSAVED]:
             moves[self.now[kernel.COMMON] :] = self.frames.move[self.now[kernel.COMMON] : depth]
         order = np.empty(len(self.frames.saved), dtype=np.int32)
-        length = kernel.replay(
-            self.operations, self.unknowns, self.keys, self.values, moves, self.width, order
-        )
+        length = kernel.replay(self.operations, self.unknowns, self.keys, self.values, moves, self.width, order)
         used = [iter(info.rows) for info in self.problem.infos]
         row = self.problem.row
         return tuple(row[move] if move >= 0 else next(used[-2 - move]) for move in order[:length].tolist())
@@ -211,14 +223,19 @@ class _Search:
 _NEEDS = (kernel.NEED, kernel.NEED_STATE, kernel.NEED_KIND, kernel.NEED_NUMBER)
 
 
-def _values(problem: Problem) -> kernel.Kinds:
-    """The values of calls as numbers."""
-    numbers: dict[Any, int] = {NOTHING: -1}
-    columns = [
-        np.array([numbers.setdefault(value, len(numbers) - 1) for value in values], dtype=np.int32)
-        for values in (problem.transitions.observes, problem.transitions.produces)
-    ]
-    return kernel.Kinds(*columns)
+def _supply(problem: Problem, known: Supply | None) -> kernel.Supply:
+    """What is known of the values as arrays; empty if the state is not one value."""
+    if known is None:
+        nothing = np.empty(0, dtype=np.int32)
+        return kernel.Supply(*([nothing] * 4), np.empty(0, dtype=np.int64), *([nothing] * 4))
+    columns = (known.observed, known.made, known.arrivals, known.departures)
+    counts = np.array([len(infos) for infos in known.infos], dtype=np.int64)
+    return kernel.Supply(
+        *(column.astype(np.int32) for column in columns),
+        _starts(counts),
+        _ints([info for infos in known.infos for info in infos]),
+        *(np.zeros(len(known.values), dtype=np.int32) for _ in range(3)),
+    )
 
 
 def _unknowns(problem: Problem) -> kernel.Unknowns:

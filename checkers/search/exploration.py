@@ -17,9 +17,10 @@ Only these short cuts are taken; each is sound:
 - Equal info operations too: they are counted. Using fewer leaves more: a search state is dropped if one with the same
   k, the same operations ahead and the same model state was seen that had used no more of any kind.
 - An info operation that leaves the state as it is, is not tried: leaving it out gives the same order.
-- For types whose state is one value: if operation k observes a value that is not there and no open or info operation
-  left can produce it, no order exists from here; and an info operation whose value nothing that is left observes is not
-  tried (if an order used it, whatever followed it observed nothing, and is as legal without it).
+- For types whose state is one value: where open operations need a value more often than what is left can make it
+  (:mod:`checkers.search.supply`, with the proof), no order exists from here; and an info operation whose value nothing
+  that is left observes is not tried (if an order used it, whatever followed it observed nothing, and is as legal
+  without it).
 - States that no call of the history can tell apart, now or later, are one (:meth:`checkers.models.Model.narrowed`).
 
 The budget is checked inside the loop, in search states (which bound memory) and, with a clock, in seconds.
@@ -33,10 +34,14 @@ from typing import Any
 
 from checkers.models.model import NOTHING
 from checkers.search.problem import ILLEGAL, Problem
+from checkers.search.supply import Supply
 
 Path = tuple[Any, int]
 """A linearization as a linked list, last row first, so that search states share their beginnings: (path or None, row).
 """
+
+STATE_BYTES = 400
+"""What a search state needs here, its place in the memory and its part of a path included (measured: 250 to 390)."""
 
 CLOCK_EVERY = 1024
 """Search states between two looks at the clock."""
@@ -68,9 +73,10 @@ class Exploration:
     """What a search found.
 
     ``linearizable`` is None if the budget ran out, for the ``reason``. ``order`` holds rows: a linearization, or the
-    longest partial one. ``reached`` returns were satisfied; if refused, ``stuck`` is the row of the operation that no
-    order satisfies and ``states`` the model states in which it would have had to be legal (complete; at most
-    :data:`STATES_SHOWN` otherwise cut).
+    longest partial one that was found. ``reached`` returns were satisfied by it. ``stuck`` is the row of the operation
+    that comes next; if refused, of one such that no order satisfies all returns up to its own (what returns later, or
+    begins later, is not needed for the refusal). ``states``, if refused: the model states of the search states that got
+    furthest; with ``prune=False`` those in which ``stuck`` would have had to be legal.
     """
 
     linearizable: bool | None
@@ -105,6 +111,8 @@ class _Search:
         self.best_path: Path | None = None
         self.best_states: set[int] = set()
         self.last_observed = problem.last_observed()
+        self.backtracked = False
+        self.supply: Supply | None = None
 
     def run(self) -> Exploration:
         total = len(self.problem.row)
@@ -120,16 +128,25 @@ class _Search:
                     return self._result(True, explored)
                 if self._is_new(number, ahead, used, model_state):
                     explored += 1
-                    if explored + len(frames) > self.budget.states:
-                        return self._result(None, explored, f"{self.budget.states} search states were not enough")
-                    if explored % CLOCK_EVERY == 0 and self._late():
-                        return self._result(None, explored, f"{self.budget.seconds} s were not enough")
-                    frames.append(self._moves(number, ahead, used, model_state, path))
+                    gave_up = self._gave_up(explored)
+                    if gave_up:
+                        return self._result(None, explored, gave_up)
+                    if not self._short(number, ahead, used, model_state):
+                        frames.append(self._moves(number, ahead, used, model_state, path))
             if not frames:
                 return self._result(False, explored)
             state = next(frames[-1], None)
             if state is None:
                 frames.pop()
+                self.backtracked = True
+
+    def _gave_up(self, explored: int) -> str | None:
+        """Why to stop here, if so."""
+        if explored > self.budget.states:
+            return f"{self.budget.states} search states were not enough"
+        if explored * STATE_BYTES > self.budget.bytes:
+            return f"{self.budget.bytes / 1e6:.0f} MB were not enough"
+        return f"{self.budget.seconds} s were not enough" if explored % CLOCK_EVERY == 0 and self._late() else None
 
     def _late(self) -> bool:
         return self.deadline is not None and self.budget.clock is not None and self.budget.clock() > self.deadline
@@ -190,8 +207,6 @@ class _Search:
         after = step(state, wanted)
         if after != ILLEGAL:
             yield number, ahead | slot[number], used, after, (path, row[number])
-        elif self.prune and self._hopeless(number, ahead, used):
-            return
         later: list[tuple[int, int, int, int, Path | None]] = []
         tried = {wanted}
         observation = problem.transitions.observation
@@ -232,21 +247,13 @@ class _Search:
                 later.append(following)
         yield from later
 
-    def _hopeless(self, number: int, ahead: int, used: int) -> bool:
-        """Can nothing that is left produce the value that operation k observes?"""
-        transitions, problem = self.problem.transitions, self.problem
-        value = transitions.observes[problem.kind[number]]
-        if value is NOTHING:
+    def _short(self, number: int, ahead: int, used: int, state: int) -> bool:
+        """Is there proof that nothing comes of this search state? Asked from the first dead end on."""
+        if not self.backtracked or not self.prune or not self.problem.model.valued():
             return False
-        produces = transitions.produces
-        for other in problem.pending(number):
-            if produces[problem.kind[other]] == value and not ahead & problem.slot[other] and other != number:
-                return False
-        for info in problem.infos:
-            count = used >> info.shift & info.mask
-            if produces[info.kind] == value and count < len(info.rows) and info.available[count] <= number:
-                return False
-        return True
+        if self.supply is None:
+            self.supply = Supply(self.problem)
+        return self.supply.short(number, ahead, used, state)
 
     def _result(self, linearizable: bool | None, explored: int, reason: str | None = None) -> Exploration:
         order: list[int] = []
@@ -255,13 +262,14 @@ class _Search:
             order.append(path[1])
             path = path[0]
         refused = linearizable is False
+        stuck = max(self.best, self.supply.furthest) if refused and self.supply else self.best
         states = self.problem.transitions.states
         return Exploration(
             linearizable=linearizable,
             order=tuple(reversed(order)),
             reached=self.best,
             explored=explored,
-            stuck=self.problem.row[self.best] if self.best < len(self.problem.row) else None,
+            stuck=self.problem.row[stuck] if stuck < len(self.problem.row) else None,
             states=tuple(states[number] for number in sorted(self.best_states)) if refused else (),
             reason=reason,
         )

@@ -37,11 +37,12 @@ ONE, OBSERVATIONS, ACTIONS, INFOS = 0, 1, 2, 3
 all open actions, of all info operations.
 """
 
-DEPTH, COUNT, BEST, BEST_DEPTH, UNSAVED, COMMON, NEED, NEED_STATE, NEED_KIND, NEED_NUMBER = range(10)
-REGISTERS = 10
+DEPTH, COUNT, BEST, BEST_DEPTH, UNSAVED, COMMON, BACKTRACKED, FURTHEST = range(8)
+NEED, NEED_STATE, NEED_KIND, NEED_NUMBER = range(8, 12)
+REGISTERS = 12
 """Places in the array of what the kernel must know when it goes on."""
 
-_ROOT, _NO_MOVE = -1, -2**31
+_ROOT, _NO_MOVE = -1, -(2**31)
 _LOW = 0xFFFFFFFF
 
 
@@ -61,11 +62,21 @@ class Operations(NamedTuple):
     fresh: Ints
 
 
-class Kinds(NamedTuple):
-    """By kind of call: the number of the value that it observes and that it produces, or -1."""
+class Supply(NamedTuple):
+    """:class:`checkers.search.supply.Supply` as arrays; ``info`` holds kinds of info operations by value from
+    ``start`` on. ``come`` and ``gone``: by value, how many operations on the path took the state there, and from there;
+    ``later``: room to count in. All empty if the check does not apply.
+    """
 
-    observes: Ints
-    produces: Ints
+    observed: Ints
+    made: Ints
+    arrivals: Ints
+    departures: Ints
+    start: Words
+    info: Ints
+    come: Ints
+    gone: Ints
+    later: Ints
 
 
 class Unknowns(NamedTuple):
@@ -313,20 +324,56 @@ def _settle(
 
 
 @compiled
-def _hopeless(operations: Operations, kinds: Kinds, unknowns: Unknowns, words: Words, width: int, number: int) -> bool:
-    """Can nothing that is left produce the value that operation ``number`` observes?"""
-    value = kinds.observes[operations.kind[number]]
-    if value < 0:
-        return False
-    for place in range(operations.act_start[number], operations.act_start[number + 1]):
-        other = operations.act[place]
-        if kinds.produces[operations.kind[other]] == value and other != number:
-            if not _is_ahead(words, operations.slot[other]):
-                return False
-    for info in range(len(unknowns.kind)):
-        if kinds.produces[unknowns.kind[info]] == value and _left(unknowns, info, words, width, number):
-            return False
-    return True
+def _move_values(supply: Supply, move: int, by: int) -> None:
+    """Counts where an operation on the path took the state, and from where."""
+    if move >= 0 and supply.made[move] >= 0:
+        supply.come[supply.made[move]] += by
+        if supply.observed[move] >= 0:
+            supply.gone[supply.observed[move]] += by
+
+
+@compiled
+def _hidden(unknowns: Unknowns, supply: Supply, words: Words, width: int, value: int, number: int) -> int:
+    """Info operations left that take the state to a value and were invoked before a return."""
+    total = 0
+    for place in range(supply.start[value], supply.start[value + 1]):
+        info = supply.info[place]
+        used = words[width + unknowns.word[info]] >> unknowns.shift[info] & unknowns.mask[info]
+        first, last = unknowns.start[info], unknowns.start[info + 1]
+        total += max(0, np.searchsorted(unknowns.available[first:last], number, side="right") - used)
+    return total
+
+
+@compiled
+def _short(
+    operations: Operations, unknowns: Unknowns, supply: Supply, words: Words, width: int, number: int, here: int
+) -> int:
+    """The open operation that returns first among those whose demand exceeds the supply, or -1."""
+    found = -1
+    act, obs = operations.act_start[number + 1] - 1, operations.obs_start[number + 1] - 1
+    act_first, obs_first = operations.act_start[number], operations.obs_start[number]
+    while act >= act_first or obs >= obs_first:  # from the last to return to the first
+        if obs < obs_first or (act >= act_first and operations.act[act] > operations.obs[obs]):
+            other = operations.act[act]
+            act -= 1
+        else:
+            other = operations.obs[obs]
+            obs -= 1
+        value = supply.observed[other]
+        if value < 0:
+            continue
+        if _is_ahead(words, operations.slot[other]):
+            supply.later[value] += supply.made[other] >= 0
+            continue
+        demand = max(1, supply.departures[other] - supply.gone[value] + supply.later[value])
+        offer = (here == value) + supply.arrivals[other] - supply.come[value]
+        if demand > offer and demand > offer + _hidden(unknowns, supply, words, width, value, other):
+            found = other
+    for place in range(act_first, operations.act_start[number + 1]):
+        value = supply.observed[operations.act[place]]
+        if value >= 0:
+            supply.later[value] = 0
+    return found
 
 
 @compiled
@@ -350,7 +397,6 @@ def _is_merged(operations: Operations, words: Words, place: int) -> bool:
 @compiled
 def _next_move(
     operations: Operations,
-    kinds: Kinds,
     unknowns: Unknowns,
     keys: Words,
     values: Ints,
@@ -372,8 +418,6 @@ def _next_move(
             return 0, _NO_MOVE, ONE, state, wanted
         if after >= 0:
             return 1, number, after, -1, -1
-        if prune and _hopeless(operations, kinds, unknowns, words, width, number):
-            return 0, _NO_MOVE, ONE, -1, -1
         cursor = 1
     start = operations.act_start[number]
     count = operations.act_start[number + 1] - start
@@ -435,8 +479,9 @@ def _save(frames: Frames, now: Words) -> None:
 @compiled
 def explore(
     operations: Operations,
-    kinds: Kinds,
     unknowns: Unknowns,
+    supply: Supply,
+    state_values: Ints,
     keys: Words,
     values: Ints,
     memory: Memory,
@@ -467,7 +512,7 @@ def explore(
         else:
             words[:] = memory.rows[frames.row[depth - 1]]
             cursor, move, state, from_, kind = _next_move(
-                operations, kinds, unknowns, keys, values, words, width, frames.cursor[depth - 1], prune
+                operations, unknowns, keys, values, words, width, frames.cursor[depth - 1], prune
             )
             if move == _NO_MOVE and kind >= 0:
                 frames.cursor[depth - 1] = cursor
@@ -476,6 +521,9 @@ def explore(
             if move == _NO_MOVE:
                 if now[UNSAVED]:
                     _save(frames, now)
+                if len(supply.made):
+                    _move_values(supply, frames.move[depth - 1], -1)
+                now[BACKTRACKED] = 1
                 now[DEPTH] = depth - 1
                 now[COMMON] = min(now[COMMON], depth - 1)
                 continue
@@ -491,13 +539,24 @@ def explore(
         if not _insert(memory, now[COUNT], words, width, unknowns.guard):
             continue
         frames.row[depth], frames.cursor[depth], frames.move[depth] = now[COUNT], 0, move
-        now[DEPTH] = depth + 1
         now[COUNT] += 1
         if number > now[BEST]:
             now[BEST], now[BEST_DEPTH], now[UNSAVED] = number, depth + 1, 1
             if number == total:
                 _save(frames, now)
                 return FOUND
+        if len(supply.made):
+            _move_values(supply, move, 1)
+            if now[BACKTRACKED] and prune:
+                short = _short(operations, unknowns, supply, words, width, number, state_values[state])
+                if short >= 0:
+                    now[FURTHEST] = max(now[FURTHEST], short)
+                    _move_values(supply, move, -1)
+                    if now[UNSAVED]:
+                        _save(frames, now)
+                    now[COMMON] = min(now[COMMON], depth)
+                    continue
+        now[DEPTH] = depth + 1
     return PAUSED
 
 

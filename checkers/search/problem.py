@@ -196,11 +196,12 @@ def _info_kinds(
     history: History, unknown: list[tuple[int, Call]], kinds: dict[Call, int], return_: list[int]
 ) -> list[InfoKind]:
     infos: dict[int, InfoKind] = {}
-    for row, call in unknown:
+    firsts = np.searchsorted(np.array(return_, dtype=np.int64), history.call[[row for row, _ in unknown]])
+    for (row, call), first in zip(unknown, firsts.tolist(), strict=True):
         kind = _kind(kinds, call)
         info = infos.setdefault(kind, InfoKind(kind=kind, rows=[], available=[]))
         info.rows.append(row)
-        info.available.append(int(np.searchsorted(return_, history.call[row])))
+        info.available.append(first)
     shift = 0
     for info in infos.values():
         info.mask = (1 << len(info.rows).bit_length()) - 1
