@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from checkers.transactions.judgement import SETTINGS, judge_lists
+from checkers.transactions.judgement import REGISTER_SETTINGS, SETTINGS, judge_lists, judge_registers
 from checkers.verdict import Result
 
 __all__ = ["TRANSACTIONS", "TransactionCheck"]
@@ -32,6 +32,11 @@ TRANSACTIONS: Mapping[str, TransactionCheck] = {
         check=judge_lists,
         summary="transactions that append to lists and read them: anomalies by dependency graphs, exact for serializable",
         settings=SETTINGS,
+    ),
+    "rw-register": TransactionCheck(
+        check=judge_registers,
+        summary="transactions that read and write registers: anomalies by dependency graphs, then a serial order sought",
+        settings=REGISTER_SETTINGS,
     ),
 }
 """Kinds of transactions by the name that users say."""

@@ -96,6 +96,12 @@ class Edges:
         versions = np.full(len(source), NO_VERSION) if version is None else version
         self.version.append(np.asarray(versions[real], dtype=np.int32))
 
+    def copy(self) -> Edges:
+        """The same edges, to which others may be added."""
+        lists = (list(column) for column in (self.source, self.target, self.kind, self.version))
+        source, target, kind, version = lists
+        return Edges(nodes=self.nodes, source=source, target=target, kind=kind, version=version)
+
     def waypoints(self, count: int) -> int:
         """So many new waypoints; the number of the first."""
         first = self.nodes

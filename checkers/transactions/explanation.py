@@ -13,18 +13,24 @@ from checkers.operation import Operation, Outcome
 from checkers.transactions import anomalies
 from checkers.transactions.cycles import Cycle, Step
 from checkers.transactions.dependencies import KINDS, NO_VERSION, PROCESS, REALTIME
-from checkers.transactions.observations import Observations
+from checkers.transactions.observations import Observations, Words
 from checkers.transactions.sightings import Sighting
 from checkers.transactions.spelling import original, spell, spell_list
-from checkers.verdict import Finding
+from checkers.verdict import Blame, Finding
 from checkers.wording import Wording, listed, show
+
+OPERATIONS_MAX = 20
+"""Transactions that are listed where no smaller reason is known."""
 
 STEPS_TOLD_MAX = 12
 """Steps of a cycle in its sentence; the evidence has all."""
 
 
-def explain_cycle(history: History, observations: Observations, checker: str, cycle: Cycle) -> Finding:
-    """The finding for a cycle of the dependency graph."""
+def explain_cycle(
+    history: History, observations: Observations, checker: str, cycle: Cycle, words_of_edges: Words | None = None
+) -> Finding:
+    """The finding for a cycle of the dependency graph; ``words_of_edges``: if not those of the observations."""
+    reasons = words_of_edges or observations.words
     rows = [int(observations.rows[step.source]) for step in cycle.steps]
     operations = [history.operation(row) for row in rows]
     words = Wording(operations)
@@ -33,7 +39,7 @@ def explain_cycle(history: History, observations: Observations, checker: str, cy
     steps, clauses, proof = [], [], list(operations)
     for step in cycle.steps:
         source, target = int(observations.rows[step.source]), int(observations.rows[step.target])
-        clause, further = _clause(history, observations, step, source, target, words)
+        clause, further = _clause(history, reasons, step, source, target, words)
         proof.extend(history.operation(row) for row in further)
         a, b = (_called(history, words, names, told, row) for row in _as_named(clause, source, target))
         a, b = (a, b) if clause.find("{a}") < clause.find("{b}") else (b, a)
@@ -70,14 +76,14 @@ def _called(history: History, words: Wording, names: Mapping[int, str], told: se
 
 
 def _clause(
-    history: History, observations: Observations, step: Step, source: int, target: int, words: Wording
+    history: History, reasons: Words, step: Step, source: int, target: int, words: Wording
 ) -> tuple[str, tuple[int, ...]]:
     one, two = history.operation(source), history.operation(target)
     if step.kind == REALTIME:
         return f"{{a}} was over at {words.ended(one)}, before {{b}} began at {words.began(two)}", ()
     if step.kind == PROCESS:
         return f"process {one.process} did {{a}} before {{b}}", ()
-    return observations.words.why(step.kind, step.version, source, target)
+    return reasons.why(step.kind, step.version, source, target)
 
 
 def _evidence(observations: Observations, step: Step, source: int, target: int, why: str) -> dict[str, Any]:
@@ -123,6 +129,33 @@ CAPTIONS: Mapping[str, str] = {
     for suffix, more in zip(anomalies.LEVELS, _LEVEL_WORDS, strict=True)
 }
 """What each kind of cycle is, in a sentence."""
+
+
+def explain_no_order(history: History, checker: str, level: int, looked_at: int) -> Finding:
+    """The finding where all orders were tried."""
+    must = ("", ", also in the order of each process", ", also in the order of time")[level]
+    told = f"No serial order of the {len(history)} transactions explains what they read{must}"
+    kind = anomalies.NO_ORDER + anomalies.LEVELS[level]
+    return Finding(
+        checker=checker,
+        kind=kind,
+        message=f"{told}: all orders that the dependencies allow were tried ({looked_at} steps).",
+        operations=tuple(history.operations) if len(history) <= OPERATIONS_MAX else (),
+        time_ns=_provable(history.operations) if len(history) <= OPERATIONS_MAX else None,
+        evidence={"looked_at": looked_at},
+    )
+
+
+def explain_gave_up(checker: str, looked_at: int, transactions: int) -> Finding:
+    """The finding where the budget was used up."""
+    why = f"none was found or excluded for these {transactions} transactions in {looked_at} steps"
+    return Finding(
+        checker=checker,
+        kind="budget used up",
+        message=f"No anomaly was found; whether there is a serial order is open: {why}.",
+        blame=Blame.GAVE_UP,
+        evidence={"looked_at": looked_at},
+    )
 
 
 def explain_sighting(history: History, checker: str, sighting: Sighting) -> Finding:
@@ -198,6 +231,10 @@ def _duplicate(sighting: Sighting, operations: Sequence[Operation], words: Wordi
 
 
 def _incompatible(sighting: Sighting, operations: Sequence[Operation], words: Wording) -> str:
+    if "swapped" in sighting.facts:
+        first, second = (spell(value) for value in sighting.facts["swapped"])
+        read = _reader(sighting, operations[0], words, sighting.facts["swapped"][0])
+        return f"{read}; but the transaction of {words.who(operations[1])} appended {first} before {second}."
     reads, key = sighting.facts["reads"], spell(sighting.key)
     differ = next((n for n, pair in enumerate(zip(*reads, strict=False)) if pair[0] != pair[1]), 0)
     who = [f"{spell_list(read, differ)} by {words.who(item)}" for read, item in zip(reads, operations, strict=True)]

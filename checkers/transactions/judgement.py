@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from checkers.history import FAIL, INFO, OK, History
 from checkers.transactions import consistency
-from checkers.transactions.anomalies import IMPLIES, SEVERITY, implied
+from checkers.transactions.anomalies import IMPLIES, LEVELS, NO_ORDER, SEVERITY, implied
 from checkers.transactions.cycles import Cycles, find_cycles
 from checkers.transactions.dependencies import Dependencies, add_process_order, add_real_time, graph_of
-from checkers.transactions.explanation import explain_cycle, explain_sighting
+from checkers.transactions.explanation import explain_cycle, explain_gave_up, explain_no_order, explain_sighting
 from checkers.transactions.lists import observe as observe_lists
 from checkers.transactions.observations import Observations
+from checkers.transactions.orders import Ordering, seek
+from checkers.transactions.register_words import DerivedWords, RegisterWords
+from checkers.transactions.registers import Assumptions
+from checkers.transactions.registers import observe as observe_registers
 from checkers.verdict import Finding, Result
 
 FINDINGS_MAX = 20
@@ -24,6 +28,14 @@ SETTINGS: Mapping[str, str] = {
     "anomalies": "these anomalies are asked for, instead of what the consistency model forbids (names, with commas)",
 }
 """Settings of both kinds of transactions."""
+
+REGISTER_SETTINGS: Mapping[str, str] = {
+    **SETTINGS,
+    "wfr_keys": "true: in a transaction that read a key and then wrote it, the written value comes after the read one",
+    "sequential_keys": "true: each key by itself is sequentially consistent",
+    "linearizable_keys": "true: each key by itself is linearizable",
+}
+"""Settings of rw-register."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +83,38 @@ def judge_lists(
     return _judge(history, "list-append", question, observations)
 
 
+def judge_registers(
+    history: History,
+    settings: Mapping[str, Any],
+    *,
+    consistency_model: str = "strict-serializable",
+    initial: Any = None,
+    null_read: str = "value",
+) -> Result:
+    """rw-register. ``settings``: :data:`REGISTER_SETTINGS`.
+
+    Raises:
+        ValueError: an option has a value that it can't have.
+        HistoryError: the history is none of rw-register transactions.
+    """
+    check_settings(settings, REGISTER_SETTINGS)
+    question = Question.of(consistency_model, settings.get("anomalies"))
+    assumptions = Assumptions(
+        wfr=_flag(settings, "wfr_keys"),
+        sequential=_flag(settings, "sequential_keys"),
+        linearizable=_flag(settings, "linearizable_keys"),
+    )
+    observations = observe_registers(history, initial=initial, null_read=null_read, assumptions=assumptions)
+    return _judge(history, "rw-register", question, observations)
+
+
+def _flag(settings: Mapping[str, Any], name: str) -> bool:
+    value = settings.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"the setting {name} is {value!r}; it is true or false")
+    return value
+
+
 def check_settings(settings: Mapping[str, Any], known: Mapping[str, str]) -> None:
     """Refuses settings that nobody knows.
 
@@ -82,19 +126,60 @@ def check_settings(settings: Mapping[str, Any], known: Mapping[str, str]) -> Non
 
 
 def _judge(history: History, checker: str, question: Question, observations: Observations) -> Result:
-    edges = observations.edges
+    edges = observations.edges.copy()
     add_process_order(history, observations.rows, edges)
     add_real_time(history, observations.rows, edges)
     graph = graph_of(observations.rows, edges)
     cycles = find_cycles(graph)
     found = {**observations.sightings.counts, **cycles.present}
     findings = _findings(history, checker, question, observations, cycles)
+    order = _order_unless_proved(history, question, observations, bool(findings))
+    if order is not None and not order.exists:
+        findings = [_no_order(history, checker, observations, order)]
+        if order.exists is False:
+            found[NO_ORDER + LEVELS[order.level]] = 1
     statistics = _statistics(history, question, observations, graph, found, cycles.unclear)
+    statistics = {**statistics, "proof": _proof(question, observations, order, bool(findings))}
     return Result(
         checker=checker,
         findings=tuple(findings[:FINDINGS_MAX]),
         statistics={**statistics, "findings_left_out": max(0, len(findings) - FINDINGS_MAX)},
     )
+
+
+def _order_unless_proved(
+    history: History, question: Question, observations: Observations, refused: bool
+) -> Ordering | None:
+    """Where a serial order is asked for and the graph alone does not say whether there is one."""
+    levels = [consistency.SERIAL[model] for model in question.models if model in consistency.SERIAL]
+    if refused or observations.exact or not levels:
+        return None
+    return seek(history, observations, max(levels))
+
+
+def _no_order(history: History, checker: str, observations: Observations, order: Ordering) -> Finding:
+    if order.exists is None:
+        return explain_gave_up(checker, order.looked_at, len(history))
+    if order.cycle is None:
+        return explain_no_order(history, checker, order.level, order.looked_at)
+    rows = observations.rows
+    links = {(int(rows[a]), int(rows[b]), kind): int(rows[link]) for (a, b, kind), link in order.because.items()}
+    processes = {link: int(history.process[link]) for link in links.values()}
+    assert isinstance(observations.words, RegisterWords)  # nothing is derived for lists
+    words = DerivedWords(plain=observations.words, links=links, processes=processes)
+    cycle = replace(order.cycle, kind=NO_ORDER + LEVELS[order.level])
+    return explain_cycle(history, observations, checker, cycle, words)
+
+
+def _proof(question: Question, observations: Observations, order: Ordering | None, refused: bool) -> str:
+    """What stands behind the verdict, in words."""
+    if refused:
+        return "see the findings"
+    if order is not None:
+        return f"a serial order of {len(order.rows)} transactions was found and replayed"
+    if observations.exact and set(question.models) & set(consistency.SERIAL):
+        return "no cycle: every order of the transactions that keeps the dependencies is a serial order"
+    return "none: no forbidden anomaly was found, which does not prove that the model holds"
 
 
 def _findings(
@@ -134,8 +219,6 @@ def _statistics(
         "may_be": consistency.strongest(maybe),
         "values_written_twice": observations.ambiguous,
         "exact": observations.exact,
-        "not_looked_for": sorted(
-            {name for model in question.models for name in consistency.not_looked_for(model)}
-        ),
+        "not_looked_for": sorted({name for model in question.models for name in consistency.not_looked_for(model)}),
         "unclear": list(unclear),
     }

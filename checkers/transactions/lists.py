@@ -37,6 +37,7 @@ from checkers.transactions.anomalies import (
     LOST_UPDATE,
     UNWRITTEN,
 )
+from checkers.transactions.demands import Demands, places
 from checkers.transactions.dependencies import RW, WR, WW, Edges, add_crossing
 from checkers.transactions.flattening import Elements, FlatLists
 from checkers.transactions.list_words import ListWords
@@ -99,7 +100,45 @@ class _Lists:
             ambiguous=len(self.ambiguous),
             exact=not self.ambiguous and not kinds,
             words=self._words(versions),
+            demands=lambda: self._demands(rows),
         )
+
+    def _demands(self, rows: Column) -> Demands:
+        flat = self.flat
+        optional = np.setdiff1d(np.array(self._needed_perhaps(), dtype=np.int64), rows)
+        every = np.concatenate((rows, optional))
+        node = np.full(len(self.history), NOBODY, dtype=np.int64)
+        node[every] = np.arange(len(every))
+        seen = [elements[:base] for elements, base in zip(flat.read_list, flat.read_base, strict=True)]
+        reads = places(len(every), node[np.array(flat.read_row, dtype=np.int64)].tolist(), flat.read_key, seen)
+        info = dict(zip(self.transactions.info_rows.tolist(), self.transactions.info, strict=True))
+        writes: list[dict[int, tuple[Any, ...]]] = [{} for _ in every]
+        appends = zip(node[self.append_row].tolist(), flat.append_key, flat.append_value, strict=True)
+        for place, row in enumerate(optional.tolist(), len(rows)):
+            for f, name, value in info[row]:
+                if f == "append" and name in flat.keys:
+                    writes[place][flat.keys[name]] = (*writes[place].get(flat.keys[name], ()), value)
+        for place, key, value in appends:
+            writes[place][key] = (*writes[place].get(key, ()), value)
+        return Demands(
+            rows=every,
+            optional=len(optional),
+            reads=reads,
+            writes=[list(added.items()) for added in writes],
+            initial=(),
+            grows=True,
+            returns=False,
+            null_read="value" if self.flat.null_read else "unknown",
+        )
+
+    def _needed_perhaps(self) -> list[int]:
+        """``info`` transactions that appended a value of which nobody knows who appended it."""
+        keys = self.flat.keys
+        return [
+            row
+            for row, txn in zip(self.transactions.info_rows.tolist(), self.transactions.info, strict=True)
+            if any(f == "append" and (keys.get(name, -1), value) in self.ambiguous for f, name, value in txn)
+        ]
 
     def _words(self, versions: _Versions) -> ListWords:
         known = versions.writer != NOBODY
@@ -279,6 +318,7 @@ class _Lists:
         edges.add(writer[known[:-1]][same], writer[known[1:]][same], WW, known[1:][same])
         self._read_edges(edges, versions, known, writer)
         self._unread_edges(edges, versions, known, writer)
+        self._own_order(versions, known, version_key)
         self._intermediate_reads(versions)
         self._lost_updates()
         return edges
@@ -315,8 +355,21 @@ class _Lists:
         unread[versions.writer[known]] = False
         if self.ambiguous:
             places = zip(self.flat.append_key, self.flat.append_value, strict=True)
-            unread &= np.array([place not in self.ambiguous for place in places])
+            unread &= np.array([place not in self.ambiguous for place in places], dtype=bool)
         return unread
+
+    def _own_order(self, versions: _Versions, known: Column, version_key: Column) -> None:
+        """Appends of one transaction to one list stand there in the order in which it made them. (If others stand
+        between them, that is a cycle.)"""
+        append = versions.writer[known]
+        same = self.append_row[append[:-1]] == self.append_row[append[1:]]
+        same &= (version_key[known[:-1]] == version_key[known[1:]]) & (append[:-1] > append[1:])
+        for place in np.flatnonzero(same).tolist():
+            key = int(version_key[known[place]])
+            elements = tuple(versions.values[int(versions.start[key]) : int(versions.start[key + 1])])
+            rows = (self._reader(key, elements), int(self.append_row[append[place]]))
+            swapped = tuple(versions.values[int(known[at])] for at in (place + 1, place))
+            self.sightings.add(INCOMPATIBLE, rows, self.key_names[key], read=elements, swapped=swapped)
 
     def _key_of(self, known: Column, versions: _Versions) -> Column:
         found: Column = np.searchsorted(versions.start, known, side="right") - 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from checkers.history import Column
+from checkers.transactions.demands import Demands, Reads
 from checkers.transactions.dependencies import Edges
 from checkers.transactions.sightings import Sightings
 
@@ -24,7 +25,8 @@ class Observations:
     """``rows``: the transactions that took effect (``ok``, and those ``info`` ones of which something was read): the
     nodes of the graph. ``edges`` of the data between them. Versions are numbered: ``version_key`` and ``version_value``
     say which key and value each is. ``ambiguous``: how many values were written more than once and therefore tell
-    nothing of who wrote them. ``exact``: whether every order that keeps all edges is a serial order."""
+    nothing of who wrote them. ``exact``: whether every order that keeps all edges is a serial order; if not, ``demands`` says what one must explain, and
+    ``reads`` (registers) who read from whom."""
 
     rows: Column
     edges: Edges
@@ -34,3 +36,5 @@ class Observations:
     ambiguous: int
     exact: bool
     words: Words
+    demands: Callable[[], Demands]
+    reads: Reads | None = None
