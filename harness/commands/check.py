@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from checkers import CHECKS, History, HistoryError, Options, Result, check
+from checkers import CHECKS, MODELS, History, HistoryError, Options, Result, check, witness
 from checkers.guessing import guess
 from harness.errors import EXIT_CODES, UsageError, nearest
 from harness.progress import output
@@ -28,11 +28,14 @@ class Wishes:
     null_read: str = "value"
     consistency_model: str | None = None
     settings: tuple[str, ...] = ()
+    witness: Path | None = None
 
 
 def check_command(path: Path, wishes: Wishes) -> int:
     """Prints the verdict and every finding; returns the exit code."""
     if path.is_dir():
+        if wishes.witness is not None:
+            raise UsageError(f"--witness: {str(path)!r} is a folder; give the history file in it")
         return _check_folder(path)
     if not path.is_file():
         raise UsageError(f"history {str(path)!r}: no such file; give a history file or the folder of a run")
@@ -58,6 +61,8 @@ def _json(text: str) -> object:
 
 def _judge(history: History, wishes: Wishes) -> int:
     chosen = wishes.model or _guessed(history)
+    if wishes.witness is not None and chosen not in MODELS:
+        raise UsageError(f"--witness: {chosen} has no orders to show; those that have: {', '.join(MODELS)}")
     start = _json(wishes.initial if wishes.initial is not None else INITIAL.get(chosen, "null"))
     options = Options(initial=start, null_read=wishes.null_read, settings=dict(map(_setting, wishes.settings)))
     if wishes.consistency_model is not None:
@@ -78,7 +83,24 @@ def _judge(history: History, wishes: Wishes) -> int:
         raise UsageError(str(error)) from None
     except ValueError as error:
         raise UsageError(f"model {chosen}: {error}") from None
-    return _say(result)
+    code = _say(result)
+    if wishes.witness is not None:
+        _write_witness(history, chosen, options, wishes.witness)
+    return code
+
+
+def _write_witness(history: History, model: str, options: Options, path: Path) -> None:
+    """One line a key: an order in which its operations can have taken effect, by their numbers."""
+    say = partial(output().print, markup=False, highlight=False)
+    found = witness(history, model=model, initial=options.initial, null_read=options.null_read, budget=options.budget)
+    if found is None:
+        say("no witness: no order that real time allows was found")
+        return
+    try:
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in found.lines(history)))
+    except OSError as error:
+        raise UsageError(f"--witness {str(path)!r} cannot be written: {error.strerror}") from None
+    say(f"witness (an order of the operations of each key, replayed): {path}")
 
 
 def _setting(text: str) -> tuple[str, object]:
