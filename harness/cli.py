@@ -93,6 +93,7 @@ def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: 
 )
 @click.option("--consistency-model", help="What transactions must be (default: strict-serializable).")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the model; may be repeated.")
+@click.option("--witness", type=click.Path(path_type=Path), help="A file for orders that show why it is valid.")
 def check(history: Path, **wishes: Any) -> None:
     """Judges a history file, or a run's folder again."""
     from harness.commands.check import Wishes, check_command
