@@ -37,8 +37,7 @@ from harness.errors import (
     UsageError,
     internal_error,
 )
-from harness.scenario import load_scenario
-from harness.suite import PlannedRun, Suite
+from harness.suite import PlannedRun, Suite, load_unattended
 from harness.tools import wait_exit
 from reports import campaign as campaign_page
 from reports import junit
@@ -152,7 +151,7 @@ class Campaign:
             )
 
     async def _run_one(self, planned: PlannedRun, number: int) -> RunResult:
-        scenario = load_scenario(planned.scenario, planned.overrides)
+        scenario = load_unattended(planned.scenario, planned.overrides)
         folder = new_folder(self.runs_root / scenario.name, f"{planned.seed}-{number}")
         began = time.monotonic()
         timeout_s = scenario.head.time / 1e9 + scenario.head.recovery / 1e9 + OVERHEAD_S

@@ -60,7 +60,8 @@ def runs_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--rate", type=float, help="Operations a second, over all clients.")
 @click.option("--concurrency", help="Number of clients: a number, or 2n for two a node.")
 @click.option("--seed", type=int, help="Everything that is drawn at random follows from it.")
-@click.option("--on-violation", help="stop or continue when the streaming checker sees a violation.")
+@click.option("--on-violation", help="stop, freeze (pause every node) or continue when a violation is seen on the way.")
+@click.option("--freeze-limit", help="How long a frozen cluster is kept, like 10m (the default); then it goes on.")
 @click.option("--bug", help="Plant a bug: see `capsize bugs`.")
 @click.option(
     "--set",
@@ -102,12 +103,33 @@ def check(history: Path, **wishes: Any) -> None:
 
 
 @cli.command()
+@click.argument("history", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Choice(["edn", "parquet", "jsonl"]), required=True, help="The format to write.")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write (default: beside HISTORY); - prints.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def export(history: Path, to: str, out: Path | None, force: bool) -> None:
+    """Writes a history file, or that of a run's folder, for other people's tools."""
+    from harness.commands.export import export_command
+
+    export_command(history, to=to, out=out, force=force)
+
+
+@cli.command()
 @click.argument("run", type=click.Path(path_type=Path), default=f"{RUNS_ROOT}/latest")
 def report(run: Path) -> None:
     """Builds the page of a run again (default: the latest)."""
     from harness.commands.browse import report_command
 
     report_command(run)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def resume(run: Path) -> None:
+    """Lets a run go on that is frozen at a violation. RUN is its folder."""
+    from harness.commands.resume import resume_command
+
+    resume_command(run)
 
 
 @cli.command()

@@ -27,7 +27,7 @@ from checkers.runs.coverage import Spans, check_coverage, excuses, worst_lag
 from checkers.runs.ledger import keep_ledger
 from checkers.runs.liveness import check_liveness
 from checkers.runs.logs import check_logs
-from checkers.runs.windows import Window, fault_windows, scheduled_windows
+from checkers.runs.windows import Window, fault_windows, freeze_windows, scheduled_windows
 from checkers.verdict import Blame, Finding, Result, Validity, Verdict
 from harness.errors import UsageError
 from harness.scenario import Scenario, parse_scenario
@@ -96,7 +96,8 @@ class Evidence:
     @property
     def excused(self) -> Spans:
         """When a node's lag is of our own making."""
-        return excuses(self.faults, start_monotonic_ns=int(self.facts["start_monotonic_ns"]))
+        spans = (*self.faults, *freeze_windows(self.history.nemesis))
+        return excuses(spans, start_monotonic_ns=int(self.facts["start_monotonic_ns"]))
 
     @property
     def controller_lag_ms(self) -> float:

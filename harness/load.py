@@ -6,12 +6,15 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from checkers.streaming import streams
+from harness.durations import format_duration
+from harness.freezing import Freezer
 from harness.generators import Generator
 from harness.interpreter import interpret
-from harness.live import LiveCheck
+from harness.live import LiveCheck, Seen
 from harness.nemesis import Nemesis
 from harness.progress import Sight
 from harness.readiness import ask_leader
@@ -25,44 +28,54 @@ logger = logging.getLogger(__name__)
 
 SIGHT_S = 0.5
 FINAL_TIMEOUT_S = 20.0
+FINAL_ROUNDS_MAX = 2
+SETTLE_S = 2.0
+"""How long the streaming checker may take, when the load is over, to have judged all of it."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Load:
-    """Drives clients; counts what they see."""
+    """Drives clients; counts what they see; reacts to the violation that the streaming checker sees."""
 
     run: Run
     session: Session
     recorder: Recorder
+    nemesis: Nemesis
+    freezer: Freezer
     counts: Counter[str] = field(default_factory=Counter)
-    live: LiveCheck = field(init=False)
+    live: LiveCheck | None = field(init=False)
     workload: Workload = field(init=False)
     leader: str | None = None
     next_process: int = 0
-    statistics: dict[str, dict[str, int]] = field(default_factory=dict)
+    statistics: dict[str, Counter[str]] = field(default_factory=dict)
     """What the interpreter counted, for ``run.json``."""
+    reported_ns: int | None = None
+    """When the violation became known here."""
 
     def __post_init__(self) -> None:
         """Feeds the counters and the streaming checker from the recorder."""
         self.workload = WORKLOADS[self.run.scenario.workload]
-        self.live = LiveCheck(judge=lambda history: self.workload.check(history, self.run.scenario.parameters))
         self.recorder.subscribe(self._count)
-        self.recorder.subscribe(self.live.feed)
+        self.live = self._live_check()
+        if self.live is not None:
+            self.recorder.subscribe(self.live.feed)
+            self.live.start()
+
+    @property
+    def verdict(self) -> str:
+        """The streaming checker's word so far."""
+        return "judged at the end only" if self.live is None else self.live.verdict
 
     @property
     def workers(self) -> int:
         """Number of concurrent clients."""
         return self.workload.workers(self.run.scenario.parameters, nodes=len(self.run.scenario.nodes))
 
-    async def under(self, nemesis: Nemesis) -> None:
+    async def under_faults(self) -> None:
         """The load, from beginning to end, while the nemesis plays. Returns when everything is healed again."""
-        ended = asyncio.Event()
-        watchers = [
-            asyncio.ensure_future(self._watch_violation(ended)),
-            asyncio.ensure_future(self._show(nemesis)),
-            asyncio.ensure_future(self._pass_on(ended)),
-        ]
-        playing = asyncio.ensure_future(nemesis.play(ended))
+        quiet, over = asyncio.Event(), asyncio.Event()
+        watchers = [asyncio.ensure_future(self._show()), asyncio.ensure_future(self._pass_on(quiet, over))]
+        playing = asyncio.ensure_future(self.nemesis.play(over))
         try:
             generator = self.workload.generator(
                 self.run.scenario.parameters,
@@ -71,21 +84,84 @@ class Load:
                 nodes=self.run.scenario.nodes,
                 time_ns=self.run.scenario.head.time,
             )
-            await self._interpret(generator, ended)
+            await self._reacting(generator, quiet, over)
         finally:
-            ended.set()
+            over.set()
             await playing
             await _cancelled(watchers)
 
     async def final_reads(self) -> None:
-        """What a store acknowledged must still be there when everything is healed."""
+        """What a store acknowledged must still be there when everything is healed. Reads that a freeze cut off are
+        made again.
+        """
+        for _ in range(FINAL_ROUNDS_MAX):
+            frozen = await self._final_round()
+            if not frozen:
+                return
+
+    async def _final_round(self) -> bool:
+        """Whether it was cut off by a freeze."""
         generator = self.workload.final_generator(
             self.run.scenario.parameters, workers=self.workers, nodes=self.run.scenario.nodes
         )
-        enough = asyncio.Event()
+        before, enough = self.reported_ns, asyncio.Event()
         timer = asyncio.get_running_loop().call_later(FINAL_TIMEOUT_S, enough.set)
-        await self._interpret(generator, enough, final=True)
+        await self._reacting(generator, enough, asyncio.Event(), final=True)
         timer.cancel()
+        return self.run.scenario.head.on_violation == "freeze" and self.reported_ns != before
+
+    async def _reacting(
+        self, generator: Generator, quiet: asyncio.Event, over: asyncio.Event, *, final: bool = False
+    ) -> None:
+        """Operations until the generator's end or ``quiet``, and what a violation in them leads to. Returns when all
+        of them have been judged (or that takes too long), and a freeze is over.
+        """
+        reaction = asyncio.ensure_future(self._react(quiet, over))
+        try:
+            await self._interpret(generator, quiet, final=final)
+            if self.live is not None:
+                self.recorder.flush()
+                await self.live.settle(SETTLE_S)
+                if self.live.violation is not None:
+                    await asyncio.wait([reaction])
+        finally:
+            await _cancelled([reaction])
+
+    async def _react(self, quiet: asyncio.Event, over: asyncio.Event) -> None:
+        """Waits for the violation and does what the scenario wants then. It is told and acted upon once."""
+        if self.live is None or self.reported_ns is not None:
+            return
+        seen = await self.live.wait_violation()
+        self.reported_ns = self.run.clock()
+        wanted = self.run.scenario.head.on_violation
+        if wanted == "freeze":
+            quiet.set()
+            await self.freezer.freeze(seen)
+        else:
+            self.run.progress.say(f"violation seen while the cluster is alive: {seen.kind}: {seen.message}")
+        if wanted != "continue":
+            quiet.set()
+            over.set()
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``run.json`` tells of the load."""
+        seen = self.live.violation if self.live is not None else None
+        facts: dict[str, Any] = {"live_verdict": self.verdict, "interpreter": self.statistics}
+        return facts if seen is None else {**facts, "live_violation": self._seen(seen)}
+
+    def _seen(self, seen: Seen) -> dict[str, Any]:
+        return {**asdict(seen), "reported_ns": self.reported_ns}
+
+    async def close(self) -> None:
+        """Ends the streaming check."""
+        if self.live is not None:
+            await self.live.close()
+
+    def _live_check(self) -> LiveCheck | None:
+        if not streams(self.workload.model):
+            return None
+        folder = self.run.folder
+        return LiveCheck(history=folder.history, model=self.workload.model, log=folder.log, run_id=self.run.run_id)
 
     async def _interpret(self, generator: Generator, stop: asyncio.Event, *, final: bool = False) -> None:
         nodes = self.run.scenario.nodes
@@ -103,40 +179,28 @@ class Load:
         )
         self.next_process = statistics.next_process
         part = "final-reads" if final else "load"
-        self.statistics[part] = {
-            "invoked": statistics.invoked,
-            "timed_out": statistics.timed_out,
-            "raised": statistics.raised,
-            "connect_failures": statistics.connect_failures,
-            "forced": statistics.forced,
-        }
+        counts = self.statistics.setdefault(part, Counter())
+        for name in ("invoked", "timed_out", "raised", "connect_failures", "forced"):
+            counts[name] += getattr(statistics, name)
 
-    async def _watch_violation(self, ended: asyncio.Event) -> None:
-        """On a violation that the scenario wants to stop at, ends the load."""
-
-        def violated() -> None:
-            self.run.progress.say(f"violation seen while the cluster is alive: {self.live.verdict}")
-            if self.run.scenario.head.on_violation == "stop":
-                ended.set()
-
-        await self.live.watch(violated)
-
-    async def _pass_on(self, ended: asyncio.Event) -> None:
+    async def _pass_on(self, quiet: asyncio.Event, over: asyncio.Event) -> None:
         """A Ctrl-C ends the load."""
         await self.run.stop.wait()
-        ended.set()
+        quiet.set()
+        over.set()
 
     def _count(self, events: list[Mapping[str, Any]]) -> None:
         for event in events:
             if event["process"] != "nemesis":
                 self.counts[event["type"]] += 1
 
-    async def _show(self, nemesis: Nemesis) -> None:
+    async def _show(self) -> None:
         before, before_ns = 0, self.run.clock()
         total_ns = self.run.scenario.head.time
         while True:
             await asyncio.sleep(SIGHT_S)
-            self.leader = await ask_leader(self.session, self.run.scenario.nodes)
+            if self.freezer.until_ns is None:  # who stands still cannot be asked
+                self.leader = await ask_leader(self.session, self.run.scenario.nodes)
             ok, now_ns = self.counts["ok"], self.run.clock()
             self.run.progress.show(
                 Sight(
@@ -148,11 +212,18 @@ class Load:
                     failed=self.counts["fail"],
                     unknown=self.counts["info"],
                     leader=self.leader,
-                    faults=nemesis.active,
-                    verdict=self.live.verdict,
+                    faults=self.nemesis.active,
+                    verdict=self.verdict,
+                    frozen=self._frozen(),
                 )
             )
             before, before_ns = ok, now_ns
+
+    def _frozen(self) -> str:
+        if self.freezer.until_ns is None:
+            return ""
+        left_s = max(0, self.freezer.until_ns - self.run.clock()) // 1_000_000_000
+        return f"goes on by itself in {format_duration(left_s * 1_000_000_000)}"
 
 
 async def _cancelled(tasks: Sequence[asyncio.Future[None]]) -> None:

@@ -96,6 +96,23 @@ class Nemesis:
     held: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Nodes whose process a fault in force has killed or paused, by id: no second such fault may take them."""
     leader_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    frozen: bool = False
+    """While it is set nothing is injected and nothing healed: somebody looks at the cluster as it is."""
+    thawed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def freeze(self) -> None:
+        """Leaves everything as it is, until :meth:`thaw`. What is being injected or healed just now is finished."""
+        self.frozen = True
+        self.thawed.clear()
+
+    def thaw(self) -> None:
+        """Goes on."""
+        self.frozen = False
+        self.thawed.set()
+
+    async def _wait_thawed(self) -> None:
+        while self.frozen:
+            await self.thawed.wait()
 
     async def play(self, stop: asyncio.Event) -> None:
         """Runs every fault; returns when all are healed. ``stop`` ends waiting, and heals at once."""
@@ -112,6 +129,10 @@ class Nemesis:
             if not await self._wait_begin(executed, stop):
                 return
             await self._choose(executed)
+            if self.frozen:
+                await self._wait_thawed()
+                if stop.is_set():
+                    return
             if planned.when is not None and self._nobody(executed):
                 continue
             fired += 1
@@ -148,6 +169,7 @@ class Nemesis:
             if fault is not None:
                 await self._inject(executed, fault)
                 await wait_event(stop, executed.planned.for_ns / 1e9)
+                await self._wait_thawed()
         except Exception as error:
             logger.exception("fault %d failed", executed.number)
             executed.bit = Proof(holds=False, evidence={"reason": f"{type(error).__name__}: {error}"})
@@ -220,6 +242,7 @@ class Nemesis:
             executed.healed = await asyncio.shield(_bounded(fault.heal, HEAL_TIMEOUT_S))
             if executed.healed.holds:
                 break
+            await self._wait_thawed()  # what was frozen while it was being healed could not be seen to be healed
         assert executed.healed is not None
         executed.healed_ns = [begin, self.clock()]
         logger.info("fault %d healed: %s", number, executed.healed.holds)

@@ -63,6 +63,8 @@ class Sight:
     faults: Mapping[int, str]
     verdict: str
     """The streaming checker's word so far."""
+    frozen: str = ""
+    """While the cluster stands still for inspection: until when, in words."""
 
 
 class Progress(Protocol):
@@ -83,6 +85,8 @@ def sight_line(sight: Sight) -> str:
     faults = "; ".join(sight.faults.values()) or "none"
     clock = f"{sight.elapsed_ns / 1e9:5.1f}/{sight.total_ns / 1e9:g} s"
     counts = f"{sight.ok} ok ({sight.rate:.0f}/s), {sight.failed} fail, {sight.unknown} info"
+    if sight.frozen:
+        return f"{clock}  FROZEN: {sight.verdict}; {sight.frozen}  faults: {faults}"
     return f"{clock}  {counts}  leader {sight.leader or '-'}  faults: {faults}  so far: {sight.verdict}"
 
 
@@ -101,7 +105,7 @@ class PlainProgress:
 
     def show(self, sight: Sight) -> None:
         """A line if it is time for one or something changed."""
-        state = (tuple(sight.faults.values()), sight.verdict)
+        state = (tuple(sight.faults.values()), sight.verdict, bool(sight.frozen))
         if sight.elapsed_ns - self.shown_ns < PLAIN_EVERY_NS and state == self.last:
             return
         self.shown_ns, self.last = sight.elapsed_ns, state
@@ -153,6 +157,8 @@ def _table(sight: Sight) -> Table:
         "[dim]faults[/]", "[red]" + "; ".join(sight.faults.values()) + "[/]" if sight.faults else "none in force"
     )
     table.add_row("[dim]so far[/]", f"[{colour}]{sight.verdict}[/]")
+    if sight.frozen:
+        table.add_row("[bold red]FROZEN[/]", sight.frozen)
     return table
 
 

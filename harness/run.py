@@ -14,6 +14,7 @@ from typing import Any
 
 from checkers.verdict import Verdict
 from harness.errors import HarnessError
+from harness.freezing import Freezer
 from harness.lag import LagMonitor
 from harness.load import Load
 from harness.nemesis import Nemesis
@@ -73,11 +74,13 @@ async def attack(run: Run, cluster: Cluster, session: Session) -> None:
     recorder = Recorder(run.folder.history, run.clock)
     lag = LagMonitor()
     lag.start()
-    load = Load(run=run, session=session, recorder=recorder)
+    nemesis = make_nemesis(run, cluster, session, recorder)
+    freezer = Freezer(run=run, cluster=cluster, recorder=recorder, nemesis=nemesis)
+    load = Load(run=run, session=session, recorder=recorder, nemesis=nemesis, freezer=freezer)
     try:
         # 2. Drive clients while the nemesis plays the schedule; it heals all that it broke.
         with run.record.phase("load"):
-            await load.under(make_nemesis(run, cluster, session, recorder))
+            await load.under_faults()
         # 3. Is it really healed? Does every node catch up?
         with run.record.phase("recover"):
             open_links = await verify_links(cluster)
@@ -88,7 +91,8 @@ async def attack(run: Run, cluster: Cluster, session: Session) -> None:
     finally:
         recorder.close()
         lag.stop()
-        run.record.update({"lag": lag.to_json(), "live_verdict": load.live.verdict, "interpreter": load.statistics})
+        run.record.update({"lag": lag.to_json(), **load.to_json()})
+        await load.close()
         await close_session(session)
     # 5. Take the logs home.
     with run.record.phase("collect"):

@@ -31,6 +31,9 @@ from harness.workloads import WORKLOADS
 
 SHIPPED = Path(__file__).parent / "scenarios"
 NODES_MAX = 15
+FREEZE_LIMIT_NS = 600_000_000_000
+"""How long a cluster stands still for inspection, unless the scenario says so: 10 minutes."""
+FREEZE_LIMIT_NS_MAX = 24 * 3600 * 1_000_000_000
 
 
 Facts = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -97,7 +100,8 @@ class Head(BaseModel):
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     bug: str | None = None
     announce_bug: str | None = None
-    on_violation: Literal["stop", "continue"] = "continue"
+    on_violation: Literal["stop", "freeze", "continue"] = "continue"
+    freeze_limit: Duration | None = None
     keep_data: bool = False
     operation_timeout: Duration = 5_000_000_000
     recovery: Duration = 10_000_000_000
@@ -128,6 +132,11 @@ class Scenario:
     def nodes(self) -> tuple[str, ...]:
         """Names of the nodes: n1, n2, ..."""
         return tuple(f"n{number}" for number in range(1, self.head.nodes + 1))
+
+    @property
+    def freeze_limit_ns(self) -> int:
+        """How long the cluster is frozen at most."""
+        return FREEZE_LIMIT_NS if self.head.freeze_limit is None else self.head.freeze_limit
 
     def to_yaml(self, seed: int | None = None) -> str:
         """The resolved scenario as a file, with the seed that was drawn if it named none."""
@@ -177,6 +186,7 @@ def parse_scenario(text: str, name: str, overrides: Mapping[str, Any] | None = N
     data = _overlay(document.data, overrides or {})
     head = _validate(Head, data, document, ())
     _check_names(head, document)
+    _check_freeze(head, document)
     system = SYSTEMS[head.system]
     workload, parameters = _workload(head, document)
     options = _validate(system.Options, head.options, document, ("options",))
@@ -251,6 +261,19 @@ def _check_names(head: Head, document: Document) -> None:
             raise document.error(
                 (field,), f"unknown bug {bug!r} of {head.system}: {nearest(bug, bugs) if bugs else 'it has none'}"
             )
+
+
+def _check_freeze(head: Head, document: Document) -> None:
+    """A limit of what never happens, or one that is no limit."""
+    limit = head.freeze_limit
+    if limit is None:
+        return
+    if head.on_violation != "freeze":
+        problem = f"{format_duration(limit)} limits a freeze, but on_violation is {head.on_violation!r}"
+        raise document.error(("freeze_limit",), f"{problem}: leave it out, or say on_violation: freeze")
+    if not 0 < limit <= FREEZE_LIMIT_NS_MAX:
+        problem = f"{format_duration(limit)} is no time to look at a frozen cluster"
+        raise document.error(("freeze_limit",), f"{problem}: more than nothing, and at most a day (24h)")
 
 
 def _workload(head: Head, document: Document) -> tuple[str, BaseModel]:

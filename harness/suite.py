@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.documents import Document, load_document, nested
 from harness.durations import Duration
 from harness.errors import UsageError, nearest
-from harness.scenario import load_scenario
+from harness.scenario import Scenario, load_scenario
 
 SHIPPED = Path(__file__).parent / "suites"
 RUNS_MAX = 100_000
@@ -117,10 +117,25 @@ def _entry(entry: SuiteEntry, document: Document, place: int) -> list[PlannedRun
     seeds = _seeds(entry.seeds, document, place)
     try:
         overrides = nested(entry.set, "set")
-        load_scenario(entry.scenario, overrides)
+        load_unattended(entry.scenario, overrides)
     except UsageError as error:
         raise document.error(("runs", place), str(error)) from None
     return [PlannedRun(scenario=entry.scenario, seed=seed, overrides=overrides) for seed in seeds]
+
+
+def load_unattended(name_or_path: str, overrides: Mapping[str, Any]) -> Scenario:
+    """A scenario for a run that nobody watches.
+
+    Raises:
+        UsageError: it does not load, or it would wait for a person.
+    """
+    scenario = load_scenario(name_or_path, overrides)
+    if scenario.head.on_violation == "freeze":
+        problem = (
+            f"scenario {name_or_path!r} has on_violation 'freeze', which waits for a person to look at the cluster"
+        )
+        raise UsageError(f"{problem}: in a campaign nobody does; write on_violation: stop, or continue")
+    return scenario
 
 
 def _seeds(seeds: list[int] | str | int, document: Document, place: int) -> Sequence[int]:

@@ -11,12 +11,12 @@ from typing import Any
 
 from checkers.history import OK, History
 from checkers.raft.traces import Lag, Start, Trace
-from checkers.runs.windows import Window
+from checkers.runs.windows import FREEZE, Window
 from checkers.verdict import Blame, Finding, Result
 
 CHECKER = "coverage"
 
-STOPPING = frozenset({"pause", "kill", "power", "resource", "disk", "clock"})
+STOPPING = frozenset({"pause", "kill", "power", "resource", "disk", "clock", FREEZE})
 """Families under which a node's own event loop is late because of us."""
 
 SETTLE_NS = 3_000_000_000

@@ -61,6 +61,24 @@ def _note(window: Window, f: str, type_: str, value: Mapping[str, Any], time: in
         window.to_ns, window.healed = time, proved
 
 
+FREEZE = "freeze"
+"""What stopped the nodes so that a person could look at them: no fault, and nobody's failure."""
+
+
+def freeze_windows(events: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
+    """When the whole cluster stood still for inspection, from the decision on (events ``freeze`` and ``thaw``)."""
+    windows: list[Window] = []
+    for event in events:
+        value, time = event.get("value"), int(event.get("time", 0))
+        if event.get("f") == FREEZE and isinstance(value, Mapping):
+            began, nodes = value.get("decided_ns"), tuple(value.get("nodes", ()))
+            from_ns = began if isinstance(began, int) else time
+            windows.append(Window(id=-1, family=FREEZE, from_ns=from_ns, injected_ns=time, bit=True, targets=nodes))
+        elif event.get("f") == "thaw" and windows:
+            windows[-1].to_ns, windows[-1].healed = time, True
+    return tuple(windows)
+
+
 def scheduled_windows(rows: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
     """The faults of ``schedule.jsonl`` (docs/formats.md), in the order of their begin."""
     return tuple(sorted((_of_row(row) for row in rows), key=lambda window: (window.from_ns, window.id)))

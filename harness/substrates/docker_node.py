@@ -121,6 +121,8 @@ class DockerNode:
         self.ended_by_fault = False
         self.own_death: int | None = None
         """Status of the last death that no fault caused, once the node was started again after it."""
+        self.container = server
+        """The container that the server runs in, for people who want to look inside."""
         self._engine = engine
         self._server = server
         self._adopt(facts)

@@ -81,5 +81,10 @@ class Workload(Protocol):
     def final_generator(self, parameters: Any, *, workers: int, nodes: Sequence[str]) -> Generator:
         """The final reads, once everything is healed. Bounded in operations; the caller bounds its time."""
 
+    @property
+    def model(self) -> str:
+        """The check (a name of ``checkers.checking.CHECKS``) that judges it: with its default options it is also what
+        judges the run while it goes on, if it is one that :func:`checkers.streaming.streams`."""
+
     def check(self, history: History, parameters: Any) -> Result:
-        """Judges a history, whole or so far."""
+        """Judges a history."""

@@ -148,6 +148,7 @@ class RegisterWorkload:
     name = "register"
     title = "reads, writes and compare-and-set on many registers; linearizable"
     functions = (READ, WRITE, CAS)
+    model = "cas-register"
     Parameters = RegisterParameters
 
     def workers(self, parameters: RegisterParameters, *, nodes: int) -> int:
@@ -186,7 +187,7 @@ class RegisterWorkload:
 
     def check(self, history: History, parameters: RegisterParameters) -> Result:  # noqa: ARG002
         """Linearizability of every register; nothing was written before the run."""
-        return check(history, model="cas-register")
+        return check(history, model=self.model)
 
 
 REGISTER = RegisterWorkload()

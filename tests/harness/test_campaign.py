@@ -147,7 +147,7 @@ async def test_the_second_interruption_is_passed_on_and_ends_with_130(campaign: 
 async def test_a_run_without_end_is_stuck(campaign: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ended with 0 after our SIGINT and left a verdict, and counts as neither."""
     monkeypatch.setattr(module, "OVERHEAD_S", 1.0)
-    monkeypatch.setattr(module, "load_scenario", lambda *_: Instant)
+    monkeypatch.setattr(module, "load_unattended", lambda *_: Instant)
     made, _ = campaign("valid", wait="obedient")
     assert await made.run() == 70
     assert made.results[0].validity is None
