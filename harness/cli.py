@@ -115,6 +115,18 @@ def export(history: Path, to: str, out: Path | None, force: bool) -> None:
 
 
 @cli.command()
+@click.argument("history", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Choice(["edn", "parquet", "jsonl"]), required=True, help="The format to write.")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write (default: beside HISTORY); - prints.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def export(history: Path, to: str, out: Path | None, force: bool) -> None:
+    """Writes a history file, or that of a run's folder, for other people's tools."""
+    from harness.commands.export import export_command
+
+    export_command(history, to=to, out=out, force=force)
+
+
+@cli.command()
 @click.argument("run", type=click.Path(path_type=Path), default=f"{RUNS_ROOT}/latest")
 def report(run: Path) -> None:
     """Builds the page of a run again (default: the latest)."""

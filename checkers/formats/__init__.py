@@ -1,9 +1,13 @@
-"""History formats: each a reader from a file's path to events with their lines. Add one here and in :data:`FORMATS`."""
+"""History formats: each a reader from a file's path to events with their lines, and perhaps a writer of such lines.
+
+Add one here and in the tables. Parquet, of operations and not of events, is in :mod:`checkers.formats.parquet`, which
+is imported by whoever needs it: it brings a large library.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from checkers.event import Event, HistoryError, shorten
 from checkers.formats import edn_history, jepsen_log, jsonl
@@ -22,6 +26,12 @@ BLOCKS: Mapping[str, Callable[[str, list[str]], Iterator[list[Event]]]] = {"json
 """Readers of many events at a time. They raise :class:`checkers.blocks.IrregularError` where the reader of
 :data:`FORMATS` has something to say.
 """
+
+WRITERS: Mapping[str, Callable[[Sequence[Event]], Iterator[bytes]]] = {
+    "edn": edn_history.lines,
+    "jsonl": jsonl.lines,
+}
+"""Takes the events of a history (which a reader gave) and gives the lines of a file."""
 
 _EDN = re.compile(r"[\s,(\[]*(\{[\s,]*:|#|;|[)\]]\s*$)")
 
