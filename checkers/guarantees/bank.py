@@ -162,7 +162,7 @@ def _sum(balances: Balances) -> float:
 def _wrong_total(balances: Balances, promise: _Promise) -> Iterator[str]:
     total = _sum(balances)
     if total != promise.total:
-        yield f"which is {total} in all"
+        yield f"of {total} in all"
 
 
 def _negative(balances: Balances, promise: _Promise) -> Iterator[str]:

@@ -7,10 +7,10 @@ What the history holds is told by its functions: ``add`` and ``read`` a set, ``a
 - a **set** or a **log**: an element whose add or append was acknowledged before some final read began, and that no
   final read that began later shows, is lost. Only what *no* final read shows: one that a single node lacks is counted
   (``on_some_final_reads_only``), and the other checks speak of stale reads;
-- a **register**: of the acknowledged writes, the one that began last. It is lost if every final read that began after
-  its acknowledgement shows a value that is provably older: every write of that value was known before this one began
-  (:mod:`checkers.guarantees.overwriting`). So a write is never called lost if an operation whose end nobody saw may
-  have overwritten it;
+- a **register**: a write is lost if every final read that began after its acknowledgement shows a value that is
+  provably older: every write of that value was known before this one began (:mod:`checkers.guarantees.overwriting`). So
+  a write is never called lost if an operation whose end nobody saw may have overwritten it. Of several lost writes of a
+  key the one that began last is named: the others may have been overwritten by it;
 - a **queue**: :mod:`checkers.guarantees.total_queue` says what was lost.
 
 A key without a final read says nothing; if there is none at all, the verdict is ``unknown``.
@@ -32,7 +32,7 @@ from checkers.guarantees.overwriting import Registers, observations
 from checkers.guarantees.selection import Rows, acknowledged, by_key, having, rows_of
 from checkers.guarantees.settings import Settings
 from checkers.guarantees.total_queue import TOTAL_QUEUE
-from checkers.history import FAIL, History, HistoryError
+from checkers.history import FAIL, NEVER, History, HistoryError
 from checkers.verdict import Finding, Result
 from checkers.wording import place, show
 
@@ -142,7 +142,7 @@ def _none_shows(case: Case, read: Any, count: int) -> str:
 
 
 def _registers(history: History, final: Rows, settings: Settings) -> _Found:
-    """The last acknowledged write of each key."""
+    """The last lost write of each key."""
     registers = Registers.of(history, observations(history, settings.null_read), settings.initial)
     settled = registers.settled_by(final, history.result[final].astype(np.int64))
     at = {int(row): int(position) for row, position in zip(final, settled, strict=True)}
@@ -152,15 +152,17 @@ def _registers(history: History, final: Rows, settings: Settings) -> _Found:
     judged = 0
     for key, acks in by_key(history, acknowledged(history, rows_of(history, "write", "cas"))):
         reads = finals.get(key, final[:0])
-        before = acks[history.return_[acks] < history.call[reads].max(initial=-1)]
-        if not len(before):
+        if not len(reads):
             continue
-        last = int(before[-1])
-        later = reads[history.call[reads] > history.return_[last]]
-        judged += 1
-        if all(at[int(read)] < history.call[last] for read in later):
-            findings.append(_lost_write(history, last, later))
-            values.append(_new(history, last))
+        newest = np.maximum.accumulate([at[int(read)] for read in reads[::-1]])[::-1]
+        since = np.searchsorted(history.call[reads], history.return_[acks], side="right")
+        judged += bool((since < len(reads)).any())
+        shows = np.append(newest, NEVER)[since]
+        lost = acks[shows < history.call[acks]]
+        if len(lost):
+            row = int(lost[-1])  # the one that began last: it, or what overwrote it, is what the final reads lack
+            findings.append(_lost_write(history, row, reads[history.call[reads] > history.return_[row]]))
+            values.append(_new(history, row))
     shown = tuple(findings[:SHOWN_MAX])
     return _Found(findings=shown, judged=judged, lost=len(values), values=tuple(listed_some(values)))
 
