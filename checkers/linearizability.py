@@ -3,8 +3,8 @@
 A history is linearizable if and only if each key's part is (locality: Herlihy & Wing, 1990), for data types whose keys
 are independent. The verdict says which method judged how many keys, and why the polynomial one left keys alone.
 
-Keys for the search take turns with budgets that grow, so that one hard key does not hide an easy violation in another.
-Once a key is refused the verdict is invalid, and keys that are still open are not searched any longer.
+Keys for the search take turns (:mod:`checkers.search.turns`). Once a key is refused the verdict is invalid, and keys
+that are still open are not searched any longer.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from checkers.deciders.decision import Decider
 from checkers.history import FAIL, Column, History, HistoryError
 from checkers.models import MODELS
 from checkers.models.model import Model
-from checkers.search.exploration import Budget, Exploration, search
-from checkers.search.problem import problem
+from checkers.search.exploration import Budget, Exploration
+from checkers.search.problem import Problem, problem
 from checkers.search.refusal import refuse
+from checkers.search.turns import take_turns
 from checkers.verdict import LINEARIZABILITY, Blame, Finding, Result
 from checkers.wording import place
-
-FIRST_ROUND_STATES = 10_000
-ROUND_GROWTH = 8
 
 REFUSALS_EXPLAINED_MAX = 5
 """Refused keys that are shrunk and explained; the others are counted."""
@@ -45,7 +43,7 @@ def check(
     """Is the history linearizable?
 
     ``initial`` is every key's initial value. ``null_read="unknown"``: a read of null says nothing. ``budget``: its
-    states bound the search of each key (one is searched at a time, so they bound memory), its seconds all keys
+    states bound the search of each key, its bytes all that are searched at the same time, its seconds all keys
     together. ``search_only`` leaves the log-linear method out (to compare the two).
 
     Raises:
@@ -131,34 +129,19 @@ def _search_keys(
 ) -> None:
     rows = _rows_by_key(history, list(keys))
     tally.keys_searched = len(rows)
-    deadline = budget.deadline()
-    open_, gave_up = dict(rows), dict[int, Exploration]()
-    states = FIRST_ROUND_STATES
-    while open_ and not (gave_up and tally.keys_refused):
-        states = min(states, budget.states)
-        for key, these in list(open_.items()):
-            found = _search(
-                history,
-                these,
-                model,
-                initial,
-                Budget(states=states, seconds=budget.seconds, clock=budget.clock),
-                deadline,
-            )
-            tally.states += found.explored
-            if found.linearizable is None:
-                gave_up[key] = found
-                continue
-            del open_[key]
-            gave_up.pop(key, None)
-            if not found.linearizable:
-                _refused(history, these, found, model, initial, tally)
-        out_of_time = deadline is not None and budget.clock is not None and budget.clock() > deadline
-        if states == budget.states or out_of_time:
-            break
-        states *= ROUND_GROWTH
-    tally.keys_unknown = len(open_)
-    tally.findings.extend(_gave_up(history, open_[key], found) for key, found in gave_up.items())
+    turns = take_turns(
+        {key: len(these) for key, these in rows.items()},
+        lambda key: _problem(history, rows[key], model, initial),
+        budget,
+        refused=tally.keys_refused > 0,
+    )
+    tally.states = turns.explored
+    for key, found in turns.found.items():
+        if found.linearizable is False:
+            _refused(history, rows[key], found, model, initial, tally)
+    gave_up = {key: found for key, found in turns.found.items() if found.linearizable is None}
+    tally.keys_unknown = len(gave_up)
+    tally.findings.extend(_gave_up(history, rows[key], found) for key, found in gave_up.items())
 
 
 def _rows_by_key(history: History, keys: list[int]) -> dict[int, Column]:
@@ -169,11 +152,9 @@ def _rows_by_key(history: History, keys: list[int]) -> dict[int, Column]:
     return {key: order[start:end] for key, start, end in zip(keys, starts, ends, strict=True)}
 
 
-def _search(
-    history: History, rows: Column, model: Model, initial: Any, budget: Budget, deadline: float | None
-) -> Exploration:
+def _problem(history: History, rows: Column, model: Model, initial: Any) -> Problem:
     try:
-        return search(problem(history, rows, model, initial), budget, deadline)
+        return problem(history, rows, model, initial)
     except ValueError as error:
         raise HistoryError(history.source, None, str(error), "Mend the history, or choose another model.") from None
 

@@ -57,7 +57,7 @@ class _Search:
         self.operations = _operations(problem)
         self.unknowns = _unknowns(problem)
         self.known_values = Supply(problem) if prune and problem.model.valued() else None
-        self.supply = _supply(problem, self.known_values)
+        self.supply = _supply(self.known_values)
         self.state_values = np.empty(0, dtype=np.int32)
         self._value_states()
         slots = max((slot.bit_length() for slot in problem.slot), default=0)
@@ -223,18 +223,23 @@ class _Search:
 _NEEDS = (kernel.NEED, kernel.NEED_STATE, kernel.NEED_KIND, kernel.NEED_NUMBER)
 
 
-def _supply(problem: Problem, known: Supply | None) -> kernel.Supply:
+def _supply(known: Supply | None) -> kernel.Supply:
     """What is known of the values as arrays; empty if the state is not one value."""
     if known is None:
         nothing = np.empty(0, dtype=np.int32)
-        return kernel.Supply(*([nothing] * 4), np.empty(0, dtype=np.int64), *([nothing] * 4))
-    columns = (known.observed, known.made, known.arrivals, known.departures)
-    counts = np.array([len(infos) for infos in known.infos], dtype=np.int64)
+        start = np.empty(0, dtype=np.int64)
+        return kernel.Supply(nothing, nothing, nothing, nothing, start, nothing, nothing, nothing, nothing)
+    come, gone, later = (np.zeros(len(known.values), dtype=np.int32) for _ in range(3))
     return kernel.Supply(
-        *(column.astype(np.int32) for column in columns),
-        _starts(counts),
-        _ints([info for infos in known.infos for info in infos]),
-        *(np.zeros(len(known.values), dtype=np.int32) for _ in range(3)),
+        observed=_ints(known.observed),
+        made=_ints(known.made),
+        arrivals=_ints(known.arrivals),
+        departures=_ints(known.departures),
+        start=_starts([len(infos) for infos in known.infos]),
+        info=_ints([info for infos in known.infos for info in infos]),
+        come=come,
+        gone=gone,
+        later=later,
     )
 
 
@@ -261,15 +266,15 @@ def _unknowns(problem: Problem) -> kernel.Unknowns:
         word=_ints(word),
         shift=_ints(shift),
         mask=np.array([info.mask for info in infos], dtype=np.int64),
-        count=_ints([len(info.rows) for info in infos]),
-        start=starts.astype(np.int64),
+        many=_ints([len(info.rows) for info in infos]),
+        first=starts.astype(np.int64),
         available=_ints([first for info in infos for first in info.available]),
         last=_ints(lasts),
         guard=np.array(guard if infos else [], dtype=np.uint64).view(np.int64),
     )
 
 
-def _ints(values: Sequence[int]) -> Any:
+def _ints(values: Any) -> kernel.Ints:
     return np.array(values, dtype=np.int32)
 
 

@@ -51,10 +51,11 @@ CLOCK_EVERY = 1024
 class Budget:
     """How much a search may use: search states, bytes of memory, and seconds of the clock that comes with them.
 
-    Without a clock a search is bounded by states and bytes alone, and its verdict does not depend on the machine.
+    Without a clock a search is bounded by states and bytes alone, and its verdict does not depend on the machine. The
+    bytes are what the search itself takes, besides the history and the interpreter.
     """
 
-    states: int = 100_000_000
+    states: int = 20_000_000
     bytes: int = 1_500_000_000
     seconds: float | None = None
     clock: Callable[[], float] | None = None

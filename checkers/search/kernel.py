@@ -16,7 +16,7 @@ machine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
@@ -88,8 +88,8 @@ class Unknowns(NamedTuple):
     word: Ints
     shift: Ints
     mask: Words
-    count: Ints
-    start: Words
+    many: Ints
+    first: Words
     available: Ints
     last: Ints
     guard: Words
@@ -115,10 +115,10 @@ class Frames(NamedTuple):
 def compiled(function: F) -> F:
     """Compiles without the interpreter's lock; keeps the result on disk where the disk can be written."""
     try:
-        made: F = numba.njit(nogil=True, cache=True)(function)
+        made = numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # no folder to keep it in: compile in every process
         made = numba.njit(nogil=True)(function)
-    return made
+    return cast(F, made)
 
 
 @compiled
@@ -167,7 +167,7 @@ def transition(keys: Words, values: Ints, state: int, kind: int) -> int:
         if keys[place] == -1:
             return UNKNOWN
         place = (place + 1) & mask
-    return values[place]
+    return int(values[place])
 
 
 @compiled
@@ -195,12 +195,12 @@ def _home(words: Words, width: int, size: int) -> int:
     for word in range(width):
         hashed = (hashed ^ np.uint64(words[word])) * np.uint64(0x9E3779B97F4A7C15)
         hashed ^= hashed >> np.uint64(29)
-    return np.int64(hashed & np.uint64(size - 1))
+    return int(np.int64(hashed & np.uint64(size - 1)))
 
 
 @compiled
 def _same(memory: Memory, row: int, words: Words, width: int) -> bool:
-    for word in range(width):
+    for word in range(width):  # noqa: SIM110 (numba knows no generators)
         if memory.rows[row, word] != words[word]:
             return False
     return True
@@ -256,7 +256,7 @@ def rehash(rows: Words, heads: Ints, width: int, old: Ints) -> None:
 
 @compiled
 def _is_ahead(words: Words, slot: int) -> bool:
-    return words[1 + (slot >> 6)] >> (slot & 63) & 1 != 0
+    return bool(words[1 + (slot >> 6)] >> (slot & 63) & 1)
 
 
 @compiled
@@ -339,7 +339,7 @@ def _hidden(unknowns: Unknowns, supply: Supply, words: Words, width: int, value:
     for place in range(supply.start[value], supply.start[value + 1]):
         info = supply.info[place]
         used = words[width + unknowns.word[info]] >> unknowns.shift[info] & unknowns.mask[info]
-        first, last = unknowns.start[info], unknowns.start[info + 1]
+        first, last = unknowns.first[info], unknowns.first[info + 1]
         total += max(0, np.searchsorted(unknowns.available[first:last], number, side="right") - used)
     return total
 
@@ -380,7 +380,7 @@ def _short(
 def _left(unknowns: Unknowns, info: int, words: Words, width: int, number: int) -> bool:
     """Is an info operation of this kind left that began before the return?"""
     used = words[width + unknowns.word[info]] >> unknowns.shift[info] & unknowns.mask[info]
-    return used < unknowns.count[info] and unknowns.available[unknowns.start[info] + used] <= number
+    return bool(used < unknowns.many[info] and unknowns.available[unknowns.first[info] + used] <= number)
 
 
 @compiled
@@ -570,8 +570,9 @@ def replay(
     width: int,
     order: Ints,
 ) -> int:
-    """Writes the order that a path of moves stands for: numbers of operations, or -2 - a kind of info operation; returns
-    its length.
+    """Writes the order that a path of moves stands for: numbers of operations, or -2 - a kind of info operation.
+
+    Returns its length.
     """
     words = np.zeros(width + len(unknowns.guard), dtype=np.int64)
     number, state, length = 0, 0, 0
