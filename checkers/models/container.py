@@ -52,7 +52,8 @@ class Container(Unvalued):
 
     def observation(self, call: Call) -> bool:
         """What found it empty, or only looked."""
-        return call.f not in (self.put, self.take) or (call.f == self.take and call.result is None)
+        empty = call.f == self.take and call.known and call.result is None
+        return empty or call.f not in (self.put, self.take)
 
     def shown(self, state: Any) -> Any:
         """A list."""
