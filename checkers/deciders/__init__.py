@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from checkers.deciders.containers.queue import QueueDecider
+from checkers.deciders.containers.stack import StackDecider
 from checkers.deciders.counter import CounterDecider
 from checkers.deciders.decision import Decider
 from checkers.deciders.log.decider import LogDecider
 from checkers.deciders.register.decider import RegisterDecider
+from checkers.deciders.sets.decider import SetDecider
 
 DECIDERS: Mapping[str, Decider] = {
     "register": RegisterDecider(),
     "cas-register": RegisterDecider(),
+    "set": SetDecider(),
     "counter": CounterDecider(),
     "log": LogDecider(),
     "fifo-queue": QueueDecider(),
+    "stack": StackDecider(),
 }
 """The decider of a model, where there is one."""

@@ -33,7 +33,7 @@ class Kind:
     """How small histories of a data type are made and spoiled.
 
     ``results``: another result for an ok completion of a function, given all values of the history; None if there is
-    none. ``by_process``: operations stay with their process. ``renamed``: functions that may stand for one another.
+    none. ``by_process``: operations stay with their process. ``renamed``: functions that may stand for one another. ``changes``: how many at most.
     """
 
     decider: Decider
@@ -44,6 +44,7 @@ class Kind:
     renamed: Mapping[str, str] = field(default_factory=dict)
     by_process: bool = False
     initial: Any = None
+    changes: int = 2
 
 
 @dataclass(kw_only=True, slots=True)
@@ -66,10 +67,8 @@ def small(kind: Kind, random_: random.Random) -> list[Event]:
     )
     ops, points = _parsed(made.events, kind)
     if random_.random() < 0.75:
-        for _ in range(random_.randint(1, 2)):
-            random_.choice((_respoil_results, _respoil_results, _respoil_outcomes, _respoil_arguments, _respoil_times))(
-                kind, random_, ops, points
-            )
+        for _ in range(random_.randint(1, kind.changes)):
+            random_.choices(_SPOILS, (4, 1, 1, 1))[0](kind, random_, ops, points)
     return _events(random_, ops, points)
 
 
@@ -135,6 +134,9 @@ def _respoil_times(kind: Kind, random_: random.Random, ops: list[_Op], points: P
     later = min((at for at in range(place + 1, len(points)) if bound(points[at])), default=len(points)) - 1
     points.insert(random_.randint(earlier, later), points.pop(place))
     assert (number, end) in points
+
+
+_SPOILS = (_respoil_results, _respoil_outcomes, _respoil_arguments, _respoil_times)
 
 
 def _events(random_: random.Random, ops: Sequence[_Op], points: Points) -> list[Event]:
