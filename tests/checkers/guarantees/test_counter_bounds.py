@@ -60,7 +60,7 @@ def compare(seeds: range) -> int:
 
 def test_it_agrees_with_its_definition() -> None:
     """On small random histories the reads outside their bounds are those that sums over all adds say."""
-    assert 200 < compare(range(1000)) < 900
+    assert 120 < compare(range(600)) < 540
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_it_agrees_with_its_definition_on_many() -> None:
 
 def test_correct_counters_are_never_refused() -> None:
     """Steps of any sign, whatever ended unknown."""
-    for seed in range(400):
+    for seed in range(200):
         history = History.of(correct(seed, Steps(falls=seed % 2 == 0), info=0.2))
         assert COUNTER_BOUNDS.check(history).validity is not Validity.INVALID, seed
 

@@ -94,7 +94,7 @@ def _only_stale(expected: dict[str, set[Any]]) -> set[str]:
 
 def test_it_agrees_with_its_definition() -> None:
     """On small random histories every element has the fate that the definition by quantifiers gives it."""
-    assert 300 < compare(range(1000)) < 900
+    assert 180 < compare(range(600)) < 540
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_it_agrees_with_its_definition_on_many() -> None:
 
 def test_correct_sets_are_never_refused() -> None:
     """A set that takes effect at one moment is accepted, whatever ended unknown."""
-    for seed in range(400):
+    for seed in range(200):
         assert SET_FULL.check(History.of(correct(seed, GrowOnlySet()))).validity is not Validity.INVALID, seed
 
 
