@@ -71,7 +71,12 @@ def test_any_data_type_is_judged_by_looks() -> None:
 
 def test_a_key_in_which_values_repeat_is_looked_at() -> None:
     """The online register leaves it alone; the batch checker's search judges it all the same."""
-    words = [("invoke", "write", 1), ("ok", "write", 1), ("invoke", "write", 1), ("ok", "write", 1)]
+    words: list[tuple[str, str, int | None]] = [
+        ("invoke", "write", 1),
+        ("ok", "write", 1),
+        ("invoke", "write", 1),
+        ("ok", "write", 1),
+    ]
     words += [("invoke", "read", None), ("ok", "read", 7)]
     events = [{"process": 0, "type": t, "f": f, "value": v, "time": n} for n, (t, f, v) in enumerate(words)]
     violation = fed(Stream(model="register"), events, 2)
