@@ -11,7 +11,9 @@ from typing import Any
 
 from checkers.models.container import Container
 from checkers.models.key_value import KeyValue
+from checkers.models.list_append import ListAppend
 from checkers.models.model import NOTHING, Call, Model, hashable
+from checkers.models.multi_register import MultiRegister
 from checkers.models.set_ import Set
 
 
@@ -35,6 +37,11 @@ def blind(model: Model) -> bool:
     that operation and the next one that sets the state, nothing observes, so all of it is as legal without.
     """
     return model.valued() or isinstance(model, KeyValue)
+
+
+def finite(model: Model) -> bool:
+    """Are the states that a history's calls lead to finitely many, however often each happens?"""
+    return model.valued() or isinstance(model, KeyValue | ListAppend | MultiRegister | Set)
 
 
 def _of_values(model: Model, certain: Sequence[Call], possible: Sequence[Call]) -> list[bool]:

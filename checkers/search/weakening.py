@@ -11,7 +11,7 @@ is as legal without them.
 :meth:`Weakening.explore` asks whether certain operations fit an order. It is the search of
 :mod:`checkers.search.exploration` in small: few operations that must be placed, many that may. First possible
 operations may happen any number of times, which is weaker still and makes a search state small; only if that has an
-order are they counted.
+order, or there is no end of states, are they counted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from checkers.history import ABSENT, FAIL, INFO, NEVER, OK, Column, History
 from checkers.models.model import NOTHING, UNOBSERVED, Call, Model
 from checkers.search.problem import ILLEGAL, Transitions, call_of
-from checkers.search.relevance import blind, relevant
+from checkers.search.relevance import blind, finite, relevant
 
 Path = tuple[Any, int]
 Move = tuple[int, int, int, int, Path | None]
@@ -42,7 +42,9 @@ class Trial:
 
 
 class Weakening:
-    """The operations of a key that began before a position, by *place*: their number in the order of invocation."""
+    """The operations of a key that began before a position (those that returned up to it can be certain), by *place*:
+    their number in the order of invocation.
+    """
 
     def __init__(self, history: History, rows: Column, model: Model, initial: Any, end: int) -> None:
         rows = rows[(history.outcome[rows] != FAIL) & (history.call[rows] < end)]
@@ -50,7 +52,8 @@ class Weakening:
         self.rows: list[int] = rows.tolist()
         self.call: list[int] = history.call[rows].tolist()
         self.return_: list[int] = history.return_[rows].tolist()
-        self.done: list[bool] = (history.outcome[rows] == OK).tolist()
+        # What returned later can't be certain here: operations that began before it did, and could help it, are missing.
+        self.done: list[bool] = ((history.outcome[rows] == OK) & (history.return_[rows] <= end)).tolist()
         calls = [call_of(history, row, model) for row in self.rows]
         kinds: dict[Call, int] = {}
         self.kind = [kinds.setdefault(call, len(kinds)) for call in calls]
@@ -61,9 +64,7 @@ class Weakening:
         self.calls = list(kinds)
         self.start = model.start(initial)
         self.transitions = Transitions(model.narrowed(self.calls), self.calls, self.start)
-        self.observation = [
-            done and self.transitions.observation[kind] for done, kind in zip(self.done, self.kind, strict=True)
-        ]
+        self.observation = [self.transitions.observation[kind] for kind in self.kind]
         self.blind = blind(model)
 
     def possible(self, certain: Iterable[int]) -> list[int]:
@@ -87,8 +88,10 @@ class Weakening:
         """Do the certain operations fit an order? ``work`` bounds the transitions looked at."""
         chosen = sorted(certain, key=self.return_.__getitem__)
         possible = self.possible(chosen)
-        often = _Fitting(self, chosen, possible, work // 2, counted=False).run()
-        if often.refused or not possible:
+        often = Trial(refused=None, order=(), work=0)
+        if possible and finite(self.model):
+            often = _Fitting(self, chosen, possible, work // 2, counted=False).run()
+        if often.refused:
             return often
         once = _Fitting(self, chosen, possible, work - often.work, counted=True).run()
         return Trial(refused=once.refused, order=once.order, work=often.work + once.work)
