@@ -9,8 +9,9 @@ Search states are rows of 64-bit words: one of return and model state, some of o
 slot), some of counts of info operations (packed, with a spare bit a field). They are found again through an
 open-addressing table of row numbers; states that differ only in the counts hang in a chain behind the first.
 
-Compiled code is kept on disk beside this file, or where ``NUMBA_CACHE_DIR`` says, so that compiling is paid once a
-machine.
+Compiled code is kept on disk beside this file, or where ``NUMBA_CACHE_DIR`` says, so that compiling (8 s of processor
+time) is paid once a machine; later processes load it in 0.6 s, numba included. All of it stands in this one file,
+though it is long: numba compiles again what changed in a file, but not what a changed file is called from.
 """
 
 from __future__ import annotations
@@ -113,12 +114,17 @@ class Frames(NamedTuple):
 
 
 def compiled(function: F) -> F:
-    """Compiles without the interpreter's lock; keeps the result on disk where the disk can be written."""
+    """Compiles a function that Python calls; without the interpreter's lock, kept on disk if the disk can be written."""
     try:
-        made = numba.njit(nogil=True, cache=True)(function)
+        made = numba.njit(nogil=True, cache=True, no_cfunc_wrapper=True)(function)
     except RuntimeError:  # no folder to keep it in: compile in every process
-        made = numba.njit(nogil=True)(function)
+        made = numba.njit(nogil=True, no_cfunc_wrapper=True)(function)
     return cast(F, made)
+
+
+def part(function: F) -> F:
+    """Compiles a function that only compiled ones call: without a way in from Python, which halves the compiling."""
+    return cast(F, numba.njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))
 
 
 @compiled
@@ -157,8 +163,8 @@ def fill_open(operations: Operations, by_call: Words, call: Words, return_: Word
                 act += 1
 
 
-@compiled
-def transition(keys: Words, values: Ints, state: int, kind: int) -> int:
+@part
+def _transition(keys: Words, values: Ints, state: int, kind: int) -> int:
     """The state after a call, -1 if it is illegal, :data:`UNKNOWN` if nobody computed it yet."""
     key = np.int64(state) << 32 | kind
     mask = len(keys) - 1
@@ -188,7 +194,7 @@ def remember(keys: Words, values: Ints, new_keys: Words, new_values: Ints) -> in
     return added
 
 
-@compiled
+@part
 def _home(words: Words, width: int, size: int) -> int:
     """Where in a table of that size a search state's place is looked for first: all but its counts."""
     hashed = np.uint64(0)
@@ -198,7 +204,7 @@ def _home(words: Words, width: int, size: int) -> int:
     return int(np.int64(hashed & np.uint64(size - 1)))
 
 
-@compiled
+@part
 def _same(memory: Memory, row: int, words: Words, width: int) -> bool:
     for word in range(width):  # noqa: SIM110 (numba knows no generators)
         if memory.rows[row, word] != words[word]:
@@ -206,7 +212,7 @@ def _same(memory: Memory, row: int, words: Words, width: int) -> bool:
     return True
 
 
-@compiled
+@part
 def _no_worse(memory: Memory, row: int, words: Words, width: int, guard: Words) -> bool:
     """Had the state in a row used no more info operations of any kind?"""
     for word in range(len(guard)):
@@ -216,7 +222,7 @@ def _no_worse(memory: Memory, row: int, words: Words, width: int, guard: Words) 
     return True
 
 
-@compiled
+@part
 def _insert(memory: Memory, count: int, words: Words, width: int, guard: Words) -> bool:
     """Remembers a search state as row ``count``, unless one at least as good was seen."""
     size = len(memory.heads)
@@ -254,17 +260,17 @@ def rehash(rows: Words, heads: Ints, width: int, old: Ints) -> None:
             heads[place] = row
 
 
-@compiled
+@part
 def _is_ahead(words: Words, slot: int) -> bool:
     return bool(words[1 + (slot >> 6)] >> (slot & 63) & 1)
 
 
-@compiled
+@part
 def _toggle(words: Words, slot: int) -> None:
     words[1 + (slot >> 6)] ^= np.int64(1) << (slot & 63)
 
 
-@compiled
+@part
 def _observe(
     operations: Operations,
     keys: Words,
@@ -282,7 +288,7 @@ def _observe(
     for other in observations:
         slot = operations.slot[other]
         if not _is_ahead(words, slot):
-            after = transition(keys, values, state, operations.kind[other])
+            after = _transition(keys, values, state, operations.kind[other])
             if after == UNKNOWN:
                 return operations.kind[other], length
             if after == state:
@@ -293,7 +299,7 @@ def _observe(
     return -1, length
 
 
-@compiled
+@part
 def _settle(
     operations: Operations,
     keys: Words,
@@ -323,7 +329,7 @@ def _settle(
     return number, missing, length
 
 
-@compiled
+@part
 def _move_values(supply: Supply, move: int, by: int) -> None:
     """Counts where an operation on the path took the state, and from where."""
     if move >= 0 and supply.made[move] >= 0:
@@ -332,7 +338,7 @@ def _move_values(supply: Supply, move: int, by: int) -> None:
             supply.gone[supply.observed[move]] += by
 
 
-@compiled
+@part
 def _hidden(unknowns: Unknowns, supply: Supply, words: Words, width: int, value: int, number: int) -> int:
     """Info operations left that take the state to a value and were invoked before a return."""
     total = 0
@@ -344,7 +350,7 @@ def _hidden(unknowns: Unknowns, supply: Supply, words: Words, width: int, value:
     return total
 
 
-@compiled
+@part
 def _short(
     operations: Operations, unknowns: Unknowns, supply: Supply, words: Words, width: int, number: int, here: int
 ) -> int:
@@ -376,14 +382,14 @@ def _short(
     return found
 
 
-@compiled
+@part
 def _left(unknowns: Unknowns, info: int, words: Words, width: int, number: int) -> bool:
     """Is an info operation of this kind left that began before the return?"""
     used = words[width + unknowns.word[info]] >> unknowns.shift[info] & unknowns.mask[info]
     return bool(used < unknowns.many[info] and unknowns.available[unknowns.first[info] + used] <= number)
 
 
-@compiled
+@part
 def _is_merged(operations: Operations, words: Words, place: int) -> bool:
     """Does an open operation that returns earlier do the same, and is not yet linearized?"""
     place = operations.twin[place]
@@ -394,7 +400,7 @@ def _is_merged(operations: Operations, words: Words, place: int) -> bool:
     return False
 
 
-@compiled
+@part
 def _next_move(
     operations: Operations,
     unknowns: Unknowns,
@@ -413,7 +419,7 @@ def _next_move(
     number, state = words[0] >> 32, words[0] & _LOW
     wanted = operations.kind[number]
     if cursor == 0:
-        after = transition(keys, values, state, wanted)
+        after = _transition(keys, values, state, wanted)
         if after == UNKNOWN:
             return 0, _NO_MOVE, ONE, state, wanted
         if after >= 0:
@@ -428,11 +434,11 @@ def _next_move(
         if other != number and not _is_ahead(words, operations.slot[other]):
             what = operations.kind[other]
             if not _is_merged(operations, words, place):
-                after = transition(keys, values, state, what)
+                after = _transition(keys, values, state, what)
                 if after == UNKNOWN:
                     return cursor, _NO_MOVE, ACTIONS, state, what
                 if after >= 0:
-                    then = transition(keys, values, after, wanted)
+                    then = _transition(keys, values, after, wanted)
                     if then == UNKNOWN:
                         return cursor, _NO_MOVE, ONE, after, wanted
                     if (then < 0) == second:
@@ -444,11 +450,11 @@ def _next_move(
         info = cursor - base - (count if second else 0)
         if _left(unknowns, info, words, width, number) and not (prune and unknowns.last[info] < number):
             what = unknowns.kind[info]
-            after = transition(keys, values, state, what)
+            after = _transition(keys, values, state, what)
             if after == UNKNOWN:
                 return cursor, _NO_MOVE, INFOS, state, what
             if after >= 0 and after != state:
-                then = transition(keys, values, after, wanted)
+                then = _transition(keys, values, after, wanted)
                 if then == UNKNOWN:
                     return cursor, _NO_MOVE, ONE, after, wanted
                 if (then < 0) == second:
@@ -457,7 +463,7 @@ def _next_move(
     return cursor, _NO_MOVE, ONE, -1, -1
 
 
-@compiled
+@part
 def _take(operations: Operations, unknowns: Unknowns, words: Words, width: int, move: int) -> None:
     """Marks what was linearized."""
     if move >= 0:
@@ -467,7 +473,7 @@ def _take(operations: Operations, unknowns: Unknowns, words: Words, width: int, 
         words[width + unknowns.word[info]] += np.int64(1) << unknowns.shift[info]
 
 
-@compiled
+@part
 def _save(frames: Frames, now: Words) -> None:
     """Copies the moves of the best path that are not yet saved."""
     for depth in range(now[COMMON], now[BEST_DEPTH]):
@@ -579,7 +585,7 @@ def replay(
     for move in moves:
         if move != _ROOT:
             kind = operations.kind[move] if move >= 0 else unknowns.kind[-2 - move]
-            state = transition(keys, values, state, kind)
+            state = _transition(keys, values, state, kind)
             _take(operations, unknowns, words, width, move)
             order[length] = move
             length += 1
