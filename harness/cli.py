@@ -95,23 +95,25 @@ def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: 
 @click.option("--consistency-model", help="What transactions must be (default: strict-serializable).")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the model; may be repeated.")
 @click.option("--witness", type=click.Path(path_type=Path), help="A file for orders that show why it is valid.")
+@click.option(
+    "--budget-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    help="How long all searches together may take; what is open then is unknown.",
+)
+@click.option(
+    "--budget-memory",
+    type=click.IntRange(min=16),
+    default=1500,
+    show_default=True,
+    help="Megabytes that the searches may use, besides the history.",
+)
 def check(history: Path, **wishes: Any) -> None:
     """Judges a history file, or a run's folder again."""
     from harness.commands.check import Wishes, check_command
 
     sys.exit(check_command(history, Wishes(**wishes)))
-
-
-@cli.command()
-@click.argument("history", type=click.Path(path_type=Path))
-@click.option("--to", type=click.Choice(["edn", "parquet", "jsonl"]), required=True, help="The format to write.")
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write (default: beside HISTORY); - prints.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
-def export(history: Path, to: str, out: Path | None, force: bool) -> None:
-    """Writes a history file, or that of a run's folder, for other people's tools."""
-    from harness.commands.export import export_command
-
-    export_command(history, to=to, out=out, force=force)
 
 
 @cli.command()

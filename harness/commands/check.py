@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from checkers import CHECKS, MODELS, History, HistoryError, Options, Result, check, witness
+from checkers import CHECKS, MODELS, Budget, History, HistoryError, Options, Result, check, witness
 from checkers.guessing import guess
 from harness.errors import EXIT_CODES, UsageError, nearest
 from harness.progress import output
 from reports.folder import RunFolder
 
 NULL_READS = {"value": "that there was none", "unknown": "nothing"}
+
+STATES_MAX = 2_000_000_000
+"""Search states of a key, where seconds and memory bound a search."""
 
 INITIAL = {"kv": '""'}
 """What a data type holds before anything was written, where that is not null (porcupine's key-value maps hold "")."""
@@ -29,6 +33,13 @@ class Wishes:
     consistency_model: str | None = None
     settings: tuple[str, ...] = ()
     witness: Path | None = None
+    budget_seconds: float = 300.0
+    budget_memory: int = 1500
+
+    def budget(self) -> Budget:
+        """Seconds and memory; no other bound on search states."""
+        clock = time.monotonic
+        return Budget(states=STATES_MAX, bytes=self.budget_memory * 1_000_000, seconds=self.budget_seconds, clock=clock)
 
 
 def check_command(path: Path, wishes: Wishes) -> int:
@@ -64,7 +75,8 @@ def _judge(history: History, wishes: Wishes) -> int:
     if wishes.witness is not None and chosen not in MODELS:
         raise UsageError(f"--witness: {chosen} has no orders to show; those that have: {', '.join(MODELS)}")
     start = _json(wishes.initial if wishes.initial is not None else INITIAL.get(chosen, "null"))
-    options = Options(initial=start, null_read=wishes.null_read, settings=dict(map(_setting, wishes.settings)))
+    settings = dict(map(_setting, wishes.settings))
+    options = Options(initial=start, null_read=wishes.null_read, settings=settings, budget=wishes.budget())
     if wishes.consistency_model is not None:
         options = replace(options, consistency_model=wishes.consistency_model)
     say = output().print
