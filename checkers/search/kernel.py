@@ -43,6 +43,9 @@ NEED, NEED_STATE, NEED_KIND, NEED_NUMBER = range(8, 12)
 REGISTERS = 12
 """Places in the array of what the kernel must know when it goes on."""
 
+_njit: Any = numba.njit
+"""Untyped: its stubs lack the options that leave wrappers out."""
+
 _ROOT, _NO_MOVE = -1, -(2**31)
 _LOW = 0xFFFFFFFF
 
@@ -114,17 +117,19 @@ class Frames(NamedTuple):
 
 
 def compiled(function: F) -> F:
-    """Compiles a function that Python calls; without the interpreter's lock, kept on disk if the disk can be written."""
+    """Compiles a function that Python calls, to run without the interpreter's lock; kept on disk where that can be
+    written.
+    """
     try:
-        made = numba.njit(nogil=True, cache=True, no_cfunc_wrapper=True)(function)
+        made = _njit(nogil=True, cache=True, no_cfunc_wrapper=True)(function)
     except RuntimeError:  # no folder to keep it in: compile in every process
-        made = numba.njit(nogil=True, no_cfunc_wrapper=True)(function)
+        made = _njit(nogil=True, no_cfunc_wrapper=True)(function)
     return cast(F, made)
 
 
 def part(function: F) -> F:
     """Compiles a function that only compiled ones call: without a way in from Python, which halves the compiling."""
-    return cast(F, numba.njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))
+    return cast(F, _njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))
 
 
 @compiled

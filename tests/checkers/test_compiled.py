@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from checkers import Budget, History
 from checkers.models import MODELS
@@ -17,8 +15,7 @@ from checkers.models.model import Model
 from checkers.search import compiled, exploration, twin
 from checkers.search.problem import problem
 from tests.checkers.any_history import ARGUMENTS, any_history
-from tests.checkers.histories import register_history
-from tests.checkers.test_search import explosive, history_of, replay
+from tests.checkers.test_search import replay
 
 Seen = collections.Counter[Any]
 
