@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from faults.cuts import CLIENT, ActiveCuts, Pair
-from faults.needs import Completed, Node, ProcessState, Undo
+from faults.needs import Completed, Disk, Node, ProcessState, Undo
 
 CLIENT_ADDRESS = "10.0.0.1"
 
@@ -87,6 +87,7 @@ class FakeNode:
     """Signals that it shrugs off, like a process that hangs in the kernel."""
     broken_start: bool = False
     """Whether the server dies at once when it is started."""
+    disk: Disk | None = None
     broken_tools: bool = False
     """Whether every command in its namespace fails."""
     _state: ProcessState = ProcessState.RUNNING

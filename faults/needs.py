@@ -32,12 +32,34 @@ class ProcessState(enum.StrEnum):
     DEAD = "dead"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loss:
+    """What became of two marks that were written to a disk just before it lost its power: one synced, one not."""
+
+    synced_kept: bool
+    unsynced_lost: bool
+
+
+class Disk(Protocol):
+    """The file system that a node's data is on, where the run gave the node one of its own."""
+
+    async def lose_unsynced(self) -> Loss:
+        """What was written and not synced is gone, as after a failure of the power; what was synced is there again.
+
+        The node's processes must be dead: nobody may have a file open.
+        """
+
+
 class Node(Protocol):
     """One node: a host with a network namespace, and the server process on it."""
 
     name: str
     address: str
     """The IPv4 address by which other nodes and clients reach it."""
+
+    @property
+    def disk(self) -> Disk | None:
+        """The node's own disk; None if its data is in a folder of this machine's."""
 
     async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
         """Runs a privileged command inside the node's *network namespace* (tools come from outside any image)."""

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import psutil
 
-from faults.needs import Completed, ProcessState
+from faults.needs import Completed, Disk, ProcessState
 from harness import processes
 from harness.errors import HarnessError
 from harness.substrates.engine import ContainerFacts, Engine, EngineError
@@ -117,6 +117,7 @@ class DockerNode:
     def __init__(self, *, place: Place, engine: Engine, hands: Hands, server: str, facts: ContainerFacts) -> None:
         self.name = place.name
         self.address = place.address
+        self.disk: Disk | None = None
         self.hands = hands
         self.ended_by_fault = False
         self.own_death: int | None = None

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import cast
 
 from faults.cuts import CLIENT
-from faults.needs import Completed, Node, ProcessState, Undo, UndoList
+from faults.needs import Completed, Disk, Node, ProcessState, Undo, UndoList
 from harness import marks, namespaces, processes
 from harness.errors import HarnessError
 from harness.probes import Endpoint, Probes
@@ -42,6 +42,7 @@ class ProcessNode:
     def __init__(self, *, name: str, address: str, undo: UndoList, on_exit: Callable[[str, int], None]) -> None:
         self.name = name
         self.address = address
+        self.disk: Disk | None = None
         self.launch = Launch(argv=())
         self.folder = Path()
         self.env: Mapping[str, str] = {}
