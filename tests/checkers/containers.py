@@ -124,7 +124,18 @@ def repeat_value(model: Container, random_: random.Random, events: Events) -> No
         one["value"] = other["value"]
 
 
-WAYS = (change_result, change_result, swap_results, swap_results, swap_times, swap_times, hide, hide, fail, repeat_value)
+WAYS = (
+    change_result,
+    change_result,
+    swap_results,
+    swap_results,
+    swap_times,
+    swap_times,
+    hide,
+    hide,
+    fail,
+    repeat_value,
+)
 
 
 def by_key(history: History) -> Iterator[tuple[int, list[Operation]]]:

@@ -60,6 +60,12 @@ class Conflict:
         return tuple(sorted(rows))
 
 
+def covering(stays: tuple[Stay, ...], begins: int, ends: int) -> tuple[tuple[int, int], ...]:
+    """The facts of time by which the stays cover everything from the call of one row to the return of another."""
+    lefts, shown = [begins, *(stay.left for stay in stays)], [*(stay.shown for stay in stays), ends]
+    return tuple((a, b) for a, b in zip(shown, lefts, strict=True) if a is not None and b is not None)
+
+
 @dataclass(kw_only=True, slots=True)
 class Conflicts:
     """At most one conflict a key: the first found, as later ones may only be its consequences. ``keys``: numbers of the

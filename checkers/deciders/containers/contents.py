@@ -14,8 +14,8 @@ value that nobody was seen to take, or found the container empty, or never happe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,10 @@ class Contents:
     """Values in the order of their puts' calls, key after key; all times are positions of ``timeline``.
 
     ``put_*`` of the initial elements lie at the beginning, with row :data:`NOBODY`. A value that nobody was seen to
-    take has take row :data:`NOBODY` and its take after the end of its key: the history is linearizable if and only if
-    it is so with all that is left inside taken out after the end. Of values whose put nobody saw end the return is the
-    end. ``code`` is the value's code in the history; codes after the last are initial elements that nobody mentions.
+    take has take row :data:`NOBODY` and its take after the end of its key (call and return are the same for all such
+    values): the history is linearizable if and only if it is so with all that is left inside taken out after the end.
+    Of values whose put nobody saw end the return is the end. ``code`` is the value's code in the history; codes after
+    the last are initial elements that nobody mentions.
     """
 
     history: History
@@ -77,6 +78,49 @@ class Contents:
         """Which values nobody was seen to take."""
         untaken: Flags = self.take_row == NOBODY
         return untaken
+
+    def of_keys(self, keys: Iterable[int]) -> Contents:
+        """The contents of some keys only, by their numbers."""
+        stays = np.zeros(len(self.timeline.code), dtype=np.bool_)
+        stays[list(keys)] = True
+        values = stays[self.key]
+        number = np.cumsum(values) - 1
+        of_row = stays[self.timeline.key]
+        peeks = of_row[self.peek_row]
+        return replace(
+            self,
+            **{name: getattr(self, name)[values] for name in _BY_VALUE},
+            empty_row=self.empty_row[of_row[self.empty_row]],
+            peek_row=self.peek_row[peeks],
+            peek_value=number[self.peek_value[peeks]],
+            hidden_row=self.hidden_row[of_row[self.hidden_row]],
+        )
+
+
+_BY_VALUE = ("key", "code", "put_row", "put_call", "put_return", "take_row", "take_call", "take_return")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Takes:
+    """Who took each value (:data:`NOBODY`: nobody), and when: as it was seen, or as somebody supposes."""
+
+    row: Ids
+    call: Ids
+    return_: Ids
+
+    @staticmethod
+    def seen(contents: Contents) -> Takes:
+        """As it was seen."""
+        return Takes(row=contents.take_row, call=contents.take_call, return_=contents.take_return)
+
+    def replaced(self, values: Ids, row: Ids, call: Ids, return_: Ids) -> Takes:
+        """With other takes of some values."""
+        columns = []
+        for old, new in ((self.row, row), (self.call, call), (self.return_, return_)):
+            column = old.copy()
+            column[values] = new
+            columns.append(column)
+        return Takes(row=columns[0], call=columns[1], return_=columns[2])
 
 
 def contents(
@@ -288,7 +332,7 @@ def _joined(rows: _Rows, history: History, vocabulary: Vocabulary, where: Timeli
         put_return=rows.put_return[puts],
         take_row=take,
         take_call=np.where(untaken, after, where.call[take]) if len(take) else take,
-        take_return=np.where(untaken, after, where.return_[take]) if len(take) else take,
+        take_return=np.where(untaken, after + 1, where.return_[take]) if len(take) else take,
         empty_row=rows.empty_row,
         peek_row=rows.peek_row,
         peek_value=value_of[rows.peek_id],

@@ -38,3 +38,14 @@ def chain(start: Ids, end: Ids, low: int, high: int) -> list[int]:
         low = int(reach[upto - 1])
         links.append(int(inside[int(np.argmax(end[inside[:upto]]))]))
     return links
+
+
+def reach(start: Ids, end: Ids, slot: int) -> int:
+    """The first slot at or after a given one that no interval covers."""
+    after = np.flatnonzero((start < end) & (end > slot))
+    after = after[np.argsort(start[after], kind="stable")]
+    for first, last in zip(start[after].tolist(), end[after].tolist(), strict=True):
+        if first > slot:
+            break
+        slot = max(slot, last)
+    return slot

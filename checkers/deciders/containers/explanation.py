@@ -120,6 +120,10 @@ class _Case:
             return f"not seen to leave: until {self.wording.began(left)} no {self.words.take} can have taken it"
         return f"did not leave before {self.wording.began(left)}, when {self.deed(left)} began"
 
+    def came_after(self, first: Stay, stay: Stay) -> bool:
+        """Was a value put in after the first was in? Initial elements are given in their order."""
+        return stay.put is None or first.put is None or (first.put, stay.put) in self.conflict.before
+
     def never(self) -> str:
         return f"was never {self.words.take_done}"
 
@@ -205,35 +209,53 @@ def _wrong_empty(case: _Case) -> str:
 
 def _stack_disorder(case: _Case) -> str:
     """Of a stack: nothing can have been at the bottom."""
-    stays, facts = case.conflict.stays, case.conflict.before
+    stays = case.conflict.stays
     if len(stays) == 2:
         return _wrong_top(case, stays[0], stays[1])
-    first, last = stays[0], stays[-1]
     inside = "; ".join(case.inside(stay) for stay in stays)
-    reasons = [f"{case.over(case.by_row[a])}, before {case.began(case.by_row[b])}" for a, b in facts[len(stays) - 1 :]]
+    one = f"one of {listed([show(stay.value) for stay in stays])} was below the others all that time"
+    reasons = "; ".join(_not_bottom(case, stay) for stay in stays)
     return (
-        f"something was in {case.place} at every moment: {inside}; so one of {listed([show(s.value) for s in stays])} "
-        f"was below the others all that time, in before all of them and out after all of them. But none can be: each "
-        f"came after {show(first.value)} or left before {show(last.value)}: {'; '.join(reasons)}"
+        f"{case.place} was never empty for a while: {inside}. So {one}: put in before all of them and taken out after "
+        f"all of them. But none can have been: {reasons}"
     )
+
+
+def _not_bottom(case: _Case, stay: Stay) -> str:
+    """Why a value came after the first of the stays, or left before the last."""
+    first, last = case.conflict.stays[0], case.conflict.stays[-1]
+    after = stay != first and case.came_after(first, stay)
+    return _came_after(case, first, stay) if after else _left_before(case, stay, last)
+
+
+def _came_after(case: _Case, first: Stay, stay: Stay) -> str:
+    low, high = show(first.value), show(stay.value)
+    if stay.put is None:
+        return f"{high} lay above {low} from the beginning"
+    began = case.began(case.by_row[stay.put])
+    if first.put is None:
+        return f"{low} was there from the beginning, before {began}"
+    return f"{case.over(case.by_row[first.put])}, before {began}"
+
+
+def _left_before(case: _Case, stay: Stay, last: Stay) -> str:
+    assert stay.take is not None
+    over = case.over(case.by_row[stay.take])
+    if last.left is None:
+        return f"{over}, and nobody was seen to {case.words.take} {show(last.value)}"
+    if last.untaken:
+        return f"{over}, before any {case.words.take} began that can have taken {show(last.value)}"
+    return f"{over}, before {case.began(case.by_row[last.left])}"
 
 
 def _wrong_top(case: _Case, below: Stay, above: Stay) -> str:
     """One was put upon the other, yet the lower one left while the upper one was there."""
     assert below.left is not None
-    assert above.put is not None
     low, high = show(below.value), show(above.value)
-    upper, lower_left = case.by_row[above.put], case.by_row[below.left]
-    since = "from the beginning" if below.put is None else f"({case.over(case.by_row[below.put])})"
-    put = f"{high} was put upon {low} in {case.place}: {low} was there {since} before {case.began(upper)}"
-    there = f"{high} was there ({case.over(upper)}) before {case.began(lower_left)}"
-    if above.left is None:
-        end = f"{case.over(lower_left)}, and nobody was seen to {case.words.take} {high}"
-    elif above.untaken:
-        end = f"{case.over(lower_left)}, before any {case.words.take} began that can have taken {high}"
-    else:
-        end = f"{case.over(lower_left)}, before {case.began(case.by_row[above.left])}"
-    return f"{put}, and {there}; but {low} left first: {end}"
+    put = f"{high} lay upon {low} in {case.place} ({_came_after(case, below, above)}"
+    if above.put is not None:
+        put += f"; and {case.over(case.by_row[above.put])}, before {case.began(case.by_row[below.left])}"
+    return f"{put}); but {low} left first: {_left_before(case, below, above)}"
 
 
 def _not_smallest(case: _Case) -> str:

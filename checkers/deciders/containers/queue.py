@@ -47,10 +47,11 @@ from typing import Any
 
 import numpy as np
 
-from checkers.deciders.containers.conflicts import Conflict, Conflicts, Stay
-from checkers.deciders.containers.contents import NOBODY, Contents, contents
-from checkers.deciders.containers.coverage import chain, first_gaps, gaps
+from checkers.deciders.containers.conflicts import Conflict, Conflicts, Stay, covering
+from checkers.deciders.containers.contents import NOBODY, Contents, Takes, contents
+from checkers.deciders.containers.coverage import chain, gaps
 from checkers.deciders.containers.explanation import explain
+from checkers.deciders.containers.hidden import dealt_in_order
 from checkers.deciders.containers.timeline import Ids
 from checkers.deciders.containers.vocabulary import EMPTY_WHILE_HOLDING, OUT_OF_ORDER, QUEUE
 from checkers.deciders.containers.witness import queue_order
@@ -80,55 +81,45 @@ class QueueDecider:
     def order(self, history: History, rows: Rows, *, initial: Any, null_read: str) -> Rows | None:  # noqa: ARG002
         """As in the proof. Of hidden dequeues, it holds those that were given a value."""
         queue = contents(history.select(rows), QUEUE, initial, Conflicts(), {})
-        return rows[queue_order(queue, deal_out(queue))]
+        return rows[queue_order(queue, deal_out(queue).takes)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dealt:
-    """The takes of all values, hidden ones dealt out: row (NOBODY: never), call and return; and the *rank* of those
-    that nobody was seen to take among their like in their key, in the order of their puts' returns (-1 for others)."""
+    """The takes of all values, hidden ones dealt out; and the *rank* of those that nobody was seen to take among their
+    like in their key, in the order of their puts' returns (-1 for others)."""
 
-    row: Ids
-    call: Ids
-    return_: Ids
+    takes: Takes
     rank: Ids
 
 
 def deal_out(queue: Contents) -> Dealt:
     """The i-th hidden take of a key to the i-th value that nobody was seen to take."""
-    row, call, return_ = queue.take_row.copy(), queue.take_call.copy(), queue.take_return.copy()
-    rank = np.full(len(row), NOBODY, dtype=np.int64)
+    rank = np.full(len(queue.key), -1, dtype=np.int64)
     untaken = np.flatnonzero(queue.untaken)
     untaken = untaken[np.argsort(queue.put_return[untaken], kind="stable")]
-    where = queue.timeline
-    key = queue.key[untaken]
-    rank[untaken] = np.arange(len(untaken)) - np.searchsorted(key, key)
-    hidden = queue.hidden_row[np.argsort(where.call[queue.hidden_row])]
-    first, last = (np.searchsorted(where.key[hidden], key, side=side) for side in ("left", "right"))
-    gets = first + rank[untaken] < last
-    taken, taker = untaken[gets], hidden[(first + rank[untaken])[gets]]
-    row[taken], call[taken], return_[taken] = taker, where.call[taker], where.return_[taker]
-    return Dealt(row=row, call=call, return_=return_, rank=rank)
+    rank[untaken] = np.arange(len(untaken)) - np.searchsorted(queue.key[untaken], queue.key[untaken])
+    return Dealt(takes=dealt_in_order(queue, untaken), rank=rank)
 
 
 def _find_disorder(queue: Contents, dealt: Dealt, conflicts: Conflicts) -> None:
     """Puts are in the order of their calls, key after key, and positions of later keys are greater than all of a key's:
     a suffix holds later puts of the key and puts of other keys, which never count."""
-    if not len(dealt.row):
+    if not len(dealt.takes.row):
         return
     later = np.searchsorted(queue.put_call, queue.put_return)
-    least = np.append(np.minimum.accumulate(dealt.return_[::-1])[::-1], queue.slots)
-    wrong = np.flatnonzero(least[later] < dealt.call)
+    least = np.append(np.minimum.accumulate(dealt.takes.return_[::-1])[::-1], queue.slots)
+    wrong = np.flatnonzero(least[later] < dealt.takes.call)
     for index in conflicts.fresh(queue.key[wrong]):
         late = int(wrong[index])
-        early = int(later[late] + np.argmin(dealt.return_[later[late] :]))
+        early = int(later[late] + np.argmin(dealt.takes.return_[later[late] :]))
         conflicts.found.append(_disorder(queue, dealt, late, early))
 
 
 def _disorder(queue: Contents, dealt: Dealt, late: int, early: int) -> Conflict:
     """``late`` was put in before ``early``, but left after it, or never."""
-    stay = _stay(queue, dealt, late, int(dealt.return_[early]))
-    took, second = int(dealt.row[early]), int(queue.put_row[early])
+    stay = _stay(queue, dealt, late, int(dealt.takes.return_[early]))
+    took, second = int(dealt.takes.row[early]), int(queue.put_row[early])
     roles = {"second": second, "took second": took}
     before = [] if stay.put is None else [(stay.put, second)]
     if stay.left is not None:
@@ -139,7 +130,7 @@ def _disorder(queue: Contents, dealt: Dealt, late: int, early: int) -> Conflict:
 
 def _stay(queue: Contents, dealt: Dealt, index: int, upto: int) -> Stay:
     """A value that is inside until ``upto``: the call of its take is later."""
-    put, row = int(queue.put_row[index]), int(dealt.row[index])
+    put, row = int(queue.put_row[index]), int(dealt.takes.row[index])
     left = None if row == NOBODY else row
     stay = Stay(
         value=queue.value(index),
@@ -154,7 +145,7 @@ def _stay(queue: Contents, dealt: Dealt, index: int, upto: int) -> Stay:
 def _hidden_stay(queue: Contents, dealt: Dealt, index: int, upto: int, stay: Stay) -> Stay:
     """Nobody was seen to take it. The takes of unknown result that began in time are no more than values as old."""
     key = queue.key[index]
-    same = np.flatnonzero((queue.key == key) & (dealt.rank != NOBODY) & (dealt.rank < dealt.rank[index]))
+    same = np.flatnonzero((queue.key == key) & (dealt.rank >= 0) & (dealt.rank < dealt.rank[index]))
     same = same[np.argsort(dealt.rank[same])]
     hidden = queue.hidden_row[queue.timeline.key[queue.hidden_row] == key]
     takers = np.sort(hidden[queue.timeline.call[hidden] < upto])
@@ -175,17 +166,17 @@ def _find_wrong_empties(queue: Contents, dealt: Dealt, conflicts: Conflicts) -> 
     if not len(queue.empty_row):
         return
     where, rows = queue.timeline, queue.empty_row
-    before = gaps(queue.put_return, dealt.call, queue.slots)
+    before = gaps(queue.put_return, dealt.takes.call, queue.slots)
     wrong = rows[before[where.return_[rows]] == before[where.call[rows]]]
     for index in conflicts.fresh(where.key[wrong]):
         empty = int(wrong[index])
-        links = chain(queue.put_return, dealt.call, int(where.call[empty]), int(where.return_[empty]))
+        links = chain(queue.put_return, dealt.takes.call, int(where.call[empty]), int(where.return_[empty]))
         conflicts.found.append(_wrong_empty(queue, dealt, empty, links))
 
 
 def _wrong_empty(queue: Contents, dealt: Dealt, empty: int, links: list[int]) -> Conflict:
     ended = int(queue.timeline.return_[empty])
-    stays = tuple(_stay(queue, dealt, link, min(int(dealt.call[link]), ended)) for link in links)
+    stays = tuple(_stay(queue, dealt, link, min(int(dealt.takes.call[link]), ended)) for link in links)
     key = int(queue.timeline.code[queue.timeline.key[empty]])
     return Conflict(
         kind=EMPTY_WHILE_HOLDING,
@@ -194,12 +185,3 @@ def _wrong_empty(queue: Contents, dealt: Dealt, empty: int, links: list[int]) ->
         before=covering(stays, empty, empty),
         stays=stays,
     )
-
-
-def covering(stays: tuple[Stay, ...], begins: int, ends: int) -> tuple[tuple[int, int], ...]:
-    """The facts of time by which the stays cover everything from the call of one row to the return of another."""
-    lefts, shown = [begins, *(stay.left for stay in stays)], [*(stay.shown for stay in stays), ends]
-    return tuple((a, b) for a, b in zip(shown, lefts, strict=True) if a is not None and b is not None)
-
-
-__all__ = ["Dealt", "QueueDecider", "covering", "deal_out", "first_gaps"]

@@ -6,29 +6,12 @@ Times are doubled positions, so that the moment between two positions has a numb
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 
-from checkers.deciders.containers.contents import NOBODY, Contents
+from checkers.deciders.containers.contents import NOBODY, Contents, Takes
 from checkers.deciders.containers.coverage import first_gaps, gaps
 from checkers.deciders.containers.timeline import Ids
-
-
-class Takes(Protocol):
-    """Who took each value, and when."""
-
-    @property
-    def row(self) -> Ids:
-        """The row of the take, or NOBODY."""
-
-    @property
-    def call(self) -> Ids:
-        """Its call."""
-
-    @property
-    def return_(self) -> Ids:
-        """Its return."""
 
 
 def queue_order(queue: Contents, takes: Takes) -> Ids:
@@ -54,8 +37,9 @@ def queue_order(queue: Contents, takes: Takes) -> Ids:
     row = np.concatenate((queue.empty_row, queue.put_row[order], takes.row[order]))
     at = np.concatenate((moments, put_at, take_at))
     turn = np.concatenate((np.full(len(moments), -1), 2 * rank, 2 * rank + 1))
-    placed: Ids = row[np.lexsort((turn, at))]
-    return placed[placed != NOBODY]
+    placed = row[np.lexsort((turn, at))]
+    linearization: Ids = placed[placed != NOBODY]
+    return linearization
 
 
 def _extension(put_call: Ids, put_return: Ids, take_call: Ids, take_return: Ids) -> Iterator[int]:
