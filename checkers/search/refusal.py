@@ -92,7 +92,7 @@ class _Case:
         again = search(prepared, Budget(states=AGAIN_STATES), prune=False)
         complete = again.linearizable is False
         told = complete and core.whole and again.stuck is not None
-        stuck = again.stuck if told and again.stuck is not None else _last(core)
+        stuck = again.stuck if told and again.stuck is not None else _last(history, core)
         return _Case(
             key=history.keys.values[int(history.key[rows[0]])],
             core=core,
@@ -110,7 +110,7 @@ class _Case:
         certain = self.core.certain.tolist()
         return {
             "certain": certain[-OPERATIONS_SHOWN_MAX:],
-            "possible": self.core.needed.tolist()[-OPERATIONS_SHOWN_MAX:],
+            "optional": self.core.needed.tolist()[-OPERATIONS_SHOWN_MAX:],
             "order": list(self.order[-OPERATIONS_SHOWN_MAX:]),
             "unplaced": sorted(set(certain) - set(self.order))[-OPERATIONS_SHOWN_MAX:],
             "others": self.others,
@@ -178,9 +178,9 @@ _THINGS: Mapping[type, str] = {
 """What a history without keys is about, where it is not a register, a lock or a container."""
 
 
-def _last(core: Core) -> int:
+def _last(history: History, core: Core) -> int:
     """The certain operation that returned last: the others fit (or that is not known)."""
-    return int(core.certain[np.argmax(core.history.return_[core.certain])])
+    return int(core.certain[np.argmax(history.return_[core.certain])])
 
 
 def _thing(model: Model) -> str:

@@ -1,14 +1,12 @@
 """From a refused key to the few operations that prove the refusal, whatever all others did.
 
-The *core* is a set of completed operations that fit no order even if every other operation of the key is only possible
+The *core* is a set of completed operations that fit no order even if every other operation of the key is optional
 (:mod:`checkers.search.weakening`, with the proof that this refuses the whole). It is found in two steps:
 
-1. Grow. Begin with the operation at which the search was stuck. While the certain operations fit an order, make certain
-   what that order breaks (possible operations that it places after their return, or where they would have returned
-   something else); if it breaks none, those that returned next to the stuck one, twice as many each time. What began
-   after the last certain return cannot matter; where results hold back an operation that also changes the state (a
-   transaction), the end moves on until the certain operations are refused.
-2. Weaken. Take certain operations as possible while the others are still refused, many at once, then one by one: first
+1. Grow. Begin with the operation at which the search was stuck. While the certain operations fit an order, make those
+   certain that returned next to the stuck one, twice as many each time. What began after the last certain return cannot
+   matter; where operations are needed that returned later (they may have to take effect earlier), the end moves on.
+2. Weaken. Make certain operations optional while the others are still refused, many at once, then one by one: first
    those that only observe, then the oldest. Refusal is monotone (fewer certain operations allow more), so one pass one
    by one leaves a core in which every operation is needed.
 
@@ -25,16 +23,16 @@ import numpy as np
 
 from checkers.history import INFO, OK, Column, History
 from checkers.models.model import Model
-from checkers.search.weakening import Trial, Weakening, weakened
+from checkers.search.weakening import Trial, Weakening
 
-WORK_MAX = 300_000
-"""Transitions looked at while one key is shrunk (about 1 us each)."""
+WORK_MAX = 150_000
+"""Transitions looked at while one key is shrunk (about 2 us each)."""
 
-TRIAL_WORK_MAX = 60_000
+TRIAL_WORK_MAX = 40_000
 """Those that one question may cost; what is not refused within them stays certain."""
 
 NEEDED_SHOWN_MAX = 6
-"""More possible operations than that, and than certain ones, explain nothing to a reader."""
+"""More optional operations than that, and than certain ones, explain nothing to a reader."""
 
 SETUP_WORK = 3
 """What an operation costs each question by being there, in the same measure."""
@@ -42,16 +40,14 @@ SETUP_WORK = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Core:
-    """``certain`` rows fit no order, whatever the ``possible`` ones did; all other rows cannot matter.
+    """``certain`` rows fit no order, whichever of the ``optional`` ones happened; all other rows cannot matter.
 
-    ``history`` is the one in which the certain rows are as they were and all others ended ``info``. ``needed`` are the
-    possible rows that the longest partial order of the certain ones rests on: they wrote what those saw. ``minimal``:
-    none of the certain ones can be weakened as well.
+    ``needed`` are the optional rows that a reader will ask about: all if they are few, else those that the longest
+    partial order of the certain ones rests on. ``minimal``: none of the certain ones can be weakened as well.
     """
 
-    history: History
     certain: Column
-    possible: Column
+    optional: Column
     needed: Column
     minimal: bool
 
@@ -62,7 +58,7 @@ class Core:
 
     @property
     def rows(self) -> Column:
-        """What a reader is shown: the certain rows, and the possible ones that they rest on if these are few."""
+        """What a reader is shown: the certain rows, and the optional ones that they rest on if these are few."""
         return np.union1d(self.certain, self.needed) if self.whole else self.certain
 
 
@@ -73,7 +69,7 @@ def shrink(history: History, rows: Column, stuck: int, model: Model, initial: An
         shrinking = _Shrinking(Weakening(history, rows, model, initial, end), stuck, work)
         if shrinking.grow():
             shrinking.weaken()
-            return shrinking.core(history, rows)
+            return shrinking.core()
         later = np.sort(history.return_[rows][(history.outcome[rows] == OK) & (history.return_[rows] > end)])
         work = shrinking.left
         if not len(later) or work <= 0:
@@ -84,7 +80,7 @@ def shrink(history: History, rows: Column, stuck: int, model: Model, initial: An
 def _whole(history: History, rows: Column) -> Core:
     """All that completed, as the search refused it."""
     done, info = (rows[np.isin(history.outcome[rows], outcomes)] for outcomes in ([OK], [INFO]))
-    return Core(history=history, certain=done, possible=info, needed=info, minimal=False)
+    return Core(certain=done, optional=info, needed=info, minimal=False)
 
 
 class _Shrinking:
@@ -101,11 +97,7 @@ class _Shrinking:
         """Makes operations certain until they are refused; False if they never are, or the work is used up."""
         nearby = self._nearby()
         for count in _doubling():
-            trial = self._explore(self.certain)
-            while trial.refused is False and (broken := self.key.broken(trial.order, self.certain)):
-                self.certain.update(broken)
-                trial = self._explore(self.certain)
-            if trial.refused:
+            if self._explore(self.certain).refused:
                 return True
             fresh = [place for _, place in zip(range(count), nearby, strict=False)]
             if not fresh or self.left <= 0:
@@ -123,7 +115,7 @@ class _Shrinking:
                 yield place
 
     def weaken(self) -> None:
-        """Makes certain operations possible while the others are refused."""
+        """Makes certain operations optional while the others are refused."""
         observation = self.key.observation
         order = sorted(self.certain, key=lambda place: (not observation[place], place))
         size = len(order) // 2
@@ -153,17 +145,16 @@ class _Shrinking:
         self.left -= trial.work + SETUP_WORK * len(self.key.rows)
         return trial
 
-    def core(self, history: History, rows: Column) -> Core:
+    def core(self) -> Core:
         """The core as rows."""
         row = np.array(self.key.rows, dtype=np.int64)
-        certain = row[sorted(self.certain)]
-        possible = row[self.key.possible(self.certain)]
-        order = set(self.key.fit(self.certain, TRIAL_WORK_MAX)) - self.certain
+        optional = self.key.optional(self.certain)
+        few = len(optional) <= NEEDED_SHOWN_MAX
+        needed = optional if few else sorted(set(self.key.fit(self.certain, TRIAL_WORK_MAX)) - self.certain)
         return Core(
-            history=weakened(history, rows, certain),
-            certain=certain,
-            possible=possible,
-            needed=row[sorted(order)],
+            certain=row[sorted(self.certain)],
+            optional=row[optional],
+            needed=row[needed],
             minimal=self.minimal,
         )
 

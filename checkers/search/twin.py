@@ -6,7 +6,7 @@ shares no idea with them: no order of trying, no memory, no short cut. For up to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 from checkers.models.model import REFUSED, Call, Refused
@@ -14,24 +14,34 @@ from checkers.operation import Operation, Outcome
 
 
 def linearizable(
-    operations: Sequence[Operation], step: Callable[[Any, Call], Hashable | Refused], initial: Hashable
+    operations: Sequence[Operation],
+    step: Callable[[Any, Call], Hashable | Refused],
+    initial: Hashable,
+    optional: Collection[int] = (),
 ) -> bool:
     """Can the operations of one key be put in an order that respects real time and the step function?
 
-    Failed operations are left out; ``info`` ones may be left out or put anywhere after their invocation.
+    Failed operations are left out; ``info`` ones may be left out or put anywhere after their invocation; ``optional``
+    ones (by their index) may be left out, or keep to their time and result.
     """
     candidates = [operation for operation in operations if operation.outcome is not Outcome.FAIL]
-    return _extend(candidates, step, initial)
+    return _extend(candidates, step, initial, frozenset(optional))
 
 
-def _extend(remaining: list[Operation], step: Callable[[Any, Call], Hashable | Refused], state: Any) -> bool:
-    if all(operation.outcome is Outcome.INFO for operation in remaining):
+def _extend(
+    remaining: list[Operation],
+    step: Callable[[Any, Call], Hashable | Refused],
+    state: Any,
+    optional: frozenset[int],
+) -> bool:
+    if all(operation.outcome is Outcome.INFO or operation.index in optional for operation in remaining):
         return True
     for number, operation in enumerate(remaining):
-        if any(_precedes(other, operation) for other in remaining):
+        if any(_precedes(other, operation) for other in remaining if other.index not in optional):
             continue
         after = step(state, call_of(operation))
-        if after is not REFUSED and _extend(remaining[:number] + remaining[number + 1 :], step, after):
+        others = [other for other in remaining[:number] + remaining[number + 1 :] if not _precedes(other, operation)]
+        if after is not REFUSED and _extend(others, step, after, optional):
             return True
     return False
 

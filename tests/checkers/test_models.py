@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from checkers import MODELS, History, Operation, witness
 from checkers.models.model import Model
 from checkers.search import twin
 from checkers.search.exploration import Budget, search
-from checkers.search.problem import call_of, problem
+from checkers.search.problem import problem
 from checkers.search.refusal import refuse
 from checkers.search.shrinking import Core, shrink
 from tests.checkers.model_histories import CASES, history
@@ -43,44 +43,28 @@ def compare(name: str, seeds: range) -> Seen:
     return seen
 
 
-def operations(made: History, rows: Any) -> list[Operation]:
+def operations(made: History, rows: Iterable[Any]) -> list[Operation]:
     return [made.operation(int(row)) for row in rows]
 
 
 def check_core(made: History, core: Core, model: Model, initial: Any, seen: Seen) -> None:
-    """What is certain is refused whatever the others did; what is shown, as it was; nothing certain can be weakened."""
-    start = model.start(initial)
-    assert not twin.linearizable(weakened(made, core.certain, model), model.step, start)
-    assert not twin.linearizable(operations(made, core.rows), model.step, start)
-    assert set(core.certain.tolist()).isdisjoint(core.possible.tolist())
-    assert core.minimal
-    seen["certain"] += len(core.certain)
-    for row in core.certain.tolist():
-        fewer = [other for other in core.certain.tolist() if other != row]
-        if fewer:
-            assert twin.linearizable(weakened(made, fewer, model), model.step, start), (core, row)
-
-
-def weakened(made: History, certain: Sequence[int], model: Model) -> list[Operation]:
-    """The whole history in which only some operations are certain, built from the events again: the others lose their
-    completion, but for observations, which are left out.
+    """What is certain is refused whichever of the others happened; so is what is shown, by itself; and nothing certain
+    can be made optional as well.
     """
-    keep = set(map(int, certain))
-    left = []
-    for row in range(len(made)):
-        item = made.operation(row)
-        observes = item.outcome == "ok" and model.observation(call_of(made, row, model))
-        if row in keep or not observes:
-            weak = item.outcome == "ok" and row not in keep
-            left.append(forgotten(item) if weak else item)
-    return left
+    start, everything = model.start(initial), operations(made, range(len(made)))
+    certain = set(core.certain.tolist())
+    assert not twin.linearizable(everything, model.step, start, others(made, certain))
+    assert not twin.linearizable(operations(made, core.rows), model.step, start)
+    assert certain.isdisjoint(core.optional.tolist())
+    assert set(core.needed.tolist()) <= set(core.optional.tolist())
+    assert core.minimal
+    seen["certain"] += len(certain)
+    for row in certain if len(certain) > 1 else ():
+        assert twin.linearizable(everything, model.step, start, others(made, certain - {row})), (core, row)
 
 
-def forgotten(item: Operation) -> Operation:
-    events = [{"time": 0, "process": item.process, "f": item.f, "type": "invoke", "value": item.value}]
-    lost = History.of(events).operation(0)
-    fields = {name: getattr(item, name) for name in ("index", "process", "f", "key", "value", "call_index", "call_ns")}
-    return Operation(**fields, result=None, outcome=lost.outcome, return_index=None, return_ns=None)
+def others(made: History, certain: set[int]) -> set[int]:
+    return set(range(len(made))) - certain
 
 
 def check_finding(made: History, rows: Any, found: Any, model: Model, initial: Any) -> None:
