@@ -8,6 +8,8 @@ from checkers.deciders.containers.queue import QueueDecider
 from checkers.deciders.containers.stack import StackDecider
 from checkers.deciders.counter import CounterDecider
 from checkers.deciders.decision import Decider
+from checkers.deciders.locks.mutex import MutexDecider
+from checkers.deciders.locks.sections import SectionsDecider
 from checkers.deciders.log.decider import LogDecider
 from checkers.deciders.register.decider import RegisterDecider
 from checkers.deciders.sets.decider import SetDecider
@@ -18,6 +20,9 @@ DECIDERS: Mapping[str, Decider] = {
     "set": SetDecider(),
     "counter": CounterDecider(),
     "log": LogDecider(),
+    "mutex": MutexDecider(),
+    "owned-mutex": SectionsDecider(fenced=False),
+    "fenced-lock": SectionsDecider(fenced=True),
     "fifo-queue": QueueDecider(),
     "stack": StackDecider(),
 }

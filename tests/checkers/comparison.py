@@ -33,7 +33,8 @@ class Kind:
     """How small histories of a data type are made and spoiled.
 
     ``results``: another result for an ok completion of a function, given all values of the history; None if there is
-    none. ``by_process``: operations stay with their process. ``renamed``: functions that may stand for one another. ``changes``: how many at most.
+    none. ``by_process``: operations stay with their process. ``renamed``: functions that may stand for one another. ``changes``: how many at most;
+    ``weights``: how often results, outcomes, arguments and times are changed.
     """
 
     decider: Decider
@@ -45,6 +46,7 @@ class Kind:
     by_process: bool = False
     initial: Any = None
     changes: int = 2
+    weights: tuple[int, int, int, int] = (4, 1, 1, 1)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -68,7 +70,7 @@ def small(kind: Kind, random_: random.Random) -> list[Event]:
     ops, points = _parsed(made.events, kind)
     if random_.random() < 0.75:
         for _ in range(random_.randint(1, kind.changes)):
-            random_.choices(_SPOILS, (4, 1, 1, 1))[0](kind, random_, ops, points)
+            random_.choices(_SPOILS, kind.weights)[0](kind, random_, ops, points)
     return _events(random_, ops, points)
 
 
@@ -142,9 +144,13 @@ _SPOILS = (_respoil_results, _respoil_outcomes, _respoil_arguments, _respoil_tim
 def _events(random_: random.Random, ops: Sequence[_Op], points: Points) -> list[Event]:
     events: list[Event] = []
     time = 0
+    last: dict[int, int] = {}
     for number, end in points:
         op = ops[number]
         time += random_.choice((0, 1, 1))
+        if last.get(op.process) == time and random_.random() < 0.95:
+            time += 1  # a process that touches itself is rare
+        last[op.process] = time
         base = {"time": time, "process": op.process, "f": op.f, "value": op.value}
         if not end:
             events.append({**base, "type": "invoke"})

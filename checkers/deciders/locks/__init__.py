@@ -1,0 +1,1 @@
+"""Polynomial methods for locks: those that anybody may release, those of owners, and those that hand out tokens."""
