@@ -67,12 +67,12 @@ class Blocks:
         place = np.arange(self.events, self.events + len(events))
         self.events += len(events)
         process = [event.process for event in events]
-        if set(map(type, process)) != {int}:
-            ours = [type(number) is int for number in process]
-            self._keep_faults(event for event, mine in zip(events, ours, strict=True) if not mine)
-            time, place = time[ours], place[ours]
-            events = list(compress(events, ours))
         try:
+            if set(map(type, process)) != {int}:
+                ours = [type(number) is int for number in process]
+                self._keep_faults(event for event, mine in zip(events, ours, strict=True) if not mine)
+                time, place = time[ours], place[ours]
+                events = list(compress(events, ours))
             self._blocks.append({"time": time, "place": place, **self._columns(events)})
         except (TypeError, RecursionError):  # a value that JSON cannot say, or that is nested too deep
             raise IrregularError from None
@@ -88,8 +88,8 @@ class Blocks:
         for event in faults:
             if event.process != NEMESIS:
                 raise IrregularError
-            checked(event.value)
             self.faults.append(event)
+            checked(event.value)
 
     def _columns(self, events: Sequence[Event]) -> dict[str, Column]:
         kind = np.array([KINDS[event.type] for event in events], dtype=np.int8)
