@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from checkers.transactions.anomalies import FUTURE, INTERNAL
+from checkers.transactions.anomalies import INTERNAL
 from checkers.transactions.micro_operations import Transaction
 from checkers.transactions.sightings import Sightings
 
@@ -20,10 +20,12 @@ Elements = tuple[Any, ...]
 @dataclass(kw_only=True, slots=True)
 class FlatLists:
     """Columns as lists: appends (``append_*``) and external reads (``read_*``); keys are numbered as they come.
+    ``early``: reads of elements that the transaction appended only later (row, key, what was read, one of them).
     ``null_read``: does a read of null say that the list was empty?"""
 
     null_read: bool
     sightings: Sightings
+    early: list[tuple[int, int, Elements, Any]] = field(default_factory=list)
     keys: dict[Any, int] = field(default_factory=dict)
     append_row: list[int] = field(default_factory=list)
     append_key: list[int] = field(default_factory=list)
@@ -102,5 +104,4 @@ class FlatLists:
         for number, base_elements in first.items():
             early = set(own.get(number, ())).intersection(base_elements)
             if early:
-                key = next(key for _, key, _ in txn if self.keys[key] == number)
-                self.sightings.add(FUTURE, (row,), key, read=base_elements, value=min(early, key=base_elements.index))
+                self.early.append((row, number, base_elements, min(early, key=base_elements.index)))

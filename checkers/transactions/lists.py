@@ -32,6 +32,7 @@ from checkers.transactions.anomalies import (
     ABORTED,
     DIRTY_UPDATE,
     DUPLICATE,
+    FUTURE,
     INCOMPATIBLE,
     INTERMEDIATE,
     LOST_UPDATE,
@@ -86,6 +87,9 @@ class _Lists:
         taken = self._include_observed_info(longest)
         self.key_names = list(flat.keys)
         self._check_reads(longest)
+        for row, key, elements, value in flat.early:
+            if (key, value) not in self.ambiguous:
+                self.sightings.add(FUTURE, (row,), self.key_names[key], read=elements, value=value)
         self._to_columns()
         versions = self._trace(longest)
         rows = np.sort(np.concatenate((transactions.ok_rows, np.array(taken, dtype=np.int64))))

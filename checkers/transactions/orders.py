@@ -23,6 +23,10 @@ from checkers.transactions.serial import Answer, Puzzle, adjacency, solve
 CANDIDATES_MAX = 20_000_000
 """Candidates that a search looks at, unless a budget says otherwise."""
 
+FIRST_DEAD_ENDS = 50_000
+"""Dead ends without progress after which a first search stops, before anything is derived: enough for nearly every
+history of a correct system."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ordering:
@@ -53,6 +57,9 @@ def seek(history: History, observations: Observations, level: int, budget: int =
 
 def _search(history: History, observations: Observations, demands: Demands, level: int, budget: int) -> Ordering:
     graph = _graph(history, observations, demands, level)
+    at_once = solve(_puzzle(history, graph, demands), budget, FIRST_DEAD_ENDS)
+    if at_once.exists is not None:
+        return _answered(history, demands, at_once, level, 0)
     because: Mapping[tuple[int, int, int], int] = {}
     if observations.reads is not None:
         saturated = saturate(history, graph, observations.reads, level)
@@ -60,13 +67,12 @@ def _search(history: History, observations: Observations, demands: Demands, leve
         if saturated.cyclic:
             cycle = min(find_cycles(graph, level).shown, key=lambda cycle: len(cycle.steps))
             return Ordering(exists=False, level=level, cycle=cycle, because=because, derived=len(because))
-    answer = solve(_puzzle(history, graph, demands), budget)
+    return _answered(history, demands, solve(_puzzle(history, graph, demands), budget), level, len(because))
+
+
+def _answered(history: History, demands: Demands, answer: Answer, level: int, derived: int) -> Ordering:
     if not answer.exists:
-        return Ordering(exists=answer.exists, level=level, derived=len(because), looked_at=answer.looked_at)
-    return _replayed(history, demands, answer, level, len(because))
-
-
-def _replayed(history: History, demands: Demands, answer: Answer, level: int, derived: int) -> Ordering:
+        return Ordering(exists=answer.exists, level=level, derived=derived, looked_at=answer.looked_at)
     rows = tuple(int(demands.rows[node]) for node in answer.order)
     problem = replay(history, rows, level, demands.initial, demands.null_read)
     if problem is not None:

@@ -50,12 +50,21 @@ def chains_of(history: History, rows: Column, level: int) -> tuple[Column, int]:
     if level == 0:
         return np.arange(len(rows)), len(rows)
     if level == 1:
-        process = history.process[rows].copy()
-        open_ = history.return_[rows] == NEVER
-        process[open_] = process.max(initial=0) + 1 + np.arange(int(open_.sum()))
-        unique, chain = np.unique(process, return_inverse=True)
-        return chain, len(unique)
+        unique, chain = np.unique(history.process[rows], return_inverse=True)
+        return chain, max(len(unique), 1)
     return _chains_in_time(history.call[rows], history.return_[rows])
+
+
+def _without_unfinished(chain: Column, count: int, over: Column, nodes: int) -> tuple[Column, int, Column]:
+    """Chains of their own for transactions that nobody saw end, where there is room; else those are not kept track of.
+    (What they would force is then missed here, and left to the search.)"""
+    unfinished = np.flatnonzero(over == NEVER)
+    tracked = np.ones(len(chain), dtype=bool)
+    if nodes * (count + len(unfinished)) <= CELLS_MAX:
+        chain[unfinished] = count + np.arange(len(unfinished))
+        return chain, count + len(unfinished), tracked
+    tracked[unfinished] = False
+    return chain, count, tracked
 
 
 def _chains_in_time(call: Column, over: Column) -> tuple[Column, int]:
@@ -65,24 +74,26 @@ def _chains_in_time(call: Column, over: Column) -> tuple[Column, int]:
     busy: list[tuple[int, int]] = []
     count = 0
     for node in np.argsort(call, kind="stable").tolist():
+        if over[node] == NEVER:
+            continue
         while busy and busy[0][0] < call[node]:
             free.append(heapq.heappop(busy)[1])
         if free:
             chain[node] = free.pop()
         else:
             chain[node], count = count, count + 1
-        if over[node] != NEVER:
-            heapq.heappush(busy, (int(over[node]), int(chain[node])))
-    return chain, count
+        heapq.heappush(busy, (int(over[node]), int(chain[node])))
+    return chain, max(count, 1)
 
 
 def saturate(history: History, graph: Dependencies, reads: Reads, level: int) -> Saturated:
     """Derives edges, round by round, until a cycle, or until nothing more follows."""
     chain, count = chains_of(history, graph.rows, level)
+    chain, count, tracked = _without_unfinished(chain, count, history.return_[graph.rows], graph.nodes)
     because: dict[tuple[int, int, int], int] = {}
     if graph.nodes * count > CELLS_MAX:
         return Saturated(graph=graph, because=because, cyclic=False, finished=False)
-    place = _places(history, graph.rows, chain)
+    place = np.where(tracked, _places(history, graph.rows, chain), 0)
     for _ in range(ROUNDS_MAX):
         before = _before(graph, chain, place, count)
         if before is None:

@@ -16,7 +16,7 @@ at once. The budget counts candidates looked at, so a verdict does not depend on
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,9 +51,10 @@ class Answer:
     looked_at: int = 0
 
 
-def solve(puzzle: Puzzle, budget: int) -> Answer:
-    """Searches with a budget of candidates looked at."""
-    return _Search(puzzle, budget).run()
+def solve(puzzle: Puzzle, budget: int, dead_ends: int | None = None) -> Answer:
+    """Searches with a budget of candidates looked at, and (if given) of dead ends met since the order was
+    last longer than ever before."""
+    return _Search(puzzle, budget, dead_ends).run()
 
 
 @dataclass(slots=True)
@@ -65,9 +66,12 @@ class _Choice:
 
 
 class _Search:
-    def __init__(self, puzzle: Puzzle, budget: int) -> None:
+    def __init__(self, puzzle: Puzzle, budget: int, dead_ends: int | None) -> None:
         self.puzzle = puzzle
         self.budget = budget
+        self.dead_ends_max = dead_ends if dead_ends is not None else budget
+        self.dead_ends = 0
+        self.longest = 0
         self.looked_at = 0
         self.state: dict[Any, Hashable] = {}
         self.waiting = [0] * len(puzzle.after)
@@ -97,14 +101,17 @@ class _Search:
             if not self.required:
                 nodes = tuple(node for node, _ in self.trail if node < self.puzzle.transactions)
                 return Answer(exists=True, order=nodes, looked_at=self.looked_at)
+            if len(self.trail) > self.longest:
+                self.longest, self.dead_ends = len(self.trail), 0
             choices.append(_Choice(len(self.trail), self._candidates()))
             while choices and not choices[-1].left:
                 choices.pop()
+                self.dead_ends += 1
                 if choices:
                     self._back_to(choices[-1].length)
             if not choices:
                 return Answer(exists=False, looked_at=self.looked_at)
-            if self.looked_at > self.budget:
+            if self.looked_at > self.budget or self.dead_ends > self.dead_ends_max:
                 return Answer(exists=None, looked_at=self.looked_at)
             self._do(choices[-1].left.pop())
 
@@ -206,12 +213,3 @@ def adjacency(nodes: int, edges: Sequence[tuple[int, int]]) -> Sequence[Sequence
     for source, target in edges:
         found[source].append(target)
     return found
-
-
-def unmet(puzzle: Puzzle) -> Mapping[Place, int]:
-    """How many transactions need each state of each key."""
-    count: dict[Place, int] = {}
-    for places in puzzle.reads:
-        for place in places:
-            count[place] = count.get(place, 0) + 1
-    return count
