@@ -147,6 +147,7 @@ class History:
 
 _WIDTH = len(COLUMNS)
 _F, _KEY, _RESULT, _OUTCOME = (COLUMNS.index(name) for name in ("f", "key", "result", "outcome"))
+_VALUE, _EXPECTED = (COLUMNS.index(name) for name in ("value", "expected"))
 _CALL, _RETURN, _RETURN_NS = (COLUMNS.index(name) for name in ("call", "return_", "return_ns"))
 _NODE, _ERROR, _FINAL = (COLUMNS.index(name) for name in ("node", "error", "final"))
 _TABLES = ("functions", "keys", "values", "nodes", "errors", "nemesis", "notes", "source", "format", "events")
@@ -349,12 +350,14 @@ class HistoryBuilder:
         """
         return self._keys.code(value)
 
-    def history(self, keys: Sequence[int] | None = None) -> History:
-        """The history so far, or the part of some keys (their codes): whatever is still open counts as ``info``.
+    def history(self, keys: Sequence[int] | None = None, values: Sequence[Any] | None = None) -> History:
+        """The history so far, or the part of some keys (their codes), or of some values (the operations that expect,
+        write or return one of them; values as :func:`checkers.values.identity` has them): whatever is still open
+        counts as ``info``.
 
         Costs a copy of the columns (about 70 bytes an operation).
         """
-        table = self._table(keys).T
+        table = self._table(keys, values).T
         columns = {name: column.astype(DTYPES[name]) for name, column in zip(COLUMNS, table, strict=True)}
         if self._ties:
             order_ties(columns)
@@ -374,17 +377,31 @@ class HistoryBuilder:
             events=self._events,
         )
 
-    def _table(self, keys: Sequence[int] | None) -> Column:
+    def _table(self, keys: Sequence[int] | None, values: Sequence[Any] | None) -> Column:
         """The cells, a row an operation: a copy in any case, for numpy's view of them would forbid the array to
         grow.
         """
         cells = np.asarray(self._cells).reshape(-1, _WIDTH)
-        if keys is None:
+        if keys is None and values is None:
             return cells.copy()
-        wanted = np.zeros(len(self._keys), dtype=np.bool_)
-        wanted[list(keys)] = True
-        chosen: Column = cells[wanted[cells[:, _KEY]]]
-        return chosen
+        chosen = np.ones(len(cells), dtype=np.bool_)
+        if keys is not None:
+            chosen &= _marked(keys, len(self._keys))[cells[:, _KEY]]
+        if values is not None:
+            marked = _marked([self._values.codes.get(value, ABSENT) for value in values], len(self._values))
+            argument, result = cells[:, _VALUE], cells[:, _RESULT]
+            of_read = (argument == self._values.find(None)) & (result != ABSENT)
+            chosen &= (marked[argument] & ~of_read) | marked[cells[:, _EXPECTED]] | marked[result]
+        rows: Column = cells[chosen]
+        return rows
+
+
+def _marked(codes: Sequence[int], size: int) -> Column:
+    """A mask of codes, with a last place for what has none (:data:`ABSENT`)."""
+    mask = np.zeros(size + 1, dtype=np.bool_)
+    mask[list(codes)] = True
+    mask[ABSENT] = False
+    return mask
 
 
 def _fault(event: Event) -> Mapping[str, Any]:

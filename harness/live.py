@@ -61,6 +61,8 @@ class LiveCheck:
     _found: asyncio.Event = field(default_factory=asyncio.Event)
     _settled: list[asyncio.Future[None]] = field(default_factory=list)
     _buffer: bytes = b""
+    _ended: bool = False
+    """Whether the process has said its last word."""
 
     def start(self) -> None:
         """Starts the process; does not wait for it."""
@@ -126,7 +128,7 @@ class LiveCheck:
 
     def _ask(self, word: bytes) -> bool:
         """Whether it was said. A full pipe is as good for a dot: there is enough in it to wake anybody."""
-        if self._process is None or self._process.stdin is None:
+        if self._process is None or self._process.stdin is None or self._ended:
             return False
         try:
             os.write(self._process.stdin.fileno(), word)
@@ -165,6 +167,7 @@ class LiveCheck:
         """The process is at its end: it has said what it had to say, or it failed (its words are in the log)."""
         assert self._process is not None
         assert self._process.stdout is not None
+        self._ended = True
         asyncio.get_running_loop().remove_reader(self._process.stdout.fileno())
         if self.violation is None:
             self.verdict = "gave up (see harness.log)"

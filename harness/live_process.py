@@ -8,10 +8,10 @@ Talk, on its standard input and output: in comes ``.`` (there is more in the fil
 say so); out go JSON lines: ``{"verdict": ..., "events": ...}`` now and then, ``{"violation": ...}`` at most once,
 ``{"settled": events}`` for each ``?``. It ends when its input does (the controller is gone) or after a violation.
 
-The pace: registers are judged as events come. For what has to be looked at whole (:mod:`checkers.streaming.stream`) a
-look is followed by a rest as long as it took, so that at most half of a core goes into looking; but the rest shrinks
-when a look takes long, for a violation must be reported within a second: one that comes just after a look began waits
-for that look, the rest and the next look.
+The pace: registers are judged as events come. What has to be looked at whole (:mod:`checkers.streaming.stream`) is
+looked at in rounds, shard by shard, and what is new is taken in between. A round is followed by a rest that is at least
+as long, so that at most half of a core goes into looking; but the rest shrinks when rounds take long, for a violation
+must be reported within a second: one that comes just after its shard's look began waits for a round, a rest and a look.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ import msgspec
 from checkers.event import Event
 from checkers.streaming import Stream, Violation
 
-REST_S_MIN = 0.05
-WITHIN_S = 0.9
-"""How late a violation may be found: two looks and a rest. What is left of the second is the recorder's."""
+REST_S = 0.2
+"""The rest after a round that took nearly no time."""
+REST_S_MIN = 0.01
+WITHIN_S = 0.85
+"""How late a violation may be found: a round, a rest and a look. What is left of the second is the recorder's."""
 TELL_S = 0.5
 """How often the verdict so far is said."""
 CHUNK_BYTES = 1 << 22
@@ -53,14 +55,18 @@ class Follower:
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             yield [self._decode(line) for line in lines]
 
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._file.close()
+
 
 class Judging:
     """What the process does, but for waiting."""
 
     def __init__(self, stream: Stream, follower: Follower) -> None:
         self.stream = stream
-        self.look_at_s = 0.0
-        """When the next look is due, if there is something to look at."""
+        self.round_at_s = 0.0
+        """When the next round is due, if there is something to look at."""
         self._follower = follower
         self._told_s = 0.0
 
@@ -69,15 +75,20 @@ class Judging:
         for events in self._follower.read():
             self.stream.feed(events)
 
-    def look(self) -> bool:
-        """Judges; says what it found. Whether a violation was found."""
-        began = time.perf_counter()
-        violation = self.stream.look()
+    def round(self) -> bool:
+        """Judges everything; says what it found. Whether a violation was found."""
+        began, longest_s = time.perf_counter(), 0.0
+        for _ in range(max(1, self.stream.shards_due)):
+            look_began = time.perf_counter()
+            violation = self.stream.look()
+            if violation is not None:
+                say({"violation": described(violation), "events": self.stream.events})
+                return True
+            longest_s = max(longest_s, time.perf_counter() - look_began)
+            self.follow()
         now = time.perf_counter()
-        self.look_at_s = now + rest_s(now - began)
-        if violation is not None:
-            say({"violation": described(violation), "events": self.stream.events})
-        return violation is not None
+        self.round_at_s = now + rest_s(now - began, longest_s)
+        return False
 
     def tell(self) -> None:
         """The verdict so far, now and then."""
@@ -87,13 +98,13 @@ class Judging:
             say({"verdict": self._verdict(), "events": self.stream.events})
 
     def _verdict(self) -> str:
-        hard = len(self.stream.too_hard)
+        hard = self.stream.too_hard
         return "valid" if not hard else f"valid, but for {hard} keys that take a longer search"
 
 
-def rest_s(look_s: float) -> float:
-    """How long to rest after a look that took so long."""
-    return max(REST_S_MIN, min(look_s, WITHIN_S - 2 * look_s))
+def rest_s(round_s: float, look_s: float) -> float:
+    """How long to rest after a round that took so long, and its longest look so long."""
+    return max(REST_S_MIN, min(max(round_s, REST_S), WITHIN_S - round_s - look_s))
 
 
 def described(violation: Violation) -> dict[str, Any]:
@@ -122,7 +133,7 @@ def say(message: dict[str, Any]) -> None:
 def judge_on(judging: Judging) -> None:
     """Until the input ends or a violation is found."""
     while True:
-        wait_s = max(0.0, judging.look_at_s - time.perf_counter()) if judging.stream.due else None
+        wait_s = max(0.0, judging.round_at_s - time.perf_counter()) if judging.stream.due else None
         asked = b""
         if select.select([0], [], [], wait_s)[0]:
             asked = os.read(0, 1 << 16)
@@ -130,7 +141,7 @@ def judge_on(judging: Judging) -> None:
                 return
         judging.follow()
         now = time.perf_counter()
-        if (b"?" in asked or (judging.stream.due and now >= judging.look_at_s)) and judging.look():
+        if (b"?" in asked or judging.stream.suspicious or now >= judging.round_at_s) and judging.round():
             return
         judging.tell()
         for _ in range(asked.count(b"?")):

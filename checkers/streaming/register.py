@@ -18,6 +18,10 @@ that the batch decider refuses. What makes it simple is that events come in the 
   return counts; these come in time order, so the largest place in the chain among the returns before an invocation is
   found by bisection.
 
+The values that clash are told (:attr:`OnlineRegister.suspects`): whole chains, so that whoever judges only the
+operations on them judges a history that must be linearizable, too, if the whole is: taking a whole block out of a legal
+order leaves a legal order.
+
 What is open counts as ``info``: it may or may not have happened. A key in which a value is written twice, or the
 initial one is, is not judged here (``deferred`` says why).
 """
@@ -88,6 +92,20 @@ class OnlineRegister:
         """Chains in the order of their first returns."""
         self._forward_begins: list[int] = []
         self._forward: list[_Chain] = []
+        self._clash: list[_Chain] = []
+        self._clashing: list[Any] = []
+        """Chains and values that a refusal is about."""
+
+    @property
+    def judges(self) -> bool:
+        """Whether it takes further events."""
+        return self.deferred is None and not self.refused
+
+    @property
+    def suspects(self) -> list[Any]:
+        """The values that clash, in a register that was refused, as they stand in the history's table."""
+        of_chains = [value for value, place in self._values.items() if place.chain in self._clash]
+        return [*of_chains, *self._clashing]
 
     def invoke(self, f: str, value: Any, position: int) -> None:
         """An operation begins. ``value`` is ``[expected, new]`` for a compare-and-set."""
@@ -107,16 +125,19 @@ class OnlineRegister:
                 self._observe(seen, call, position)
         elif type_ == "fail" and f != "read":
             new = _written(f, argument)
-            self.refused |= new in self._values
+            if new in self._values:
+                self._refuse([self._values[new].chain])
             self._writers.pop(new, None)
 
     def _observe(self, value: Value, call: int, position: int) -> None:
         """An ok operation saw (or wrote) the value."""
         place = self._values.get(value) or self._need(value)
-        if place is None or _passed(place, call):
-            self.refused = True
+        if place is None:
             return
         chain = place.chain
+        if _passed(place, call):
+            self._refuse([chain])
+            return
         if not place.seen:
             place.seen = True
             chain.returns.append(position)
@@ -133,22 +154,22 @@ class OnlineRegister:
         below: Value = value
         while below is not _PLAIN and below not in self._values:
             if below not in self._writers or below in path:
-                return None  # a phantom, or a circle of compare-and-sets
+                self._refuse([], [*path, below])  # a phantom, or a circle of compare-and-sets
+                return None
             path[below] = self._writers[below]
             below = path[below][1]
         place = None if below is _PLAIN else self._values[below]
         for new, (call, _) in reversed(path.items()):
-            place = self._append(place, new, call)
-            if place is None:
+            if place is not None and place.consumed:
+                self._refuse([place.chain], [*path])
                 return None
+            place = self._append(place, new, call)
         return place
 
-    def _append(self, below: _Value | None, value: Value, call: int) -> _Value | None:
-        """A value at the end of the chain of the one it was made from; None if another was made from that before."""
+    def _append(self, below: _Value | None, value: Value, call: int) -> _Value:
+        """A value at the end of the chain of the one it was made from, or at the beginning of a new one."""
         if below is None:
             place = _Value(_Chain(), 0)
-        elif below.consumed:
-            return None
         else:
             below.consumed = True
             place = _Value(below.chain, below.chain.length)
@@ -156,6 +177,10 @@ class OnlineRegister:
         self._values[value] = place
         self._grow(place.chain, call)
         return place
+
+    def _refuse(self, chains: list[_Chain], values: list[Value] | None = None) -> None:
+        self.refused = True
+        self._clash, self._clashing = chains, values or []
 
     def _grow(self, chain: _Chain, call: int) -> None:
         """An operation of the chain began at ``call``: does its zone still fit between the others?"""
@@ -167,7 +192,8 @@ class OnlineRegister:
             return
         if begin > call:
             nearest = bisect_left(self._forward_begins, call) - 1
-            self.refused |= nearest >= 0 and self._forward[nearest].last_call > begin
+            if nearest >= 0 and self._forward[nearest].last_call > begin:
+                self._refuse([chain, self._forward[nearest]])
             return
         self._grow_forward(chain, max(begin, before))
 
@@ -176,11 +202,11 @@ class OnlineRegister:
         begin, end = chain.first_return, chain.last_call
         for place in range(bisect_right(self._begins, known), bisect_left(self._begins, end)):
             if self._chains[place].last_call > begin:
-                self.refused = True
+                self._refuse([chain, self._chains[place]])
                 return
         nearest = bisect_left(self._forward_begins, begin)
         if nearest and self._forward[nearest - 1].last_call > begin:
-            self.refused = True
+            self._refuse([chain, self._forward[nearest - 1]])
         elif nearest == len(self._forward) or self._forward[nearest] is not chain:
             self._forward_begins.insert(nearest, begin)
             self._forward.insert(nearest, chain)

@@ -22,9 +22,10 @@ def fed(stream: Stream, events: list[dict[str, Any]], batch: int) -> Violation |
     """Feeds in batches, with a look after each; the violation."""
     for begin in range(0, len(events), batch):
         stream.feed(msgspec.convert(event, Event) for event in events[begin : begin + batch])
-        violation = stream.look()
-        if violation is not None:
-            return violation
+        while stream.due:
+            violation = stream.look()
+            if violation is not None:
+                return violation
     return None
 
 
@@ -117,7 +118,7 @@ def test_a_key_that_is_too_hard_is_left_to_the_end(monkeypatch: pytest.MonkeyPat
         {"process": 0, "type": t, "f": f, "key": "hard", "value": v, "time": n} for n, (t, f, v) in enumerate(hard)
     ]
     assert fed(stream, events, 100) is None
-    assert len(stream.too_hard) == 1
+    assert stream.too_hard == 1
     easy = [("invoke", "write", 1), ("ok", "write", 1), ("invoke", "read", None), ("ok", "read", 9)]
     events = [
         {"process": 1, "type": t, "f": f, "key": "easy", "value": v, "time": 100 + n}
@@ -133,3 +134,20 @@ def test_what_cannot_be_judged_on_the_way_is_refused() -> None:
     assert not streams("bank")
     with pytest.raises(ValueError, match="at the end only"):
         Stream(model="bank")
+
+
+def test_the_values_that_clash_are_enough() -> None:
+    """Whenever the online register refuses, the operations on the values that it names are refused by themselves."""
+    random, refused = Random(11), 0
+    for _ in range(1_000):
+        events = small_history(random)
+        stream = Stream(model="cas-register")
+        stream.feed(msgspec.convert(event, Event) for event in events)
+        for suspicion in stream._suspicions:
+            prefix = Stream(model="cas-register")
+            prefix.feed(msgspec.convert(event, Event) for event in events[: suspicion.events])
+            (again,) = prefix._suspicions
+            finding = prefix._refused(again.shard, {again.key}, again.shard.online[again.key].suspects)
+            assert finding is not None, events
+            refused += 1
+    assert refused > 100
