@@ -207,6 +207,10 @@ class Replication(Follower):
         """How far the leader may count its own log: as far as its disk has it (thesis 10.2.1)."""
         return self.log.durable
 
+    def matches(self) -> dict[str, int]:
+        """Up to which index each follower is known to agree (figure 2, matchIndex)."""
+        return {name: progress.match for name, progress in self.progress.items()}
+
     def majority_match(self) -> int:
         """The highest index that a quorum of the voters is known to have."""
         matches = [p.match for p in self.progress.values()]

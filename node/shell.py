@@ -164,8 +164,12 @@ class Shell:
         )
 
     def tell_lag(self, max_ms: float) -> None:
-        """Puts the event loop's worst lag of the last second into the trace."""
+        """Puts the event loop's worst lag of the last second into the trace; a leader's match indexes too, because once
+        a second costs nothing and a line for every answer would.
+        """
         self._trace.lag(max_ms)
+        if self._core.role is Role.LEADER:
+            self._trace.match(self._core.term, self._core.matches())
         self._schedule()
 
     def _write(self, command: kv_pb2.Command, answer: Answer) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,10 @@ class Trace:
     def config(self, index: int, voters: Iterable[str]) -> None:
         """The voters as of the entry at ``index``."""
         self._event("config", index=index, voters=tuple(voters))
+
+    def match(self, term: int, match: Mapping[str, int]) -> None:
+        """What a leader knows now: up to which index each follower agrees with it."""
+        self._event("match", term=term, match=dict(match))
 
     def ack(self, index: int, term: int) -> None:
         """All writes up to ``index`` that clients of this node wait for are acknowledged now."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from checkers.raft import applications, elections, persistence, replication
+from checkers.raft import applications, elections, membership, persistence, progress, replication
 from checkers.raft.replay import Story
 from checkers.raft.sightings import CHECKER
 from checkers.raft.testimony import Invariant, Testimony, hear
@@ -39,6 +39,9 @@ INVARIANTS: Mapping[str, Invariant] = {
     "commit within the log": replication.commit_within_log,
     "commit by own term": replication.commit_by_own_term,
     "commit never goes back": replication.commit_never_goes_back,
+    "committed on a majority": persistence.committed_on_majority,
+    "match never goes back": progress.match_never_goes_back,
+    "quorums intersect": membership.quorums_intersect,
     "state machine safety": applications.state_machine_safety,
     "applied never goes back": applications.applied_never_goes_back,
     "applied was committed": applications.applied_was_committed,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from checkers.raft.replay import Restart, Story, recovered_end
 from checkers.raft.sightings import accuse
 from checkers.raft.testimony import Committed, Testimony
-from checkers.raft.traces import Ack, Config, Durable, Start
+from checkers.raft.traces import Ack, Commit, Config, Durable, Start
 from checkers.verdict import Finding
 
 
@@ -67,13 +67,27 @@ def acknowledged_on_majority(testimony: Testimony) -> Iterator[Finding]:
     that much needs no clock. That they are *earlier* is judged only with ``one_clock``. Voters without a trace, or
     whose trace tells no durable point, are taken to have the entry.
     """
+    yield from _lacking(testimony, "acknowledged on a majority")
+
+
+def committed_on_majority(testimony: Testimony) -> Iterator[Finding]:
+    """A leader commits an entry only when a majority of the voters has it on disk (figure 2, leaders, last rule; 5.3;
+    thesis 10.2.1; CCF). Judged as acknowledgements are, but before anybody is told: followers learn of commits later
+    and are not held to it."""
+    yield from _lacking(testimony, "committed on a majority")
+
+
+def _lacking(testimony: Testimony, kind: str) -> Iterator[Finding]:
     silent = {story.trace.node for story in testimony.stories if not _tells_durable(story)}
     for story in testimony.stories:
+        if story.trace.node in silent:
+            continue
+        leading = {commit.position for commit in story.commits if commit.leading}
         voters: Sequence[str] = ()
-        for position, event in story.trace.select(Start, Config, Ack):
+        for position, event in story.trace.select(Start, Config, Ack if kind.startswith("ack") else Commit):
             if isinstance(event, (Start, Config)):
                 voters = event.voters or voters
-            elif isinstance(event, Ack) and story.trace.node not in silent:
+            elif isinstance(event, Ack) or (isinstance(event, Commit) and position in leading):
                 missing = [name for name in voters if name not in silent and not _has(testimony, name, event)]
                 if 2 * (len(voters) - len(missing)) <= len(voters) and voters:
                     yield _early(testimony, story, position, missing)
@@ -83,24 +97,27 @@ def _tells_durable(story: Story) -> bool:
     return next(story.trace.select(Durable), None) is not None
 
 
-def _has(testimony: Testimony, name: str, ack: Ack) -> bool:
-    """Whether a voter may have had the acknowledged entry on disk (before the acknowledgement, if clocks can tell)."""
+def _has(testimony: Testimony, name: str, done: Ack | Commit) -> bool:
+    """Whether a voter may have had the entry on disk (before it was acknowledged or committed, if clocks can tell)."""
     story = testimony.by_node.get(name)
     if story is None:
         return True
-    entry, wanted = story.log.entry(ack.index), testimony.committed.entries.get(ack.index)
+    entry, wanted = story.log.entry(done.index), testimony.committed.entries.get(done.index)
     if entry is not None and wanted is not None and entry != wanted:
         return False
-    since = story.log.durable_since(ack.index)
-    return since is not None and (not testimony.one_clock or since <= ack.time)
+    since = story.log.durable_since(done.index)
+    return since is not None and (not testimony.one_clock or since <= done.time)
 
 
 def _early(testimony: Testimony, story: Story, position: int, missing: Sequence[str]) -> Finding:
     sighting = story.at(position)
     index = sighting.event.index  # type: ignore[union-attr]
     when = "then" if testimony.one_clock else "at any time"
+    acknowledged = isinstance(sighting.event, Ack)
+    did = "acknowledged the command" if acknowledged else "took the entry for committed"
     message = (
-        f"{story.trace.node} acknowledged the command at index {index} {sighting.words}, but it was not durable {when} "
+        f"{story.trace.node} {did} at index {index} {sighting.words}, but it was not durable {when} "
         f"on {', '.join(missing)}: no majority of the voters could have brought it back"
     )
-    return accuse("acknowledged on a majority", message, [sighting], index=index, missing=list(missing))
+    kind = "acknowledged on a majority" if acknowledged else "committed on a majority"
+    return accuse(kind, message, [sighting], index=index, missing=list(missing))

@@ -118,10 +118,19 @@ class SnapshotEvent(Event, frozen=True, gc=False, tag="snapshot"):
 
 
 class Config(Event, frozen=True, gc=False, tag="config"):
-    """The voters, as of the entry at ``index``."""
+    """The voters, as of the entry at ``index``. While a joint change is under way a quorum needs a majority of the
+    ``outgoing`` voters too."""
 
     index: Count
     voters: tuple[str, ...]
+    outgoing: tuple[str, ...] = ()
+
+
+class Match(Event, frozen=True, gc=False, tag="match"):
+    """What a leader knows of its followers now: up to which index each agrees with it (told now and then)."""
+
+    term: Count
+    match: dict[str, Count]
 
 
 class Ack(Event, frozen=True, gc=False, tag="ack"):
@@ -149,6 +158,7 @@ AnyEvent = (
     | Apply
     | SnapshotEvent
     | Config
+    | Match
     | Ack
     | Lag
 )

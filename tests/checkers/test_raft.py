@@ -55,6 +55,14 @@ def snapshot(action: str, index: int, term: int, state: str = "s") -> Row:
     return "snapshot", {"action": action, "index": index, "term": term, "hash": state}
 
 
+def config(*voters: str, outgoing: tuple[str, ...] = (), index: int = 1) -> Row:
+    return "config", {"index": index, "voters": voters, "outgoing": outgoing}
+
+
+def match(term: int, **indexes: int) -> Row:
+    return "match", {"term": term, "match": indexes}
+
+
 def trace(node: str, rows: list[Row], *, begin: int = 1) -> Trace:
     """A trace whose lines are one nanosecond apart."""
     events = [
@@ -167,6 +175,36 @@ REFUSED: dict[str, tuple[str, dict[str, list[Row]]]] = {
     "committed entry replaced": (
         "nothing durable is forgotten",
         {"n1": [start(), append(A1, A2), durable(2, 2), commit(2, 2), start(2, last=(2, 2))]},
+    ),
+    "committed by one of three": (
+        "committed on a majority",
+        {
+            "n1": [start(), role("leader", 1), append(A1), durable(1, 1), commit(1, 1)],
+            "n2": [start(), durable(1, 0)],
+            "n3": [start(), append(A1), durable(1, 0)],
+        },
+    ),
+    "a follower's match falls": (
+        "match never goes back",
+        {"n1": [start(), role("leader", 1), match(1, n2=5), match(1, n2=4)]},
+    ),
+    "two members replaced at once": (
+        "quorums intersect",
+        {"n1": [start(), config("n1", "n2", "n3"), config("n3", "n4", "n5", index=2)]},
+    ),
+    "two members joined two at once": (
+        "quorums intersect",
+        {"n1": [start(), config("n1", "n2"), config("n1", "n2", "n3", "n4", "n5", index=2)]},
+    ),
+    "a joint change left before it was entered": (
+        "quorums intersect",
+        {
+            "n1": [
+                start(),
+                config("n4", "n5", "n6", outgoing=("n1", "n2", "n3")),
+                config("n7", index=2),
+            ]
+        },
     ),
     "acknowledged by one of three": (
         "acknowledged on a majority",
@@ -308,6 +346,36 @@ ACCEPTED: dict[str, dict[str, list[Row]]] = {
             start(2, last=(2, 2), snapshot=(2, 2)),
         ],
         "n2": [start(), append(A1, B2), commit(2, 2)],
+    },
+    "members join and leave one at a time": {
+        "n1": [
+            start(),
+            config("n1", "n2", "n3"),
+            config("n1", "n2", "n3", "n4", index=2),
+            config("n2", "n3", "n4", index=3),
+            config("n3", "n4", index=4),
+        ]
+    },
+    "everybody is replaced by a joint change": {
+        "n1": [
+            start(),
+            config("n4", "n5", "n6", outgoing=("n1", "n2", "n3"), index=2),
+            config("n4", "n5", "n6", index=3),
+        ]
+    },
+    "a snapshot jumps over configurations": {
+        "n1": [start(), config("n1", "n2", "n3"), snapshot("installed", 9, 1), config("n7", "n8", "n9", index=9)]
+    },
+    "a restart may find other voters": {
+        "n1": [start(), config("n1", "n2", "n3"), ("start", {**start()[1], "voters": ["n7", "n8", "n9"]})]
+    },
+    "a match is counted anew in every term": {
+        "n1": [start(), role("leader", 1), match(1, n2=5), role("follower", 2), role("leader", 3), match(3, n2=0)]
+    },
+    "a follower's commit needs no majority behind it": {
+        "n1": [start(), append(A1), durable(1, 1), role("follower", 1), commit(1, 1)],
+        "n2": [start(), durable(1, 0)],
+        "n3": [start(), durable(1, 0)],
     },
     "a vote for nobody": {"n1": [start(), vote(1, "n1"), durable(1, 0), durable(1, 0, "n1"), start(1, "n1")]},
 }

@@ -34,7 +34,8 @@ EVERY = (
     {"event": "commit", "index": 1, "term": 2},
     {"event": "apply", "entries": [[1, 2, "00ff", "aa"]]},
     {"event": "snapshot", "action": "taken", "index": 1, "term": 2, "hash": "bb"},
-    {"event": "config", "index": 1, "voters": ["n1"]},
+    {"event": "config", "index": 1, "voters": ["n1"], "outgoing": ["n2"]},
+    {"event": "match", "term": 2, "match": {"n2": 1}},
     {"event": "ack", "index": 1, "term": 2},
     {"event": "lag", "max_ms": 1.5},
 )

@@ -78,6 +78,8 @@ class Node:
             snapshot_term=self.snapshot[1],
             voters=list(self.cluster.names),
         )
+        if self.cluster.random.random() < 0.5:
+            self.trace("config", index=self.snapshot[0], voters=list(self.cluster.names))
 
     @property
     def last(self) -> int:
@@ -266,7 +268,10 @@ class Cluster:
             self.die(follower)  # on disk, but neither traced nor answered
             return
         follower.flush()
-        leader.match[follower.name] = match
+        leader.match[follower.name] = max(match, leader.match.get(follower.name, 0))
+        if self.random.random() < 0.2:
+            known = {name: index for name, index in leader.match.items() if name != leader.name}
+            leader.trace("match", term=leader.term, match=known)
         follower.commit_to(min(leader.commit, match))
         if self.random.random() < 0.9:
             follower.apply()

@@ -257,7 +257,9 @@ def durable_log_lost(traces: Traces, random: Random) -> bool:
         commits = [row["index"] for row in before if row["event"] == "commit"]
         durable, appended = last_of(traces[node], at, "durable"), last_of(traces[node], at, "append")
         known = min(max(commits, default=0), durable["index"] if durable else 0)
-        first = sum(row["event"] == "start" for row in before) == 1  # so that its log is known from the beginning
+        # So that its log is known from the beginning, and every durable line speaks of the log as it is.
+        starts = [row["last_index"] for row in before if row["event"] == "start"]
+        first = starts == [0] and all(row["event"] != "truncate" for row in before)
         if first and appended and event["last_index"] >= known > event["snapshot_index"]:
             event["last_index"], event["last_term"] = event["snapshot_index"], event["snapshot_term"]
             return True
@@ -273,6 +275,22 @@ def not_on_majority(traces: Traces, random: Random) -> bool:
     tell = all(any(event["event"] == "durable" for event in traces[node]) for node in silent)
     asked = {node for node, _, _ in places(traces, random, "ack")}
     return tell and any(any(event["event"] == "durable" for event in traces[node]) for node in asked)
+
+
+def match_falls(traces: Traces, random: Random) -> bool:
+    for node, at, event in places(traces, random, "match"):
+        for name, index in event["match"].items():
+            if index > 0:
+                insert(traces, node, at, "match", term=event["term"], match={name: index - 1})
+                return True
+    return False
+
+
+def other_voters(traces: Traces, random: Random) -> bool:
+    for node, at, event in places(traces, random, "start"):
+        insert(traces, node, at, "config", index=event["last_index"], voters=["n7", "n8", "n9"])
+        return True
+    return False
 
 
 MUTATIONS: Mapping[str, tuple[Mutation, str]] = {
@@ -300,5 +318,8 @@ MUTATIONS: Mapping[str, tuple[Mutation, str]] = {
     "another state at a snapshot's index": (other_state, "snapshot agreement"),
     "a committed entry lost by a restart": (durable_log_lost, "nothing durable is forgotten"),
     "an acknowledgement without a majority": (not_on_majority, "acknowledged on a majority"),
+    "a commit without a majority": (not_on_majority, "committed on a majority"),
+    "a match index that falls": (match_falls, "match never goes back"),
+    "voters replaced by others at once": (other_voters, "quorums intersect"),
 }
 """What is broken -> (how, which invariant must refuse it)."""
