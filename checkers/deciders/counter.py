@@ -18,7 +18,7 @@ from checkers.deciders.decision import Decision, Rows
 from checkers.deciders.refusals import Case, Flags, Ids, Refusals, plural
 from checkers.deciders.steps import NOBODY, Steps, Trouble, Windows, troubles
 from checkers.history import FAIL, INFO, OK, History, HistoryError
-from checkers.models.counter import Counter, whole
+from checkers.models.counter import Counter
 from checkers.operation import Operation
 from checkers.wording import capital, deed, listed, show
 
@@ -26,7 +26,8 @@ UNEQUAL = "the counter's steps are not all equal"
 LARGE = "the counter's numbers are too large for the polynomial method"
 
 LARGE_FROM = 2**53
-_NO_NUMBER = -(2**63)
+_NO_NUMBER = -(2**63) + 7919  # not the least number itself, which a counter that overflows may well show
+_MOST = 2**61
 
 NAMED_MAX = 2
 """Adds that a sentence names; of more it says how many."""
@@ -119,11 +120,13 @@ _NOT_TOLD = _NO_NUMBER + 1
 
 def _numbers(history: History) -> Ids:
     """Values by code, as numbers; cut where they are larger than any count."""
-    most = 2**61
-    table = history.values.values
-    return np.fromiter(
-        (max(-most, min(value, most)) if whole(value) else _NO_NUMBER for value in table), np.int64, len(table)
-    )
+    numbers = [value if type(value) is int else _NO_NUMBER for value in history.values.values]
+    try:
+        table = np.array(numbers, dtype=np.int64)
+    except OverflowError:
+        cut = (value if value == _NO_NUMBER else max(-_MOST, min(value, _MOST)) for value in numbers)
+        table = np.array(list(cut), dtype=np.int64)
+    return np.where(table == _NO_NUMBER, table, np.clip(table, -_MOST, _MOST))
 
 
 def _shown(history: History, numbers: Ids, shows: Flags, read: Flags, null_read: str) -> Ids:

@@ -48,7 +48,7 @@ All keys are judged in one go: the positions of key k are moved by k times the l
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,17 +117,20 @@ def troubles(history: History, steps: Steps, refusals: Refusals) -> Iterator[Tro
     """The first trouble of every key that is not refused yet, as far as there is room to explain them; refuses them
     all.
     """
-    stages: tuple[Callable[[Steps], Iterator[Trouble]], ...] = (
-        lambda rest: _plain_troubles(history, rest),
-        lambda rest: Windows(history, rest).back(),
-        lambda rest: Windows(history, rest).crowds(),
-        lambda rest: Windows(history, rest).shortages(),
-    )
-    for stage in stages:
-        standing = refusals.standing(np.arange(len(history.keys)))
-        found = list(stage(steps.of(history, standing)))
-        keys = np.array([trouble.key for trouble in found], dtype=np.int64)
-        yield from (found[at] for at in refusals.fresh(keys))
+    keys = np.arange(len(history.keys))
+    yield from _refused(list(_plain_troubles(history, steps)), refusals)
+    windows = None
+    for stage in (Windows.back, Windows.crowds, Windows.shortages):
+        if windows is None:
+            windows = Windows(history, steps.of(history, refusals.standing(keys)))
+        found = list(stage(windows))
+        yield from _refused(found, refusals)
+        windows = None if found else windows
+
+
+def _refused(found: Sequence[Trouble], refusals: Refusals) -> Iterator[Trouble]:
+    keys = np.array([trouble.key for trouble in found], dtype=np.int64)
+    return (found[at] for at in refusals.fresh(keys))
 
 
 def _plain_troubles(history: History, steps: Steps) -> Iterator[Trouble]:
