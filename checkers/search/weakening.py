@@ -17,8 +17,10 @@ order, or there is no end of states, at most once.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from checkers.history import FAIL, OK, Column, History
@@ -30,6 +32,10 @@ Path = tuple[Any, int]
 Move = tuple[int, int, int, int, Path | None]
 
 
+EQUAL_MAX = 16
+"""Equal optional operations that are told apart."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
     """``refused``: None if the work was not enough to tell. ``order``: places of operations, as far as they fit."""
@@ -37,6 +43,17 @@ class Trial:
     refused: bool | None
     order: tuple[int, ...]
     work: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """An optional operation; ``often``: it stands for many, and may happen any number of times."""
+
+    call: int
+    return_: int
+    kind: int
+    place: int
+    often: bool
 
 
 class Weakening:
@@ -53,46 +70,72 @@ class Weakening:
         # What returned later is not certain here: operations that began before it did, and could help, are missing.
         self.done: list[bool] = ((history.outcome[rows] == OK) & (history.return_[rows] <= end)).tolist()
         kinds: dict[Call, int] = {}
-        self.kind = [kinds.setdefault(call_of(history, row, model), len(kinds)) for row in self.rows]
+        self.kind = _kinds(history, rows, model, kinds)
         self.calls = list(kinds)
         self.start = model.start(initial)
         self.transitions = Transitions(model.narrowed(self.calls), self.calls, self.start)
         self.observation = [self.transitions.observation[kind] for kind in self.kind]
         self.blind = blind(model)
+        self.by_kind = self._by_kind()
+        self.earliest = {
+            kind: list(accumulate((self.call[place] for place in places), min)) for kind, places in self.by_kind.items()
+        }
+
+    def _by_kind(self) -> Mapping[int, list[int]]:
+        """Places of those that may change something, by kind, the first to return first."""
+        by_kind: dict[int, list[int]] = {}
+        for place in sorted(range(len(self.rows)), key=self.return_.__getitem__):
+            if not self.observation[place]:
+                by_kind.setdefault(self.kind[place], []).append(place)
+        return by_kind
 
     def optional(self, certain: Iterable[int]) -> list[int]:
         """Places of the operations that may matter to certain ones."""
         chosen = set(certain)
         last = max(self.return_[place] for place in chosen)
-        others = [
-            place
-            for place in range(len(self.rows))
-            if place not in chosen and not self.observation[place] and self.call[place] < last
-        ]
-        matters = relevant(
-            self.model,
-            self.start,
-            [self.calls[self.kind[place]] for place in chosen],
-            [self.calls[self.kind[place]] for place in others],
-        )
-        return [place for place, needed in zip(others, matters, strict=True) if needed]
+        wanted = (place for kind in self._relevant(chosen) for place in self.by_kind[kind])
+        return sorted(place for place in wanted if place not in chosen and self.call[place] < last)
+
+    def _relevant(self, chosen: Iterable[int]) -> list[int]:
+        certain = [self.calls[kind] for kind in {self.kind[place] for place in chosen}]
+        matters = relevant(self.model, self.start, certain, [self.calls[kind] for kind in self.by_kind])
+        return [kind for kind, needed in zip(self.by_kind, matters, strict=True) if needed]
+
+    def _options(self, chosen: set[int]) -> list[_Option]:
+        """Optional operations, the first to return first. Of many equal ones only the last are told apart; the others
+        are one that may happen any number of times from the first call to the last return, which is weaker.
+        """
+        last = max(self.return_[place] for place in chosen)
+        options: list[_Option] = []
+        for kind in self._relevant(chosen):
+            single: list[int] = []
+            places = self.by_kind[kind]
+            for left, place in zip(range(len(places), 0, -1), reversed(places), strict=True):
+                if place in chosen or self.call[place] >= last:
+                    continue
+                if len(single) == EQUAL_MAX:
+                    options.append(_Option(self.earliest[kind][left - 1], self.return_[place], kind, place, often=True))
+                    break
+                single.append(place)
+            options.extend(_Option(self.call[place], self.return_[place], kind, place, often=False) for place in single)
+        return sorted(options, key=lambda option: option.return_)
 
     def explore(self, certain: Iterable[int], work: int) -> Trial:
         """Do the certain operations fit an order? ``work`` bounds the transitions looked at."""
         chosen = sorted(certain, key=self.return_.__getitem__)
-        optional = self.optional(chosen)
+        options = self._options(set(chosen))
         often = Trial(refused=None, order=(), work=0)
-        if optional and finite(self.model):
-            often = _Fitting(self, chosen, optional, work // 2, once=False).run()
+        if options and finite(self.model):
+            often = _Fitting(self, chosen, options, work // 2, once=False).run()
         if often.refused:
             return often
-        once = _Fitting(self, chosen, optional, work - often.work, once=True).run()
+        once = _Fitting(self, chosen, options, work - often.work, once=True).run()
         return Trial(refused=once.refused, order=once.order, work=often.work + once.work)
 
     def fit(self, certain: Iterable[int], work: int) -> tuple[int, ...]:
         """As many certain operations as fit an order, with the optional ones that it takes."""
         chosen = sorted(certain, key=self.return_.__getitem__)
-        return _Fitting(self, chosen, self.optional(chosen), work, once=True).run().order
+        return _Fitting(self, chosen, self._options(set(chosen)), work, once=True).run().order
 
 
 class _Fitting:
@@ -102,8 +145,8 @@ class _Fitting:
     Sets are bit masks. An operation that is placed rules out the optional ones that were over when it began.
     """
 
-    def __init__(self, key: Weakening, certain: Sequence[int], optional: Sequence[int], work: int, *, once: bool):
-        self.key, self.places, self.optional, self.once = key, certain, optional, once
+    def __init__(self, key: Weakening, certain: Sequence[int], options: Sequence[_Option], work: int, *, once: bool):
+        self.key, self.places, self.options, self.once = key, certain, options, once
         self.kind = [key.kind[place] for place in certain]
         self.step = key.transitions.step
         self.left = self.work = work
@@ -111,23 +154,18 @@ class _Fitting:
             [other for other in range(number, len(certain)) if key.call[certain[other]] < key.return_[place]]
             for number, place in enumerate(certain)
         ]
-        self.groups = self._groups()
+        self.groups: dict[int, list[int]] = {}
+        for number, option in enumerate(options):
+            self.groups.setdefault(option.kind, []).append(number)
         self.last_wanted = self._last_wanted()
-        self.ends = sorted((key.return_[place], number) for number, place in enumerate(optional))
+        self.ends = [option.return_ for option in options]
         self.after = [self._later(key.call[place]) for place in certain]
-        self.after_optional = [self._later(key.call[place]) for place in optional]
+        self.after_option = [self._later(option.call) for option in options]
         self.seen: dict[Hashable, list[int]] = {}
 
-    def _groups(self) -> Mapping[int, list[int]]:
-        """Equal optional operations, the first to return first."""
-        groups: dict[int, list[int]] = {}
-        for number in sorted(range(len(self.optional)), key=lambda number: self.key.return_[self.optional[number]]):
-            groups.setdefault(self.key.kind[self.optional[number]], []).append(number)
-        return groups
-
     def _later(self, call: int) -> int:
-        """The optional operations that return after a position."""
-        return sum(1 << number for return_, number in self.ends if return_ > call)
+        """The options that return after a position."""
+        return (1 << len(self.ends)) - (1 << bisect_left(self.ends, call))
 
     def _last_wanted(self) -> Mapping[int, int]:
         """For each kind, the last certain return up to which an order may need it (types whose state is one value)."""
@@ -140,7 +178,7 @@ class _Fitting:
         return {kind: last.get(produces[kind], -1) for kind in self.groups}
 
     def run(self) -> Trial:
-        stack: list[Move] = [(0, 0, (1 << len(self.optional)) - 1, 0, None)]
+        stack: list[Move] = [(0, 0, (1 << len(self.options)) - 1, 0, None)]
         best, longest = -1, None
         while stack and self.left >= 0:
             number, ahead, open_, state, path = self._settled(*stack.pop())
@@ -194,7 +232,7 @@ class _Fitting:
                 (first if other == number or step(after, wanted) != ILLEGAL else later).append(move)
         for kind, after in self._steps(number, state):
             (first if step(after, wanted) != ILLEGAL else later).extend(
-                (number, ahead, self._without(chosen, open_), after, (path, self.optional[chosen]))
+                (number, ahead, self._without(chosen, open_), after, (path, self.options[chosen].place))
                 for chosen in self._choice(kind, number, open_)
             )
         self.left -= len(self.pending[number]) + len(self.groups) + 1
@@ -213,17 +251,31 @@ class _Fitting:
         """Of equal optional operations that can be placed before a return: those of which no other returns earlier and
         began earlier, too. (In an order that takes another one now, the two can change places.)
         """
-        key, before = self.key, self.key.return_[self.places[number]]
-        began = before
+        began = self.key.return_[self.places[number]]
         for candidate in self.groups[kind]:
-            call = key.call[self.optional[candidate]]
+            call = self.options[candidate].call
             if open_ >> candidate & 1 and call < began:
                 began = call
                 yield candidate
 
     def _without(self, chosen: int, open_: int) -> int:
-        left = open_ & self.after_optional[chosen]
-        return left & ~(1 << chosen) if self.once else left
+        left = open_ & self.after_option[chosen]
+        return left & ~(1 << chosen) if self.once and not self.options[chosen].often else left
+
+
+def _kinds(history: History, rows: Column, model: Model, kinds: dict[Call, int]) -> list[int]:
+    """The kind of each row; rows whose codes are equal are looked at once."""
+    columns = [history.f, history.value, history.expected, history.result, history.outcome]
+    if model.by_process:
+        columns.append(history.process)
+    seen: dict[Any, int] = {}
+    found = []
+    for row, code in zip(rows.tolist(), zip(*(column[rows].tolist() for column in columns), strict=True), strict=True):
+        kind = seen.get(code)
+        if kind is None:
+            kind = seen[code] = kinds.setdefault(call_of(history, row, model), len(kinds))
+        found.append(kind)
+    return found
 
 
 def _unrolled(path: Path | None) -> tuple[int, ...]:

@@ -169,7 +169,7 @@ def _lying_transaction(*reads: Any) -> Callable[[random.Random, str, Any, Any], 
 
 
 _SMALL = (0, 1, 2)
-_LISTS = ([], [0], [1], [0, 1], [1, 0], [1, 2])
+_LISTS: tuple[list[int], ...] = ([], [0], [1], [0, 1], [1, 0], [1, 2])
 _PAIRS = tuple([a, b] for a in _SMALL for b in _SMALL)
 _REGISTER = _one_of("read", "read", "write", "cas", write=_SMALL, cas=_PAIRS)
 _LOCK = _one_of("acquire", "release")
