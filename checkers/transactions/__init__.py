@@ -30,12 +30,12 @@ class TransactionCheck:
 TRANSACTIONS: Mapping[str, TransactionCheck] = {
     "list-append": TransactionCheck(
         check=judge_lists,
-        summary="transactions that append to lists and read them: anomalies by dependency graphs, exact for serializable",
+        summary="transactions that append to lists and read them: anomalies by dependency graphs, exact",
         settings=SETTINGS,
     ),
     "rw-register": TransactionCheck(
         check=judge_registers,
-        summary="transactions that read and write registers: anomalies by dependency graphs, then a serial order sought",
+        summary="transactions that read and write registers: anomalies by dependency graphs, then a search",
         settings=REGISTER_SETTINGS,
     ),
 }

@@ -9,8 +9,8 @@ edges looked at; what they find first is always found.
   ``rw`` edge may not follow another. (A closed walk without adjacent ``rw`` edges holds a simple cycle without them: if
   it meets a node twice, one of the two walks into which it falls has none either.)
 - G2-item: an ``rw`` edge inside a component of all edges.
-- G-single: an ``rw`` edge from whose end its beginning can be reached without another. Asked for each ``rw`` edge inside
-  a component: many at once, as bits that flow through the graph of the other edges, in its topological order.
+- G-single: an ``rw`` edge from whose end its beginning can be reached without another. Asked for each ``rw`` edge
+  inside a component: many at once, as bits that flow through the graph of the other edges, in its topological order.
 
 Paths prefer few transactions; waypoints cost nothing.
 """
@@ -261,9 +261,9 @@ class _Search:
         return order, np.searchsorted(self.source[order], np.arange(self.n + 1))
 
     def _path(self, edge: int, adjacency: tuple[Column, Column], *, apart: bool) -> list[int] | None:
-        """Edges of a cycle with fewest transactions through an edge: breadth first, waypoints free. ``apart``: no ``rw``
-        follows another, and the last edge is none. Otherwise, where the edge is the only ``rw`` allowed, the adjacency
-        has no other (but those out of its waypoint)."""
+        """Edges of a cycle with fewest transactions through an edge: breadth first, waypoints free. ``apart``: no
+        ``rw`` follows another, and the last edge is none. Otherwise, where the edge is the only ``rw`` allowed, the
+        adjacency has no other (but those out of its waypoint)."""
         goal, begin = int(self.source[edge]), int(self.target[edge])
         after = int(self.kind[edge] == RW) if apart else 0
         came: dict[tuple[int, int], tuple[tuple[int, int], int] | None] = {(begin, after): None}

@@ -12,8 +12,8 @@ from checkers.transactions.serial import Place
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demands:
-    """``rows``: the transactions that took effect, as the graph numbers them, then those ``info`` ones that may be needed
-    (``optional`` of them). ``grows`` and ``returns`` as in :class:`~checkers.transactions.serial.Puzzle`."""
+    """``rows``: the transactions that took effect, as the graph numbers them, then those ``info`` ones that may be
+    needed (``optional`` of them). ``grows`` and ``returns`` as in :class:`~checkers.transactions.serial.Puzzle`."""
 
     rows: Column
     optional: int

@@ -1,13 +1,13 @@
 """The dependency graph of a history: which transaction must come before which, and why.
 
-Nodes 0 ... n-1 are transactions; further nodes are *waypoints*, through which many edges share their way: all readers of
-a key's last version precede all who appended to it unseen, and whoever was over precedes whoever began later. An edge
-into a waypoint has the kind of the whole; edges out of it are :data:`ONWARD`. So the graph stays linear in the size of
-the history, whatever the concurrency, and a path through waypoints is one edge of the history.
+Nodes 0 ... n-1 are transactions; further nodes are *waypoints*, through which many edges share their way: all readers
+of a key's last version precede all who appended to it unseen, and whoever was over precedes whoever began later. An
+edge into a waypoint has the kind of the whole; edges out of it are :data:`ONWARD`. So the graph stays linear in the
+size of the history, whatever the concurrency, and a path through waypoints is one edge of the history.
 
-Kinds, after Adya: ``ww`` overwrote or extended what the other wrote; ``wr`` read what the other wrote; ``rw`` did not see
-what the other wrote, and would have had to, had the other come first. ``process``: the next of the same process.
-``realtime``: the one was over before the other began.
+Kinds, after Adya: ``ww``: the later overwrote or extended what the earlier wrote. ``wr``: it read what that one wrote.
+``rw``: the earlier did not see what the later wrote, and would have had to, had that one come first. ``process``: the
+next of the same process. ``realtime``: the one was over before the other began.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from checkers.history import NEVER, History
 
@@ -133,8 +131,8 @@ def add_process_order(history: History, rows: Column, edges: Edges) -> None:
 
 
 def add_real_time(history: History, rows: Column, edges: Edges) -> None:
-    """Whoever was over before another began precedes it: each completion is a waypoint, in a chain by time, that all who
-    begin before the next completion hang on."""
+    """Whoever was over before another began precedes it: each completion is a waypoint, in a chain by time, that all
+    who begin before the next completion hang on."""
     returned = history.return_[rows]
     over = np.flatnonzero(returned != NEVER)
     over = over[np.argsort(returned[over], kind="stable")]
@@ -150,8 +148,8 @@ def add_real_time(history: History, rows: Column, edges: Edges) -> None:
 
 
 def add_crossing(edges: Edges, readers: tuple[Column, Column], writers: tuple[Column, Column, Column]) -> None:
-    """``rw`` from every reader of a key to every writer of it but itself: nodes and keys of the readers; nodes, keys and
-    versions of the writers. One waypoint a key, and edges of their own for those who are both."""
+    """``rw`` from every reader of a key to every writer of it but itself: nodes and keys of the readers; nodes, keys
+    and versions of the writers. One waypoint a key, and edges of their own for those who are both."""
     (reader, reader_key), (writer, writer_key, version) = readers, writers
     width = max(edges.nodes, 1)
     both = np.isin(reader_key * width + reader, writer_key * width + writer)
@@ -207,6 +205,9 @@ def components(nodes: int, source: Column, target: Column) -> Components:
     """The components of a graph that hold cycles (scipy's, in linear time)."""
     if not len(source):
         return Components(label=np.full(nodes, -1, np.int32), count=0)
+    from scipy.sparse import coo_matrix  # a quarter of a second that checks of other data types are spared
+    from scipy.sparse.csgraph import connected_components
+
     matrix = coo_matrix((np.ones(len(source), np.int8), (source, target)), shape=(nodes, nodes)).tocsr()
     _, label = connected_components(matrix, directed=True, connection="strong")
     big = np.bincount(label) > 1

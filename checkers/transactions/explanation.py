@@ -185,7 +185,8 @@ def _reader(sighting: Sighting, operation: Operation, words: Wording, value: Any
         seen = spell_list(read, place)
     else:
         seen = spell(read)
-    return f"The transaction of {words.who(operation)} that began at {words.began(operation)} read {spell(sighting.key)} = {seen}"
+    who = f"The transaction of {words.who(operation)} that began at {words.began(operation)}"
+    return f"{who} read {spell(sighting.key)} = {seen}"
 
 
 def _internal(sighting: Sighting, operations: Sequence[Operation], words: Wording) -> str:
@@ -209,7 +210,8 @@ def _aborted(sighting: Sighting, operations: Sequence[Operation], words: Wording
 def _intermediate(sighting: Sighting, operations: Sequence[Operation], words: Wording) -> str:
     value, key = spell(sighting.facts["value"]), spell(sighting.key)
     who = f"The transaction of {words.who(operations[0])} that began at {words.began(operations[0])}"
-    return f"{who} read {key} as the transaction of {words.who(operations[1])} left it after writing {value}, before that one wrote it again."
+    halfway = f"as the transaction of {words.who(operations[1])} left it after writing {value}"
+    return f"{who} read {key} {halfway}, before that one wrote it again."
 
 
 def _future(sighting: Sighting, operations: Sequence[Operation], words: Wording) -> str:
@@ -227,7 +229,8 @@ def _dirty(sighting: Sighting, operations: Sequence[Operation], words: Wording) 
 
 def _duplicate(sighting: Sighting, operations: Sequence[Operation], words: Wording) -> str:
     value = sighting.facts["value"]
-    return f"{_reader(sighting, operations[0], words, value)}, where {spell(value)} stands more than once; it was appended once."
+    read = _reader(sighting, operations[0], words, value)
+    return f"{read}, where {spell(value)} stands more than once; it was appended once."
 
 
 def _incompatible(sighting: Sighting, operations: Sequence[Operation], words: Wording) -> str:
@@ -241,7 +244,7 @@ def _incompatible(sighting: Sighting, operations: Sequence[Operation], words: Wo
     return f"{key} was read as {who[0]} and as {who[1]}: lists only grow, and neither is the beginning of the other."
 
 
-def _cyclic(sighting: Sighting, operations: Sequence[Operation], words: Wording) -> str:
+def _cyclic(sighting: Sighting, _operations: Sequence[Operation], _words: Wording) -> str:
     facts = sighting.facts
     chain = " before ".join(show(original(value)) for value in facts["versions"])
     why = "; ".join(facts["why"][:6])

@@ -5,15 +5,16 @@ anomaly. Appends that nobody read come after all that was read, in an unknown or
 
 - ``ww``: from each appender to the next, and from the last one read to all unread ones;
 - ``wr``: from the appender of a read's last element to the reader;
-- ``rw``: from a reader to the appender of the next element, and from the readers of the longest list to all unread ones.
+- ``rw``: from a reader to the appender of the next element, and from the readers of the longest list to all unread
+  ones.
 
-**This is exact.** If no value was appended twice, every read is a prefix of its key's longest, all elements were appended
-by transactions that did not fail, and no transaction contradicts itself, then *every* order of the transactions that
-keeps these edges is a serial order: elements are appended in the order of the longest list, the unread ones after them,
-and every reader stands behind the last element that it saw and before all that it did not see. So a cycle refutes
-serializability, and no cycle proves it; with real-time (or process) edges besides, strict (or strong session)
-serializability. An ``info`` transaction none of whose appends was read is as if it never happened; it can always be left
-out. If one of its appends was read, it took effect, with all of them.
+**This is exact.** If no value was appended twice, every read is a prefix of its key's longest, all elements were
+appended by transactions that did not fail, and no transaction contradicts itself, then *every* order of the
+transactions that keeps these edges is a serial order: elements are appended in the order of the longest list, the
+unread ones after them, and every reader stands behind the last element that it saw and before all that it did not see.
+So a cycle refutes serializability, and no cycle proves it; with real-time (or process) edges besides, strict (or strong
+session) serializability. An ``info`` transaction none of whose appends was read can always be left out; if one of them
+was read, it took effect, with all of them.
 
 Values that were appended more than once say nothing of their writer: edges over them are left out, which is sound, and
 the result is no longer called exact.

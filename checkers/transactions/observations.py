@@ -23,10 +23,10 @@ class Words(Protocol):
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Observations:
     """``rows``: the transactions that took effect (``ok``, and those ``info`` ones of which something was read): the
-    nodes of the graph. ``edges`` of the data between them. Versions are numbered: ``version_key`` and ``version_value``
-    say which key and value each is. ``ambiguous``: how many values were written more than once and therefore tell
-    nothing of who wrote them. ``exact``: whether every order that keeps all edges is a serial order; if not, ``demands`` says what one must explain, and
-    ``reads`` (registers) who read from whom."""
+    nodes of the graph. ``edges`` of the data between them. Versions are numbered: ``version_key`` and
+    ``version_value`` say which key and value each is. ``ambiguous``: how many values were written more than once and
+    therefore tell nothing of who wrote them. ``exact``: whether every order that keeps all edges is a serial order; if
+    not, ``demands`` says what one must explain, and ``reads`` (registers) who read from whom."""
 
     rows: Column
     edges: Edges

@@ -30,7 +30,7 @@ class RegisterWords:
     initial: Any
     because: Mapping[tuple[int, int], str]
 
-    def why(self, kind: int, version: int, source: int, target: int) -> tuple[str, tuple[int, ...]]:
+    def why(self, kind: int, version: int, source: int, target: int) -> tuple[str, tuple[int, ...]]:  # noqa: ARG002
         """See :class:`~checkers.transactions.observations.Words`."""
         key = self.accesses.write_key[version]
         name, value = spell(self.names[key]), spell(self.accesses.write_value[version])
@@ -77,8 +77,8 @@ class RegisterWords:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DerivedWords:
-    """The same, for graphs with edges that follow from others if a serial order is assumed. ``links``: by rows and kind,
-    the row of the transaction that links the two (see :class:`~checkers.transactions.saturation.Saturated`)."""
+    """The same, for graphs with edges that follow from others if a serial order is assumed. ``links``: by rows and
+    kind, the row of the transaction that links the two (see :class:`~checkers.transactions.saturation.Saturated`)."""
 
     plain: RegisterWords
     links: Mapping[tuple[int, int, int], int]

@@ -6,8 +6,8 @@ If r read what w wrote to a key, and another transaction v wrote the key too, v 
 - where w must come before v, r must come before v (``rw``).
 
 Each new edge may bring further ones (the constraint solvers of Cobra and PolySI prune in the same way: Tan, Zhao, Mu &
-Walfish, "Cobra: Making Transactional Key-Value Stores Verifiably Serializable", OSDI 2020). A cycle then refutes a serial
-order, though only under the assumption that there is one: weaker models are not touched.
+Walfish, "Cobra: Making Transactional Key-Value Stores Verifiably Serializable", OSDI 2020). A cycle then refutes a
+serial order, though only under the assumption that there is one: weaker models are not touched.
 
 Who must come before whom is kept as one number a chain of transactions (their places in real time, or in their process;
 where neither counts, each is a chain by itself): the last one of the chain that is known to come before. Of each chain
@@ -158,10 +158,10 @@ class _Round:
         reads = self.reads
         ww, rw = [np.zeros((0, 4), dtype=np.int64)], [np.zeros((0, 4), dtype=np.int64)]
         step = max(1, CHUNK // max(self.count, 1))
-        for begin in range(0, len(reads.reader), step):
-            ww.append(self._writers_before_readers(slice(begin, begin + step)))
-        for begin in range(0, len(reads.writer), step):
-            rw.append(self._readers_before_writers(slice(begin, begin + step)))
+        parts = (slice(begin, begin + step) for begin in range(0, len(reads.reader), step))
+        ww.extend(map(self._writers_before_readers, parts))
+        parts = (slice(begin, begin + step) for begin in range(0, len(reads.writer), step))
+        rw.extend(map(self._readers_before_writers, parts))
         return np.concatenate(ww), np.concatenate(rw)
 
     def _last_writers(self, node: Column, key: Column) -> tuple[Column, Column]:

@@ -4,8 +4,8 @@ It builds an order from the front. A transaction may come next if all who must p
 it read it. Three rules keep the search narrow; each keeps an order if there is one:
 
 - A transaction that writes nothing comes as soon as it may: put earlier in an order, it changes nothing for the others.
-- Where a state of a key never comes back (lists only grow; registers whose values are all new), nobody may write the key
-  while somebody is left who read its present state.
+- Where a state of a key never comes back (lists only grow; registers whose values are all new), nobody may write the
+  key while somebody is left who read its present state.
 - What came before and how the keys are is all that matters for the rest, so no such situation is tried twice (told by
   128 random bits).
 
