@@ -158,6 +158,12 @@ class Freezer:
     def _note_resumed(self, by: str) -> None:
         self._facts |= {"resumed_ns": self.run.clock(), "resumed_by": by}
         self.run.record.update({"freeze": self._facts})
+        frozen_s = (self._facts["resumed_ns"] - self._facts["paused_ns"]) / 1e9
+        begin_s = self._facts["paused_ns"] / 1e9
+        self.run.record.note(
+            f"at {begin_s:.3f} s every node was frozen for inspection, for {frozen_s:.1f} s (ended by: {by}); "
+            "what was in force then stayed, and operations that were open count as unknown"
+        )
         why = {"limit": "the time is over", "interrupt": "interrupted"}.get(by, by)
         self.run.progress.say(f"the cluster goes on ({why}): everything is healed and judged")
 

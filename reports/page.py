@@ -222,19 +222,7 @@ def _data(record: Record, findings: Sequence[Finding], roles: Roles, end_ns: int
     return {
         "end_ns": end_ns,
         "nodes": record.nodes,
-        "faults": [
-            {
-                "id": fault.label,
-                "family": fault.family,
-                "summary": fault.summary,
-                "targets": fault.targets,
-                "begin": fault.begin_ns,
-                "end": fault.end_ns if fault.end_ns is not None else end_ns,
-                "hit": fault.in_force_ns if fault.in_force_ns is not None else fault.begin_ns,
-            }
-            for fault in record.faults
-            if fault.begin_ns is not None
-        ],
+        "faults": [*_bands(record, end_ns)],
         "roles": {
             node: [[segment.role, segment.term, segment.from_ns, segment.to_ns] for segment in segments]
             for node, segments in roles.segments.items()
@@ -250,6 +238,26 @@ def _data(record: Record, findings: Sequence[Finding], roles: Roles, end_ns: int
             for number, finding in enumerate(findings, start=1)
         ],
     }
+
+
+def _bands(record: Record, end_ns: int) -> Iterator[Mapping[str, Any]]:
+    """What lies across the timeline: the faults, and the time for which everything stood still to be looked at."""
+    for fault in record.faults:
+        if fault.begin_ns is not None:
+            yield {
+                "id": fault.label,
+                "family": fault.family,
+                "summary": fault.summary,
+                "targets": fault.targets,
+                "begin": fault.begin_ns,
+                "end": fault.end_ns if fault.end_ns is not None else end_ns,
+                "hit": fault.in_force_ns if fault.in_force_ns is not None else fault.begin_ns,
+            }
+    freeze = record.freeze
+    if freeze is not None:
+        end = freeze.to_ns if freeze.to_ns is not None else end_ns
+        band = {"family": "freeze", "targets": freeze.nodes, "begin": freeze.from_ns, "end": end, "hit": freeze.from_ns}
+        yield {"id": "frozen", "summary": "for inspection: no fault", **band}
 
 
 def _finding_time(finding: Finding, record: Record) -> int | None:

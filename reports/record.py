@@ -63,6 +63,16 @@ class Fault:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Freeze:
+    """When the nodes were stopped for a person to look at them; ``to_ns`` None if they never went on."""
+
+    from_ns: int
+    to_ns: int | None
+    nodes: tuple[str, ...]
+    ended_by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Phase:
     """A phase of the run; ``end_ns`` None if it never ended."""
 
@@ -80,6 +90,7 @@ class Record:
     scenario: Facts
     faults: tuple[Fault, ...]
     phases: tuple[Phase, ...]
+    freeze: Freeze | None
     validity: Validity | None
     sentence: str
     findings: tuple[Finding, ...]
@@ -117,6 +128,7 @@ def read_record(folder: RunFolder) -> Record:
         scenario=Facts(mapping(scenario)),
         faults=tuple(sorted((_fault(row) for row in schedule), key=lambda fault: (fault.begin_ns or 0, fault.number))),
         phases=tuple(_phases(mapping(run).get("phases"))),
+        freeze=_freeze(mapping(mapping(run).get("freeze"))),
         validity=parse_validity(mapping(verdict).get("validity")),
         sentence=text(mapping(verdict).get("sentence")),
         findings=Verdict(results=results).findings,
@@ -224,3 +236,14 @@ def _phases(value: Any) -> Iterator[Phase]:
         begin = integer(row.get("begin_ns"))
         if begin is not None:
             yield Phase(name=text(row.get("name"), "?"), begin_ns=begin, end_ns=integer(row.get("end_ns")))
+
+
+def _freeze(row: Mapping[str, Any]) -> Freeze | None:
+    begin = integer(row.get("decided_ns"))
+    if begin is None:
+        return None
+    stopped = mapping(row.get("nodes"))
+    nodes = tuple(name for name, node in stopped.items() if mapping(node).get("held_by") == "the freeze")
+    return Freeze(
+        from_ns=begin, to_ns=integer(row.get("resumed_ns")), nodes=nodes, ended_by=text(row.get("resumed_by"), "nobody")
+    )
