@@ -40,11 +40,15 @@ Path = tuple[Any, int]
 """A linearization as a linked list, last row first, so that search states share their beginnings: (path or None, row).
 """
 
-STATE_BYTES = 400
-"""What a search state needs here, its place in the memory and its part of a path included (measured: 250 to 390)."""
+STATE_BYTES, MODEL_STATE_BYTES, TRANSITION_BYTES = 150, 300, 120
+"""What a search state, a model's state and a known transition are taken to need here (measured, all together: 56 to 73
+bytes a search state of a register, 514 of a queue whose every state is new; this says 150 and 727).
+"""
 
 CLOCK_EVERY = 1024
-"""Search states between two looks at the clock."""
+"""Search states between two looks at the clock and the memory."""
+
+CANCELLED = "another key was refused meanwhile"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,18 +93,34 @@ class Exploration:
     reason: str | None = None
 
 
-def search(problem: Problem, budget: Budget, deadline: float | None = None, *, prune: bool = True) -> Exploration:
+def search(
+    problem: Problem,
+    budget: Budget,
+    deadline: float | None = None,
+    *,
+    prune: bool = True,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Exploration:
     """Explores until a linearization is found, none can exist, or the budget is used up.
 
     ``prune=False`` goes on where nothing can come of it, so that the ``states`` of a refusal are all there are.
+    ``cancelled`` is asked now and then whether the answer is still wanted.
     """
-    return _Search(problem, budget, deadline, prune).run()
+    return _Search(problem, budget, deadline, prune, cancelled).run()
 
 
 class _Search:
     """The depth-first search and what it remembers."""
 
-    def __init__(self, problem: Problem, budget: Budget, deadline: float | None, prune: bool) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        budget: Budget,
+        deadline: float | None,
+        prune: bool,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.cancelled = cancelled
         self.problem = problem
         self.prune = prune
         self.budget = budget
@@ -145,9 +165,15 @@ class _Search:
         """Why to stop here, if so."""
         if explored > self.budget.states:
             return f"{self.budget.states} search states were not enough"
-        if explored * STATE_BYTES > self.budget.bytes:
+        if explored % CLOCK_EVERY:
+            return None
+        model_bytes = MODEL_STATE_BYTES * len(self.problem.transitions.states)
+        table_bytes = TRANSITION_BYTES * len(self.problem.transitions) + 8 * self.problem.listed
+        if explored * STATE_BYTES + model_bytes + table_bytes > self.budget.bytes:
             return f"{self.budget.bytes / 1e6:.0f} MB were not enough"
-        return f"{self.budget.seconds} s were not enough" if explored % CLOCK_EVERY == 0 and self._late() else None
+        if self._late():
+            return f"{self.budget.seconds} s were not enough"
+        return CANCELLED if self.cancelled() else None
 
     def _late(self) -> bool:
         return self.deadline is not None and self.budget.clock is not None and self.budget.clock() > self.deadline

@@ -56,6 +56,10 @@ class Transitions:
             after = self._table[place] = self.compute(state, kind)
         return after
 
+    def __len__(self) -> int:
+        """How many transitions :meth:`step` remembers."""
+        return len(self._table)
+
     def compute(self, state: int, kind: int) -> int:
         """The same by asking the model, for callers who remember it themselves."""
         return self._number(self._model.step(self.states[state], self.calls[kind]))
@@ -72,7 +76,7 @@ class Transitions:
 @dataclass(kw_only=True, slots=True)
 class Problem:
     """Completed operations by number: ``row``, ``kind``, ``call``, ``return_``, ``slot``; and the kinds of info
-    operations.
+    operations. ``listed``: how many entries the lists of open operations hold until now.
     """
 
     model: Model
@@ -86,6 +90,7 @@ class Problem:
     guard: int
     _pending: list[tuple[int, ...]] = field(default_factory=list)
     _began: int = 0
+    listed: int = 0
     _by_call: list[int] = field(default_factory=list)
 
     def last_observed(self) -> dict[Hashable, int]:
@@ -108,6 +113,7 @@ class Problem:
             open_.append(self._by_call[self._began])
             self._began += 1
         self._pending.append(tuple(sorted(open_)))
+        self.listed += len(open_)
 
 
 def problem(history: History, rows: Column, model: Model, initial: Any, *, narrow: bool = True) -> Problem:
