@@ -16,16 +16,16 @@ nobody wrote are refused if the history has any writes at all.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from checkers.guarantees.accusation import SHOWN_MAX, Case, nothing_judged
 from checkers.guarantees.guarantee import Guarantee
-from checkers.guarantees.selection import acknowledged, rows_of
+from checkers.guarantees.selection import Rows, rows_of
 from checkers.guarantees.settings import Settings
 from checkers.guarantees.transactions import Step, steps
-from checkers.history import History, HistoryError
+from checkers.history import OK, History, HistoryError
 from checkers.values import identity
 from checkers.verdict import Finding, Result
 from checkers.wording import show
@@ -60,10 +60,10 @@ class _Snapshots:
 
     rows: list[tuple[int, Mapping[Hashable, Step]]] = field(default_factory=list)
 
-    def add(self, history: History, row: int, group_size: int | None) -> None:
+    def add(self, history: History, row: int, done: Iterable[Step], group_size: int | None) -> None:
         reads: dict[Hashable, Step] = {}
         own: set[Hashable] = set()
-        for step in steps(history, row):
+        for step in done:
             if step.kind == "w":
                 own.add(step.name)
             elif step.name not in own:
@@ -83,16 +83,9 @@ def judge(history: History, settings: Settings) -> Result:
         HistoryError: a transaction has another form than reads and writes, or other than ``group_size`` keys.
         ValueError: ``group_size`` is no whole number.
     """
-    group_size = settings.count("group_size")
     initial = identity(settings.initial)
     attempts = rows_of(history, "txn")
-    writes, snapshots = _Writes(), _Snapshots()
-    for row in attempts.tolist():
-        for step in steps(history, row):
-            if step.kind == "w":
-                writes.write(step, row)
-    for row in acknowledged(history, attempts).tolist():
-        snapshots.add(history, row, group_size)
+    writes, snapshots = _gather(history, attempts, settings.count("group_size"))
     findings = _phantoms(history, snapshots, writes, initial) if writes.writer else []
     for _, reads in snapshots.rows:
         for step in reads.values():
@@ -111,6 +104,18 @@ def judge(history: History, settings: Settings) -> Result:
         "keys_written_more_than_once": len(writes.repeated),
     }
     return Result(checker=NAME, findings=tuple(findings), statistics=statistics)
+
+
+def _gather(history: History, attempts: Rows, group_size: int | None) -> tuple[_Writes, _Snapshots]:
+    writes, snapshots = _Writes(), _Snapshots()
+    for row in attempts.tolist():
+        done = list(steps(history, row))
+        for step in done:
+            if step.kind == "w":
+                writes.write(step, row)
+        if history.outcome[row] == OK:
+            snapshots.add(history, row, done, group_size)
+    return writes, snapshots
 
 
 def _not_judged(judged: int, writes: _Writes) -> list[Finding]:

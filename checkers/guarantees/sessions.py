@@ -46,6 +46,8 @@ class _Past:
         known = self.newest.get(version.chain)
         if known is None or known[0].place < version.place:
             self.newest[version.chain] = (version, row)
+        if len(self.latest) == 2 and version.begun <= self.latest[1][0].begun:
+            return  # two chains have begun later already
         others = [item for item in self.latest if item[0].chain != version.chain]
         same = [item for item in self.latest if item[0].chain == version.chain]
         best = max([*same, (version, row)], key=lambda item: item[0].begun)

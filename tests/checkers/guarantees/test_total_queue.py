@@ -106,11 +106,12 @@ def test_it_agrees_with_its_definition() -> None:
 
 
 @pytest.mark.slow
-def test_it_agrees_with_its_definition_on_many() -> None:
-    """The same on a hundred thousand."""
-    refused = compare(range(10_000, 110_000))
-    print(f"total-queue: 100000 histories, {refused} refused")
-    assert refused > 10_000
+@pytest.mark.parametrize("part", range(1, 11))
+def test_it_agrees_with_its_definition_on_many(part: int) -> None:
+    """The same on a hundred thousand, in parts."""
+    refused = compare(range(part * 10_000, part * 10_000 + 10_000))
+    print(f"total-queue: 10000 histories, {refused} refused")
+    assert refused > 1000
 
 
 def test_correct_queues_are_never_refused() -> None:
