@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from checkers import History, HistoryError
+from checkers import History, HistoryError, check
 from checkers.formats import FORMATS, detect
 from checkers.formats.edn import EdnError, Reader
 
@@ -115,6 +115,60 @@ def test_compare_and_set_pairs_are_no_independent_keys(tmp_path: Path) -> None:
     history = History.read(write(tmp_path / "history.edn", text))
     assert [item.key for item in history.operations] == [None, None]
     assert history.operations[0].value == (1, 2)
+
+
+def test_tuples_say_that_they_are_independent_keys(tmp_path: Path) -> None:
+    """Also where no operation without an argument would show it."""
+    text = """{:type :invoke, :f :write, :value #jepsen.independent.Tuple[:x 1], :process 0}
+    {:type :ok, :f :write, :value #jepsen.independent.Tuple{:key :x, :value 1}, :process 0}"""
+    (write_,) = History.read(write(tmp_path / "history.edn", text)).operations
+    assert (write_.key, write_.value, write_.result) == ("x", 1, 1)
+
+
+def test_a_key_that_is_said_leaves_values_alone(tmp_path: Path) -> None:
+    """Even nil: the file knows what keys are."""
+    text = "{:type :invoke, :f :read, :value [1 nil], :process 0, :key nil}"
+    history = History.read(write(tmp_path / "history.edn", text))
+    assert [(item.key, item.value) for item in history.operations] == [(None, (1, None))]
+    assert history.notes == ()
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("(", ")"), ("", ""), ("; of Knossos\n[\n", "\n]")])
+def test_edn_of_knossos(opening: str, closing: str, tmp_path: Path) -> None:
+    """A sequence of maps without times, in brackets or not: the order is the order."""
+    text = """{:process 1, :type :invoke, :f :acquire, :value nil}
+    {:process 1, :type :ok, :f :acquire, :value nil}, {:process 2, :type :invoke, :f :acquire}
+    {:process 2, :type :info, :f :acquire, :value nil, :error [:timed-out "after 5 s"]}"""
+    path = write(tmp_path / "history.edn", opening + text + closing)
+    first, second = History.read(path).operations
+    assert (first.call_index, first.return_index, first.return_ns) == (0, 1, 1)
+    assert (second.return_index, second.error) == (None, '["timed-out","after 5 s"]')
+    assert str(check(History.read(path), model="mutex").validity) == "valid"
+
+
+def test_text_of_knossos(tmp_path: Path) -> None:
+    """Nothing stands before the operations."""
+    path = write(tmp_path / "history.txt", "0\t:invoke\t:write\t3\n0\t:ok\t:write\t3\n")
+    assert detect(path) == "jepsen-log"
+    assert [item.value for item in History.read(path).operations] == [3]
+
+
+def test_times_that_not_every_event_has_are_not_taken(tmp_path: Path) -> None:
+    """Numbers and nanoseconds don't mix; that is said."""
+    text = """{:process 1, :type :invoke, :f :read, :time 500}
+    {:process 1, :type :ok, :f :read, :value 1}"""
+    history = History.read(write(tmp_path / "history.edn", text))
+    assert (history.call_ns.tolist(), history.return_ns.tolist()) == ([0], [1])
+    assert "not every event has a time" in history.notes[0]
+
+
+def test_maps_with_numbers_as_keys(tmp_path: Path) -> None:
+    """A bank's balances: keys are text, as in JSON; every other key is the text of its JSON."""
+    text = (
+        "{:process 1, :type :invoke, :f :read} {:process 1, :type :ok, :f :read, :value {0 10, [1 :a] 2, nil 3, #{} 4}}"
+    )
+    (read,) = History.read(write(tmp_path / "history.edn", text)).operations
+    assert read.result == {"0": 10, '[1,"a"]': 2, "null": 3, "[]": 4}
 
 
 def test_porcupine_kv(tmp_path: Path) -> None:
