@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from checkers.deciders.containers.priority_queue import PriorityQueueDecider
 from checkers.deciders.containers.queue import QueueDecider
 from checkers.deciders.containers.stack import StackDecider
 from checkers.deciders.counter import CounterDecider
@@ -25,5 +26,6 @@ DECIDERS: Mapping[str, Decider] = {
     "fenced-lock": SectionsDecider(fenced=True),
     "fifo-queue": QueueDecider(),
     "stack": StackDecider(),
+    "priority-queue": PriorityQueueDecider(),
 }
 """The decider of a model, where there is one."""

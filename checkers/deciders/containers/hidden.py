@@ -16,8 +16,9 @@ deadlines. A key that is possible with takers of their own, but not by this assi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +32,9 @@ UNASSIGNED = "no assignment of takes of unknown result was found that explains i
 
 ROUNDS_MAX = 40
 """So often deadlines are drawn from refusals."""
+
+WORK_MAX = 5_000_000
+"""So many values are looked at in each of these rounds."""
 
 _NEVER = 2**60
 
@@ -53,8 +57,8 @@ class Refusal(Protocol):
     def explain(self, conflicts: Conflicts) -> None:
         """Adds conflicts of all of them."""
 
-    def wishes(self, movable: Flags) -> list[Wish]:
-        """What would help, among values that may be gone."""
+    def wishes(self, movable: Flags) -> Iterator[Wish]:
+        """What would help, among values that may be gone; each takes a time that grows with the history."""
 
 
 Attempt = Callable[[Contents, Takes], Refusal]
@@ -85,6 +89,8 @@ def settle(contents: Contents, attempt: Attempt, conflicts: Conflicts) -> Settle
     generous = attempt(part, _generous(part))
     generous.explain(conflicts)
     doubtful -= generous.keys
+    if not doubtful:
+        return Settled(open_=set(), takes=seen)
     part = contents.of_keys(doubtful)
     guess = _guessed(part, attempt)
     return Settled(open_=attempt(part, guess).keys, takes=_within(contents, seen, part, guess))
@@ -127,7 +133,7 @@ def _guessed(contents: Contents, attempt: Attempt) -> Takes:
     for _ in range(ROUNDS_MAX):
         movable = contents.untaken & (deadline == _NEVER)
         before = deadline.copy()
-        for wish in attempt(contents, takes).wishes(movable):
+        for wish in islice(attempt(contents, takes).wishes(movable), 1 + WORK_MAX // (1 + len(contents.key))):
             deadline[wish.values] = np.minimum(deadline[wish.values], wish.slot + 1)
         if (deadline == before).all():
             break

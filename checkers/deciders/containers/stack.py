@@ -42,6 +42,7 @@ the same bound. Pops of unknown result: :mod:`checkers.deciders.containers.hidde
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -136,11 +137,10 @@ class Attempt:
         for index in conflicts.fresh(self._stuck_keys):
             conflicts.found.append(self._disorder(*(int(place) for place in self.nesting.stuck[index])))
 
-    def wishes(self, movable: Flags) -> list[Wish]:
+    def wishes(self, movable: Flags) -> Iterator[Wish]:
         """Gone at a moment of a wrong empty pop; gone where those values of a part that must be there leave a gap."""
         where = self.stack.timeline
         fixed = np.flatnonzero(~movable)
-        wishes = []
         spans = [(int(where.call[row]), int(where.return_[row]), True) for row in self.empties]
         spans += [(int(first), int(last) + 1, False) for first, last in self.nesting.stuck]
         for first, last, empty in spans:
@@ -148,8 +148,7 @@ class Attempt:
             slot = reach(self.start[there], self.end[there], first)
             if slot < last:
                 gone = np.flatnonzero(movable & (self.start <= slot) & (self.end > slot))
-                wishes.append(Wish(slot=slot, values=gone if empty else gone[self._left(gone)]))
-        return wishes
+                yield Wish(slot=slot, values=gone if empty else gone[self._left(gone)])
 
     def _left(self, values: Ids) -> Flags:
         """Which of some values were not removed."""
