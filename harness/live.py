@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from checkers.streaming import streams
 from harness import marks
 from harness.tools import wait_exit
 
@@ -47,9 +48,9 @@ class LiveCheck:
     """Judges a growing history. Used from one event loop."""
 
     history: Path
-    """history.jsonl, which exists."""
+    """history.jsonl; it may come later."""
     model: str
-    """A check that streams."""
+    """A check; one that does not stream is not asked."""
     log: Path
     """Where the process may complain."""
     run_id: str
@@ -66,6 +67,9 @@ class LiveCheck:
 
     def start(self) -> None:
         """Starts the process; does not wait for it."""
+        if not streams(self.model):
+            self.verdict = "judged at the end only"
+            return
         config = {
             "history": str(self.history.resolve()),
             "model": self.model,

@@ -22,6 +22,7 @@ import select
 import sys
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -42,22 +43,28 @@ CHUNK_BYTES = 1 << 22
 
 
 class Follower:
-    """Whole lines of a file that grows."""
+    """Whole lines of a file that grows, or is not there yet."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
+        self._path = path
+        self._file: FileIO | None = None
         self._rest = b""
         self._decode = msgspec.json.Decoder(Event).decode
 
     def read(self) -> Iterator[list[Event]]:
         """What has come since the last time, in chunks. A line that is not whole yet is kept for the next time."""
+        if self._file is None:
+            if not self._path.exists():
+                return
+            self._file = FileIO(self._path)
         while chunk := self._file.read(CHUNK_BYTES):
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             yield [self._decode(line) for line in lines]
 
     def close(self) -> None:
         """Lets go of the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class Judging:

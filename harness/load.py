@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from checkers.streaming import streams
 from harness.durations import format_duration
 from harness.freezing import Freezer
 from harness.generators import Generator
@@ -42,8 +41,8 @@ class Load:
     recorder: Recorder
     nemesis: Nemesis
     freezer: Freezer
+    live: LiveCheck
     counts: Counter[str] = field(default_factory=Counter)
-    live: LiveCheck | None = field(init=False)
     workload: Workload = field(init=False)
     leader: str | None = None
     next_process: int = 0
@@ -56,15 +55,7 @@ class Load:
         """Feeds the counters and the streaming checker from the recorder."""
         self.workload = WORKLOADS[self.run.scenario.workload]
         self.recorder.subscribe(self._count)
-        self.live = self._live_check()
-        if self.live is not None:
-            self.recorder.subscribe(self.live.feed)
-            self.live.start()
-
-    @property
-    def verdict(self) -> str:
-        """The streaming checker's word so far."""
-        return "judged at the end only" if self.live is None else self.live.verdict
+        self.recorder.subscribe(self.live.feed)
 
     @property
     def workers(self) -> int:
@@ -119,17 +110,16 @@ class Load:
         reaction = asyncio.ensure_future(self._react(quiet, over))
         try:
             await self._interpret(generator, quiet, final=final)
-            if self.live is not None:
-                self.recorder.flush()
-                await self.live.settle(SETTLE_S)
-                if self.live.violation is not None:
-                    await asyncio.wait([reaction])
+            self.recorder.flush()
+            await self.live.settle(SETTLE_S)
+            if self.live.violation is not None:
+                await asyncio.wait([reaction])
         finally:
             await _cancelled([reaction])
 
     async def _react(self, quiet: asyncio.Event, over: asyncio.Event) -> None:
         """Waits for the violation and does what the scenario wants then. It is told and acted upon once."""
-        if self.live is None or self.reported_ns is not None:
+        if self.reported_ns is not None:
             return
         seen = await self.live.wait_violation()
         self.reported_ns = self.run.clock()
@@ -145,23 +135,12 @@ class Load:
 
     def to_json(self) -> dict[str, Any]:
         """What ``run.json`` tells of the load."""
-        seen = self.live.violation if self.live is not None else None
-        facts: dict[str, Any] = {"live_verdict": self.verdict, "interpreter": self.statistics}
+        seen = self.live.violation
+        facts: dict[str, Any] = {"live_verdict": self.live.verdict, "interpreter": self.statistics}
         return facts if seen is None else {**facts, "live_violation": self._seen(seen)}
 
     def _seen(self, seen: Seen) -> dict[str, Any]:
         return {**asdict(seen), "reported_ns": self.reported_ns}
-
-    async def close(self) -> None:
-        """Ends the streaming check."""
-        if self.live is not None:
-            await self.live.close()
-
-    def _live_check(self) -> LiveCheck | None:
-        if not streams(self.workload.model):
-            return None
-        folder = self.run.folder
-        return LiveCheck(history=folder.history, model=self.workload.model, log=folder.log, run_id=self.run.run_id)
 
     async def _interpret(self, generator: Generator, stop: asyncio.Event, *, final: bool = False) -> None:
         nodes = self.run.scenario.nodes
@@ -213,7 +192,7 @@ class Load:
                     unknown=self.counts["info"],
                     leader=self.leader,
                     faults=self.nemesis.active,
-                    verdict=self.verdict,
+                    verdict=self.live.verdict,
                     frozen=self._frozen(),
                 )
             )

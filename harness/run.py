@@ -16,6 +16,7 @@ from checkers.verdict import Verdict
 from harness.errors import HarnessError
 from harness.freezing import Freezer
 from harness.lag import LagMonitor
+from harness.live import LiveCheck
 from harness.load import Load
 from harness.nemesis import Nemesis
 from harness.readiness import Recovery, ask_leader, wait_leader, wait_recovered
@@ -25,6 +26,7 @@ from harness.schedule import plan_schedule
 from harness.substrates.protocol import Cluster, Launch, Place
 from harness.systems import SYSTEMS
 from harness.systems.protocol import Session
+from harness.workloads import WORKLOADS
 
 READY_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 120.0
@@ -44,14 +46,16 @@ async def execute(run: Run) -> tuple[Verdict, str]:
     # 1. Start real processes, and wait until they serve.
     with run.record.phase("start"):
         cluster = await make_cluster(run)
+        live = live_check(run)
         try:
-            session = await serve(run, cluster)
+            session = await serve(run, cluster, live)
         except BaseException:
+            await live.close()
             await stop_cluster(run, cluster)
             raise
     # 2.-5. What happened is judged, whatever else fails: a finding that stands must not be lost to trouble after it.
     try:
-        await attack(run, cluster, session)
+        await attack(run, cluster, session, live)
     except Exception as error:
         logger.exception("the run failed")
         run.record.update({"trouble": f"{type(error).__name__}: {error}"})
@@ -67,7 +71,7 @@ async def execute(run: Run) -> tuple[Verdict, str]:
     return verdict, sentence
 
 
-async def attack(run: Run, cluster: Cluster, session: Session) -> None:
+async def attack(run: Run, cluster: Cluster, session: Session, live: LiveCheck) -> None:
     """The part of a run in which the cluster serves."""
     run.record.shift(run.clock.restart())
     run.record.update({"start_monotonic_ns": run.clock.origin_ns, "start_wall_ns": run.clock.origin_wall_ns})
@@ -76,7 +80,7 @@ async def attack(run: Run, cluster: Cluster, session: Session) -> None:
     lag.start()
     nemesis = make_nemesis(run, cluster, session, recorder)
     freezer = Freezer(run=run, cluster=cluster, recorder=recorder, nemesis=nemesis)
-    load = Load(run=run, session=session, recorder=recorder, nemesis=nemesis, freezer=freezer)
+    load = Load(run=run, session=session, recorder=recorder, nemesis=nemesis, freezer=freezer, live=live)
     try:
         # 2. Drive clients while the nemesis plays the schedule; it heals all that it broke.
         with run.record.phase("load"):
@@ -92,7 +96,7 @@ async def attack(run: Run, cluster: Cluster, session: Session) -> None:
         recorder.close()
         lag.stop()
         run.record.update({"lag": lag.to_json(), **load.to_json()})
-        await load.close()
+        await live.close()
         await close_session(session)
     # 5. Take the logs home.
     with run.record.phase("collect"):
@@ -102,8 +106,9 @@ async def attack(run: Run, cluster: Cluster, session: Session) -> None:
     observe(run, recovery=recovery, exits=exits, open_links=open_links)
 
 
-async def serve(run: Run, cluster: Cluster) -> Session:
-    """Starts every node and waits until one leads.
+async def serve(run: Run, cluster: Cluster, live: LiveCheck) -> Session:
+    """Starts every node and waits until one leads. Meanwhile the judging process starts, too: it has to be there for
+    the first operation.
 
     Raises:
         HarnessError: a node died while starting, nobody led in time, or the run was interrupted.
@@ -113,6 +118,7 @@ async def serve(run: Run, cluster: Cluster) -> Session:
             await cluster.start()
     except TimeoutError:
         raise HarnessError(f"the nodes did not start within {START_TIMEOUT_S:g} s; see {run.folder.log}") from None
+    live.start()
     session = SYSTEMS[run.scenario.head.system].session(addresses(cluster), run.scenario.options)
     try:
         await wait_serving(run, cluster, session)
@@ -210,6 +216,12 @@ def _refuse(run: Run, exits: Mapping[str, int]) -> None:
         raise HarnessError(
             f"node {node} ended with status {status} while starting: {tail[0] if tail else 'no log'}; see {log}"
         )
+
+
+def live_check(run: Run) -> LiveCheck:
+    """What judges the run while it goes on, as far as its workload can be."""
+    model = WORKLOADS[run.scenario.workload].model
+    return LiveCheck(history=run.folder.history, model=model, log=run.folder.log, run_id=run.run_id)
 
 
 def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorder) -> Nemesis:

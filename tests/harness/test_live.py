@@ -115,6 +115,26 @@ async def test_a_process_that_fails_is_said_and_waits_for_nobody(tmp_path: Path)
     assert "nonsense" in check.log.read_text() or "DecodeError" in check.log.read_text()
 
 
+def test_a_history_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    """The process starts before the recorder does."""
+    follower = Follower(tmp_path / "history.jsonl")
+    assert list(follower.read()) == []
+    (tmp_path / "history.jsonl").write_bytes(STALE[0])
+    assert len([event for events in follower.read() for event in events]) == 1
+    follower.close()
+
+
+async def test_what_is_judged_at_the_end_is_said(tmp_path: Path) -> None:
+    """A check that does not stream starts nothing."""
+    check = live(tmp_path)
+    check.model = "bank"
+    check.start()
+    check.feed([])
+    await check.settle(30)
+    await check.close()
+    assert check.verdict == "judged at the end only"
+
+
 async def test_a_check_that_was_never_started_is_no_trouble(tmp_path: Path) -> None:
     """Nothing to settle, nothing to close."""
     check = live(tmp_path)
