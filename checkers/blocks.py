@@ -90,6 +90,7 @@ class Blocks:
                 raise IrregularError
             self.faults.append(event)
             checked(event.value)
+            checked(event.error)
 
     def _columns(self, events: Sequence[Event]) -> dict[str, Column]:
         kind = np.array([KINDS[event.type] for event in events], dtype=np.int8)
@@ -139,8 +140,9 @@ class Blocks:
         errors = [event.error for event in events]
         codes = np.full(len(errors), ABSENT, dtype=np.int32)
         if errors.count(None) < len(errors):
-            said = [at for at in np.flatnonzero(kind != INVOKE).tolist() if errors[at] is not None]
-            codes[said] = [self.errors[error_text(errors[at])] for at in said]
+            texts = [None if error is None else error_text(checked(error)) for error in errors]
+            ended = kind != INVOKE
+            codes[ended] = [self.errors[text] for text in compress(texts, ended.tolist())]
         return codes
 
     def operations(self) -> dict[str, Column]:

@@ -252,6 +252,8 @@ class HistoryBuilder:
             self._completed_at_last_ns = False
         process = event.process
         try:
+            if event.error is not None:
+                checked(event.error)
             if type(process) is not int:
                 self._add_fault(event, line)
             elif event.type == "invoke":
@@ -259,7 +261,9 @@ class HistoryBuilder:
             else:
                 self._complete(event, process, line)
         except (TypeError, RecursionError):  # raised by what encodes values to tell them apart
-            problem = f"a value that JSON cannot say, or nested deeper than {DEPTH_MAX}: {shorten(event.value)}"
+            name = _offender(event)
+            value = shorten(getattr(event, name))
+            problem = f"its {name} is what JSON cannot say, or nested deeper than {DEPTH_MAX}: {value}"
             raise self._error(line, problem, "Record plain JSON values.") from None
         self._events += 1
 
@@ -402,6 +406,16 @@ def _marked(codes: Sequence[int], size: int) -> Column:
     mask[list(codes)] = True
     mask[ABSENT] = False
     return mask
+
+
+def _offender(event: Event) -> str:
+    """Which field holds what cannot be a value of a history."""
+    for name in ("key", "error"):
+        try:
+            checked(getattr(event, name))
+        except (TypeError, RecursionError):
+            return name
+    return "value"
 
 
 def _fault(event: Event) -> Mapping[str, Any]:

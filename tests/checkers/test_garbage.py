@@ -77,7 +77,12 @@ GARBAGE: dict[str, tuple[str, int | None, str]] = {
         1,
         "nested deeper than 64",
     ),
-    "a key nested too deep": (lines({**CALL, "key": json.loads(deep(100))}), 1, "nested deeper than 64"),
+    "a key nested too deep": (lines({**CALL, "key": json.loads(deep(100))}), 1, "its key is what JSON cannot say"),
+    "an error nested too deep": (
+        lines({**CALL, "error": json.loads(deep(100))}),
+        1,
+        "its error is what JSON cannot say",
+    ),
     "a fault nested too deep": (
         lines({**CALL, "process": "nemesis", "value": json.loads(deep(100))}),
         1,
