@@ -62,9 +62,9 @@ class Transitions:
 
     def compute(self, state: int, kind: int) -> int:
         """The same by asking the model, for callers who remember it themselves."""
-        return self._number(self._model.step(self.states[state], self.calls[kind]))
+        return self.number(self._model.step(self.states[state], self.calls[kind]))
 
-    def _number(self, state: Hashable | Refused) -> int:
+    def number(self, state: Hashable | Refused) -> int:
         if isinstance(state, Refused):
             return ILLEGAL
         number = self._numbers.setdefault(state, len(self.states))

@@ -12,6 +12,7 @@ from typing import Any
 from checkers.models.container import Container
 from checkers.models.key_value import KeyValue
 from checkers.models.list_append import ListAppend
+from checkers.models.log import Log
 from checkers.models.model import NOTHING, Call, Model, hashable
 from checkers.models.multi_register import MultiRegister
 from checkers.models.set_ import Set
@@ -27,6 +28,8 @@ def relevant(model: Model, start: Any, certain: Sequence[Call], optional: Sequen
         return _of_elements(model, certain, optional)
     if isinstance(model, Set):
         return _of_members(start, certain, optional)
+    if isinstance(model, Log):
+        return _of_entries(certain, optional)
     return [True] * len(optional)
 
 
@@ -87,3 +90,13 @@ def _of_members(start: Any, certain: Sequence[Call], optional: Sequence[Call]) -
     if reads:
         asked.update(start)
     return [call.f in ("add", "remove") and hashable(call.value) in asked for call in optional]
+
+
+def _of_entries(certain: Sequence[Call], optional: Sequence[Call]) -> list[bool]:
+    """An entry that no certain read shows stands after all of these reads; so nobody needs it, unless a certain append
+    tells how many entries came before it.
+    """
+    if any(call.f == "append" and call.known and call.result is not None for call in certain):
+        return [True] * len(optional)
+    shown = {hashable(item) for call in certain if call.f == "read" and call.known for item in call.result or ()}
+    return [call.f == "append" and hashable(call.value) in shown for call in optional]

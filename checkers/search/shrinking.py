@@ -4,8 +4,10 @@ The *core* is a set of completed operations that fit no order even if every othe
 (:mod:`checkers.search.weakening`, with the proof that this refuses the whole). It is found in two steps:
 
 1. Grow. Begin with the operation at which the search was stuck. While the certain operations fit an order, make those
-   certain that returned next to the stuck one, twice as many each time. What began after the last certain return cannot
-   matter; where operations are needed that returned later (they may have to take effect earlier), the end moves on.
+   certain that returned next to the stuck one, twice as many each time: first asking for orders that begin in any state
+   (which costs the same however long the history is), then for orders from its beginning. What began after the last
+   certain return cannot matter; where operations are needed that returned later (they may have to take effect earlier),
+   the end moves on.
 2. Weaken. Make certain operations optional while the others are still refused, many at once, then one by one: first
    those that only observe, then the oldest. Refusal is monotone (fewer certain operations allow more), so one pass one
    by one leaves a core in which every operation is needed.
@@ -34,8 +36,8 @@ TRIAL_WORK_MAX = 40_000
 NEEDED_SHOWN_MAX = 6
 """More optional operations than that, and than certain ones, explain nothing to a reader."""
 
-SETUP_WORK = 3
-"""What an operation costs each question by being there, in the same measure."""
+NEAR_MAX = 60
+"""Operations next to the stuck one among which a core that needs nothing older is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,8 +69,12 @@ def shrink(history: History, rows: Column, stuck: int, model: Model, initial: An
     end = int(history.return_[stuck])
     while True:
         shrinking = _Shrinking(Weakening(history, rows, model, initial, end), stuck, work)
-        if shrinking.grow():
-            shrinking.weaken()
+        if shrinking.grow(near=True):
+            shrinking.weaken(near=True)
+            shrinking.weaken(near=False)
+            return shrinking.core()
+        if shrinking.grow(near=False):
+            shrinking.weaken(near=False)
             return shrinking.core()
         later = np.sort(history.return_[rows][(history.outcome[rows] == OK) & (history.return_[rows] > end)])
         work = shrinking.left
@@ -93,14 +99,14 @@ class _Shrinking:
         self.certain: set[int] = {self.stuck}
         self.minimal = False
 
-    def grow(self) -> bool:
+    def grow(self, *, near: bool) -> bool:
         """Makes operations certain until they are refused; False if they never are, or the work is used up."""
-        nearby = self._nearby()
+        self.certain, nearby = {self.stuck}, self._nearby()
         for count in _doubling():
-            if self._explore(self.certain).refused:
+            if self._explore(self.certain, near=near).refused:
                 return True
             fresh = [place for _, place in zip(range(count), nearby, strict=False)]
-            if not fresh or self.left <= 0:
+            if not fresh or self.left <= 0 or (near and len(self.certain) > NEAR_MAX):
                 return False
             self.certain.update(fresh)
         raise AssertionError("unreachable: doubling never ends")
@@ -114,35 +120,35 @@ class _Shrinking:
             if place not in self.certain:
                 yield place
 
-    def weaken(self) -> None:
+    def weaken(self, *, near: bool) -> None:
         """Makes certain operations optional while the others are refused."""
         observation = self.key.observation
         order = sorted(self.certain, key=lambda place: (not observation[place], place))
         size = len(order) // 2
         while size > 1:
-            order = self._without_chunks(order, size)
+            order = self._without_chunks(order, size, near=near)
             size //= 2
         self.minimal = True
-        self._without_chunks(order, 1)
+        self._without_chunks(order, 1, near=near)
 
-    def _without_chunks(self, order: Sequence[int], size: int) -> list[int]:
+    def _without_chunks(self, order: Sequence[int], size: int, *, near: bool) -> list[int]:
         """Tries to do without each chunk; returns the places that stay, in the same order."""
         for start in range(0, len(order), size):
             fewer = self.certain - set(order[start : start + size])
             if not fewer:
                 continue
-            refused = self._explore(fewer).refused
+            refused = self._explore(fewer, near=near).refused
             if refused:
                 self.certain = fewer
             elif refused is None:
                 self.minimal = False
         return [place for place in order if place in self.certain]
 
-    def _explore(self, certain: Iterable[int]) -> Trial:
+    def _explore(self, certain: Iterable[int], *, near: bool) -> Trial:
         if self.left <= 0:
             return Trial(refused=None, order=(), work=0)
-        trial = self.key.explore(certain, min(self.left, TRIAL_WORK_MAX))
-        self.left -= trial.work + SETUP_WORK * len(self.key.rows)
+        trial = self.key.explore(certain, min(self.left, TRIAL_WORK_MAX), near=near)
+        self.left -= trial.work + len(self.certain)
         return trial
 
     def core(self) -> Core:

@@ -13,6 +13,11 @@ is as legal without them.
 :mod:`checkers.search.exploration` in small: few operations that must be placed, many that may. First optional
 operations may happen any number of times, which is weaker still and makes a search state small; only if that has an
 order, or there is no end of states, at most once.
+
+Before that it is asked whether the certain operations fit an order that begins in *any* state when the first of them
+began (``near``). That is weaker, too, and needs nothing of what was over by then: in a legal order of the whole, go to
+the last operation that was over by then. All certain ones come after it; those that were open then and come before it
+are optional, and left out. So a core at the end of a long history costs no more than one at its beginning.
 """
 
 from __future__ import annotations
@@ -20,17 +25,20 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 from checkers.history import FAIL, OK, Column, History
 from checkers.models.model import NOTHING, UNOBSERVED, Call, Model
 from checkers.search.problem import ILLEGAL, Transitions, call_of
 from checkers.search.relevance import blind, finite, relevant
+from checkers.search.settling import attainable, grows, settled
 
 Path = tuple[Any, int]
 Move = tuple[int, int, int, int, Path | None]
 
+
+ANY = -2
+"""The number of a state of which nothing is known."""
 
 EQUAL_MAX = 16
 """Equal optional operations that are told apart."""
@@ -73,64 +81,77 @@ class Weakening:
         self.kind = _kinds(history, rows, model, kinds)
         self.calls = list(kinds)
         self.start = model.start(initial)
-        self.transitions = Transitions(model.narrowed(self.calls), self.calls, self.start)
+        self.narrow = model.narrowed(self.calls)
+        self.transitions = Transitions(self.narrow, self.calls, self.start)
         self.observation = [self.transitions.observation[kind] for kind in self.kind]
-        self.blind = blind(model)
-        self.by_kind = self._by_kind()
-        self.earliest = {
-            kind: list(accumulate((self.call[place] for place in places), min)) for kind, places in self.by_kind.items()
-        }
+        self.blind, self.finite, self.growing = blind(model), finite(model), grows(model)
+        self.changing = sorted(
+            (place for place in range(len(self.rows)) if not self.observation[place]), key=self.return_.__getitem__
+        )
+        self.ends = [self.return_[place] for place in self.changing]
+        self.known_after: dict[int, int] = {}
 
-    def _by_kind(self) -> Mapping[int, list[int]]:
-        """Places of those that may change something, by kind, the first to return first."""
-        by_kind: dict[int, list[int]] = {}
-        for place in sorted(range(len(self.rows)), key=self.return_.__getitem__):
-            if not self.observation[place]:
-                by_kind.setdefault(self.kind[place], []).append(place)
-        return by_kind
+    def step(self, state: int, kind: int) -> int:
+        """The number of the state after a call, :data:`ILLEGAL`, or :data:`ANY`."""
+        if state != ANY:
+            return self.transitions.step(state, kind)
+        after = self.known_after.get(kind)
+        if after is None:
+            known = settled(self.narrow, self.calls[kind])
+            after = self.known_after[kind] = ANY if known is NOTHING else self.transitions.number(known)
+        return after
 
     def optional(self, certain: Iterable[int]) -> list[int]:
         """Places of the operations that may matter to certain ones."""
         chosen = set(certain)
-        last = max(self.return_[place] for place in chosen)
-        wanted = (place for kind in self._relevant(chosen) for place in self.by_kind[kind])
-        return sorted(place for place in wanted if place not in chosen and self.call[place] < last)
+        return sorted(place for places in self._relevant(chosen, self.changing).values() for place in places)
 
-    def _relevant(self, chosen: Iterable[int]) -> list[int]:
+    def _relevant(self, chosen: set[int], places: Iterable[int]) -> Mapping[int, list[int]]:
+        """Those of some places, by kind, that may matter to the chosen ones."""
+        last = max(self.return_[place] for place in chosen)
+        by_kind: dict[int, list[int]] = {}
+        for place in places:
+            if place not in chosen and self.call[place] < last:
+                by_kind.setdefault(self.kind[place], []).append(place)
         certain = [self.calls[kind] for kind in {self.kind[place] for place in chosen}]
-        matters = relevant(self.model, self.start, certain, [self.calls[kind] for kind in self.by_kind])
-        return [kind for kind, needed in zip(self.by_kind, matters, strict=True) if needed]
+        matters = relevant(self.model, self.start, certain, [self.calls[kind] for kind in by_kind])
+        return {kind: by_kind[kind] for kind, needed in zip(by_kind, matters, strict=True) if needed}
 
-    def _options(self, chosen: set[int]) -> list[_Option]:
-        """Optional operations, the first to return first. Of many equal ones only the last are told apart; the others
-        are one that may happen any number of times from the first call to the last return, which is weaker.
+    def _options(self, chosen: set[int], since: int = -1) -> list[_Option]:
+        """Optional operations that return after a position, the first to return first.
+
+        Of many equal ones only the last are told apart; the others are one that may happen any number of times from the
+        first call to the last return, which is weaker (and too weak where the number of times is what matters).
         """
-        last = max(self.return_[place] for place in chosen)
         options: list[_Option] = []
-        for kind in self._relevant(chosen):
-            single: list[int] = []
-            places = self.by_kind[kind]
-            for left, place in zip(range(len(places), 0, -1), reversed(places), strict=True):
-                if place in chosen or self.call[place] >= last:
-                    continue
-                if len(single) == EQUAL_MAX:
-                    options.append(_Option(self.earliest[kind][left - 1], self.return_[place], kind, place, often=True))
-                    break
-                single.append(place)
-            options.extend(_Option(self.call[place], self.return_[place], kind, place, often=False) for place in single)
+        for kind, places in self._relevant(chosen, self.changing[bisect_left(self.ends, since) :]).items():
+            split = max(0, len(places) - EQUAL_MAX) if self.finite else 0
+            if split:
+                call = min(self.call[place] for place in places[:split])
+                options.append(_Option(call, self.return_[places[split - 1]], kind, places[split - 1], often=True))
+            options += [
+                _Option(self.call[place], self.return_[place], kind, place, often=False) for place in places[split:]
+            ]
         return sorted(options, key=lambda option: option.return_)
 
-    def explore(self, certain: Iterable[int], work: int) -> Trial:
-        """Do the certain operations fit an order? ``work`` bounds the transitions looked at."""
+    def explore(self, certain: Iterable[int], work: int, *, near: bool = False) -> Trial:
+        """Do the certain operations fit an order? ``work`` bounds the transitions looked at; ``near``: only asks
+        whether they fit one that begins in any state.
+        """
         chosen = sorted(certain, key=self.return_.__getitem__)
-        options = self._options(set(chosen))
-        often = Trial(refused=None, order=(), work=0)
-        if options and finite(self.model):
-            often = _Fitting(self, chosen, options, work // 2, once=False).run()
-        if often.refused:
-            return often
-        once = _Fitting(self, chosen, options, work - often.work, once=True).run()
-        return Trial(refused=once.refused, order=once.order, work=often.work + once.work)
+        options = self._options(set(chosen), min(self.call[place] for place in chosen))
+        tried = _Fitting(self, chosen, options, work // 2, once=True, start=ANY).run()
+        spent = tried.work + len(options)
+        if not tried.refused and not near:
+            options = self._options(set(chosen))
+            spent += len(self.changing)
+            if options and self.finite:
+                tried = _Fitting(self, chosen, options, (work - spent) // 2, once=False).run()
+                spent += tried.work
+            if not tried.refused:
+                tried = _Fitting(self, chosen, options, work - spent, once=True).run()
+                spent += tried.work
+        return Trial(refused=tried.refused, order=tried.order, work=spent)
 
     def fit(self, certain: Iterable[int], work: int) -> tuple[int, ...]:
         """As many certain operations as fit an order, with the optional ones that it takes."""
@@ -145,10 +166,20 @@ class _Fitting:
     Sets are bit masks. An operation that is placed rules out the optional ones that were over when it began.
     """
 
-    def __init__(self, key: Weakening, certain: Sequence[int], options: Sequence[_Option], work: int, *, once: bool):
-        self.key, self.places, self.options, self.once = key, certain, options, once
+    def __init__(
+        self,
+        key: Weakening,
+        certain: Sequence[int],
+        options: Sequence[_Option],
+        work: int,
+        *,
+        once: bool,
+        start: int = 0,
+    ):
+        self.key, self.places, self.options, self.once, self.start = key, certain, options, once, start
         self.kind = [key.kind[place] for place in certain]
-        self.step = key.transitions.step
+        self.step = key.step
+        self.doomed: dict[tuple[int, int], bool] = {}
         self.left = self.work = work
         self.pending = [
             [other for other in range(number, len(certain)) if key.call[certain[other]] < key.return_[place]]
@@ -178,7 +209,7 @@ class _Fitting:
         return {kind: last.get(produces[kind], -1) for kind in self.groups}
 
     def run(self) -> Trial:
-        stack: list[Move] = [(0, 0, (1 << len(self.options)) - 1, 0, None)]
+        stack: list[Move] = [(0, 0, (1 << len(self.options)) - 1, self.start, None)]
         best, longest = -1, None
         while stack and self.left >= 0:
             number, ahead, open_, state, path = self._settled(*stack.pop())
@@ -186,7 +217,7 @@ class _Fitting:
                 best, longest = number, path
             if number == len(self.places):
                 return self._trial(False, longest)
-            if self._is_new((number, ahead, state), open_):
+            if self._is_new((number, ahead, state), open_) and self._hopeful(number, ahead, state):
                 stack.extend(reversed(self._moves(number, ahead, open_, state, path)))
         return self._trial(None if stack else True, longest)
 
@@ -218,6 +249,19 @@ class _Fitting:
         seen.append(open_)
         return True
 
+    def _hopeful(self, number: int, ahead: int, state: int) -> bool:
+        """May all certain operations that are left still become legal?"""
+        if state == ANY or not self.key.growing:
+            return True
+        for other in range(number, len(self.places)):
+            place = (state, self.kind[other])
+            if place not in self.doomed:
+                shown, call = self.key.transitions.states[state], self.key.calls[self.kind[other]]
+                self.doomed[place] = not attainable(self.key.model, shown, call)
+            if self.doomed[place] and not ahead >> other & 1:
+                return False
+        return True
+
     def _moves(self, number: int, ahead: int, open_: int, state: int, path: Path | None) -> list[Move]:
         """What may come next, the most promising first."""
         step, wanted = self.step, self.kind[number]
@@ -244,7 +288,8 @@ class _Fitting:
         for kind, last in self.last_wanted.items():
             if last >= number:
                 after = self.step(state, kind)
-                if after not in (ILLEGAL, state) and not (self.key.blind and states[after] is UNOBSERVED):
+                seen = after == ANY or not self.key.blind or states[after] is not UNOBSERVED
+                if after not in (ILLEGAL, state) and seen:
                     yield kind, after
 
     def _choice(self, kind: int, number: int, open_: int) -> Iterator[int]:
