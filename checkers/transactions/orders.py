@@ -58,7 +58,7 @@ def seek(history: History, observations: Observations, level: int, budget: int =
 def _search(history: History, observations: Observations, demands: Demands, level: int, budget: int) -> Ordering:
     graph = _graph(history, observations, demands, level)
     at_once = solve(_puzzle(history, graph, demands), budget, FIRST_DEAD_ENDS)
-    if at_once.exists is not None:
+    if at_once.exists:
         return _answered(history, demands, at_once, level, 0)
     because: Mapping[tuple[int, int, int], int] = {}
     if observations.reads is not None:
@@ -67,7 +67,9 @@ def _search(history: History, observations: Observations, demands: Demands, leve
         if saturated.cyclic:
             cycle = min(find_cycles(graph, level).shown, key=lambda cycle: len(cycle.steps))
             return Ordering(exists=False, level=level, cycle=cycle, because=because, derived=len(because))
-    return _answered(history, demands, solve(_puzzle(history, graph, demands), budget), level, len(because))
+    # Where all orders were tried already, saturation was asked for a reason that can be told.
+    answer = solve(_puzzle(history, graph, demands), budget) if at_once.exists is None else at_once
+    return _answered(history, demands, answer, level, len(because))
 
 
 def _answered(history: History, demands: Demands, answer: Answer, level: int, derived: int) -> Ordering:

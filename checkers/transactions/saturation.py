@@ -24,7 +24,7 @@ import numpy as np
 from checkers.history import NEVER, Column, History
 from checkers.transactions.demands import Reads
 from checkers.transactions.dependencies import RW, WW, Dependencies, Edges
-from checkers.transactions.serial import adjacency
+from checkers.transactions.precedence import before
 
 CELLS_MAX = 60_000_000
 """Numbers (four bytes each) that are kept; where it would be more, nothing is derived."""
@@ -95,10 +95,10 @@ def saturate(history: History, graph: Dependencies, reads: Reads, level: int) ->
         return Saturated(graph=graph, because=because, cyclic=False, finished=False)
     place = np.where(tracked, _places(history, graph.rows, chain), 0)
     for _ in range(ROUNDS_MAX):
-        before = _before(graph, chain, place, count)
-        if before is None:
+        known = before(graph, chain, place, count)
+        if known is None:
             return Saturated(graph=graph, because=because, cyclic=True, finished=True)
-        derived = _Round(before, chain, place, count, reads).derive()
+        derived = _Round(known, chain, place, count, reads).derive()
         edges = Edges(nodes=graph.nodes)
         new = False
         for kind, table in ((WW, derived[0]), (RW, derived[1])):
@@ -120,28 +120,6 @@ def _places(history: History, rows: Column, chain: Column) -> Column:
     number = np.arange(len(rows))
     place[order] = number - np.maximum.accumulate(np.where(first, number, 0)) + 1
     return place
-
-
-def _before(graph: Dependencies, chain: Column, place: Column, count: int) -> Column | None:
-    """For each node and chain: the place of the last one of the chain that must come before it. None: a cycle."""
-    after = adjacency(graph.nodes, list(zip(graph.source.tolist(), graph.target.tolist(), strict=True)))
-    waiting = np.bincount(graph.target, minlength=graph.nodes).tolist()
-    before = np.zeros((graph.nodes, count), dtype=np.int32)
-    transactions = len(graph.rows)
-    order = [node for node in range(graph.nodes) if not waiting[node]]
-    maximum = np.maximum
-    for node in order:
-        known = before[node]
-        if node < transactions:
-            known = known.copy()
-            known[chain[node]] = max(known[chain[node]], place[node])
-        for target in after[node]:
-            row = before[target]
-            maximum(row, known, out=row)
-            waiting[target] -= 1
-            if not waiting[target]:
-                order.append(target)
-    return before if len(order) == graph.nodes else None
 
 
 class _Round:
