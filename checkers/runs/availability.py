@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from checkers.history import OK, Column, History
-from checkers.runs.windows import Window, fault_windows, ok_times, overlapping_ok, span_ns
+from checkers.runs.windows import Window, fault_windows, freeze_windows, ok_times, overlapping_ok, span_ns
 from checkers.verdict import Result
 
 CHECKER = "availability"
@@ -20,9 +20,14 @@ GRACE_NS = 5_000_000_000
 def measure(history: History, *, grace_ns: int = GRACE_NS) -> Result:
     """Per fault, from its injection until ``grace_ns`` after its healing (but not into the next fault, whose gap that
     would be): the longest time without an ok completion, how long until an operation invoked under the fault
-    succeeded, and the operations that overlapped it. Nothing after the end of the load counts: nobody asked then.
+    succeeded, and the operations that overlapped it. Nothing after the end of the load counts: nobody asked then; nor
+    does anything after the nodes were frozen for inspection: nobody could answer.
     """
+    frozen_ns = min((window.from_ns for window in freeze_windows(history.nemesis)), default=None)
+    if frozen_ns is not None:
+        history = history.select(history.call_ns < frozen_ns)
     begin, end = _load_ns(history)
+    end = end if frozen_ns is None else min(end, frozen_ns)
     times = ok_times(history)
     overall = longest_gap(times, begin, end)
     windows = fault_windows(history.nemesis)

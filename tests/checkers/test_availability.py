@@ -82,3 +82,13 @@ def test_longest_gap_is_that_of_a_slow_twin(times: list[int], begin: int, length
 def test_no_stretch_no_gap(end: int) -> None:
     """An empty or upside-down stretch has no gap."""
     assert longest_gap(np.array([1]), 5, end) == (0, 5)
+
+
+def test_time_in_which_nodes_were_frozen_is_nobodys_gap() -> None:
+    """What stood still for inspection served nobody, and that is no figure of the system's."""
+    freeze = (150, "info", "freeze", {"nodes": ["n1"], "decided_ns": 150 * MS})
+    thaw = (60_000, "info", "thaw", {"nodes": ["n1"]})
+    late = (5, 60_100, 60_110, "ok", "read")
+    statistics = told(*OPS[:3], late, nemesis=[*fault(1, "kill", 101, 60_050), freeze, thaw], grace_ms=500)
+    assert statistics["longest_gap_ms"] == 100.0  # 10 .. 110
+    assert statistics["faults"][0]["next_ok_ms"] is None

@@ -206,6 +206,18 @@ def test_a_plot_that_fails_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "Invalid" in text
 
 
+def test_a_freeze_lies_across_the_timeline(tmp_path: Path) -> None:
+    """The time for which all stood still is a band of its own, on the nodes that it stopped; no fault is made of it."""
+    folder = samples.invalid(tmp_path, operations=300)
+    facts = json.loads(folder.run.read_bytes())
+    nodes = {"n1": {"held_by": "the freeze"}, "n2": {"held_by": "a fault"}}
+    facts["freeze"] = {"decided_ns": 9_000, "resumed_ns": 12_000, "resumed_by": "limit", "nodes": nodes}
+    folder.run.write_text(json.dumps(facts))
+    text = page.render(folder)
+    assert re.search(r'"family":"freeze","targets":\["n1"\],"begin":9000,"end":12000', text)
+    assert text.count('"family":') == len(folder.schedule.read_text().splitlines()) + 1
+
+
 def test_building_again_gives_the_same_page(folders: dict[str, RunFolder]) -> None:
     """A page depends on the files only: building it twice gives the same bytes."""
     assert page.render(folders["trace"]) == page.render(folders["trace"])
