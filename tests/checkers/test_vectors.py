@@ -61,7 +61,8 @@ def elle(entry: dict[str, Any]) -> Iterator[tuple[Options, bool]]:
     for stated in entry.get("elle_checks", ()):
         options = stated.get("options", {})
         covered = {"serializable", "strict-serializable"} if "brute_force" in entry else set()
-        for name in stated["consistency_models"] or ():
+        names = stated["consistency_models"] or ()
+        for name in names if len(names) == 1 else ():
             if name not in covered and set(options) <= ELLE_OPTIONS and isinstance(stated["valid"], bool):
                 yield Options(consistency_model=name, settings=options), stated["valid"]
 
