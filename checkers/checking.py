@@ -85,6 +85,7 @@ def _of_transactions(name: str) -> Check:
             consistency_model=options.consistency_model,
             initial=options.initial,
             null_read=options.null_read,
+            budget=options.budget,
         )
 
     return Check(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from checkers.transactions.judgement import REGISTER_SETTINGS, SETTINGS, judge_lists, judge_registers
+from checkers.transactions.witness import order_lists, order_registers
 from checkers.verdict import Result
 
 __all__ = ["TRANSACTIONS", "TransactionCheck"]
@@ -20,9 +21,12 @@ __all__ = ["TRANSACTIONS", "TransactionCheck"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransactionCheck:
-    """``check(history, settings, consistency_model=..., initial=..., null_read=...)``; ``settings``: what each does."""
+    """``check(history, settings, consistency_model=..., initial=..., null_read=..., budget=...)``; ``order(history,
+    consistency_model=..., initial=..., null_read=..., budget=...)`` gives a serial order as rows, replayed, or none if
+    none was found. ``settings``: what each does."""
 
     check: Callable[..., Result]
+    order: Callable[..., tuple[int, ...] | None]
     summary: str
     settings: Mapping[str, str]
 
@@ -30,11 +34,13 @@ class TransactionCheck:
 TRANSACTIONS: Mapping[str, TransactionCheck] = {
     "list-append": TransactionCheck(
         check=judge_lists,
+        order=order_lists,
         summary="transactions that append to lists and read them: anomalies by dependency graphs, exact",
         settings=SETTINGS,
     ),
     "rw-register": TransactionCheck(
         check=judge_registers,
+        order=order_registers,
         summary="transactions that read and write registers: anomalies by dependency graphs, then a search",
         settings=REGISTER_SETTINGS,
     ),

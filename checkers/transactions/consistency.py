@@ -10,6 +10,7 @@ Ordering Guarantees", 2004, and "... with Snapshot Isolation", 2006). The arrang
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -154,6 +155,7 @@ def canonical(name: str) -> str:
     return found
 
 
+@functools.cache
 def included(name: str) -> frozenset[str]:
     """A model and all weaker ones that it includes."""
     reached: set[str] = set()
@@ -166,12 +168,14 @@ def included(name: str) -> frozenset[str]:
     return frozenset(reached)
 
 
+@functools.cache
 def forbidden(name: str) -> frozenset[str]:
     """Every anomaly that a model forbids and that is looked for: its own and those of the models that it includes."""
     stated = stated_by(name)
     return frozenset(anomaly for anomaly in SEVERITY if implied([anomaly]) & stated)
 
 
+@functools.cache
 def stated_by(name: str) -> frozenset[str]:
     """The anomalies that the table names for a model and those that it includes."""
     return frozenset(anomaly for model in included(name) for anomaly in CONSISTENCY_MODELS[model].forbids)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from checkers.history import FAIL, INFO, OK, History
+from checkers.search.exploration import Budget
 from checkers.transactions import consistency
 from checkers.transactions.anomalies import IMPLIES, LEVELS, NO_ORDER, SEVERITY, implied
 from checkers.transactions.cycles import Cycles, find_cycles
@@ -68,6 +69,7 @@ def judge_lists(
     consistency_model: str = "strict-serializable",
     initial: Any = None,
     null_read: str = "value",
+    budget: Budget | None = None,
 ) -> Result:
     """list-append. ``settings``: :data:`SETTINGS`.
 
@@ -80,7 +82,7 @@ def judge_lists(
     if initial is not None:
         raise ValueError(f"lists begin empty; there is no initial value {initial!r}")
     observations = observe_lists(history, null_read=null_read)
-    return _judge(history, "list-append", question, observations)
+    return _judge(history, "list-append", question, observations, budget or Budget())
 
 
 def judge_registers(
@@ -90,6 +92,7 @@ def judge_registers(
     consistency_model: str = "strict-serializable",
     initial: Any = None,
     null_read: str = "value",
+    budget: Budget | None = None,
 ) -> Result:
     """rw-register. ``settings``: :data:`REGISTER_SETTINGS`.
 
@@ -105,7 +108,7 @@ def judge_registers(
         linearizable=_flag(settings, "linearizable_keys"),
     )
     observations = observe_registers(history, initial=initial, null_read=null_read, assumptions=assumptions)
-    return _judge(history, "rw-register", question, observations)
+    return _judge(history, "rw-register", question, observations, budget or Budget())
 
 
 def _flag(settings: Mapping[str, Any], name: str) -> bool:
@@ -125,7 +128,7 @@ def check_settings(settings: Mapping[str, Any], known: Mapping[str, str]) -> Non
         raise ValueError(f"there is no setting {name!r} for transactions; use: {', '.join(known)}")
 
 
-def _judge(history: History, checker: str, question: Question, observations: Observations) -> Result:
+def _judge(history: History, checker: str, question: Question, observations: Observations, budget: Budget) -> Result:
     edges = observations.edges.copy()
     add_process_order(history, observations.rows, edges)
     add_real_time(history, observations.rows, edges)
@@ -133,7 +136,7 @@ def _judge(history: History, checker: str, question: Question, observations: Obs
     cycles = find_cycles(graph)
     found = {**observations.sightings.counts, **cycles.present}
     findings = _findings(history, checker, question, observations, cycles)
-    order = _order_unless_proved(history, question, observations, bool(findings))
+    order = _order_unless_proved(history, question, observations, budget, bool(findings))
     if order is not None and not order.exists:
         findings = [_no_order(history, checker, observations, order)]
         if order.exists is False:
@@ -148,13 +151,13 @@ def _judge(history: History, checker: str, question: Question, observations: Obs
 
 
 def _order_unless_proved(
-    history: History, question: Question, observations: Observations, refused: bool
+    history: History, question: Question, observations: Observations, budget: Budget, refused: bool
 ) -> Ordering | None:
     """Where a serial order is asked for and the graph alone does not say whether there is one."""
     levels = [consistency.SERIAL[model] for model in question.models if model in consistency.SERIAL]
     if refused or observations.exact or not levels:
         return None
-    return seek(history, observations, max(levels))
+    return seek(history, observations, max(levels), budget)
 
 
 def _no_order(history: History, checker: str, observations: Observations, order: Ordering) -> Finding:

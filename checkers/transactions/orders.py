@@ -5,23 +5,20 @@ An order that was found is replayed on a store before it counts: acceptance has 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
-from checkers.history import INFO, NEVER, History
+from checkers.history import NEVER, History
+from checkers.search.exploration import Budget
 from checkers.transactions.cycles import Cycle, find_cycles
 from checkers.transactions.demands import Demands
 from checkers.transactions.dependencies import Dependencies, Edges, add_process_order, add_real_time, graph_of
 from checkers.transactions.observations import Observations
 from checkers.transactions.replay import replay
 from checkers.transactions.saturation import saturate
-from checkers.transactions.serial import Answer, Puzzle, adjacency, solve
-
-CANDIDATES_MAX = 20_000_000
-"""Candidates that a search looks at, unless a budget says otherwise."""
+from checkers.transactions.serial import Answer, Puzzle, adjacency, never, solve
 
 FIRST_DEAD_ENDS = 50_000
 """Dead ends without progress after which a first search stops, before anything is derived: enough for nearly every
@@ -43,21 +40,38 @@ class Ordering:
     looked_at: int = 0
 
 
-def seek(history: History, observations: Observations, level: int, budget: int = CANDIDATES_MAX) -> Ordering:
+def seek(history: History, observations: Observations, level: int, budget: Budget) -> Ordering:
     """Seeks an order that keeps a level of order (an index into ``anomalies.LEVELS``), for observations that show no
-    anomaly that forbids one."""
+    anomaly that forbids one. The budget's states are candidates that are looked at."""
+    limits = Limits.of(budget)
     demands = observations.demands()
     if level < 2:
         # What is strictly serializable is serializable, and real time leaves the fewest orders open.
-        strict = _search(history, observations, demands, 2, budget // 10)
+        strict = _search(history, observations, demands, 2, replace(limits, candidates=limits.candidates // 10))
         if strict.exists:
             return replace(strict, level=level)
-    return _search(history, observations, demands, level, budget)
+    return _search(history, observations, demands, level, limits)
 
 
-def _search(history: History, observations: Observations, demands: Demands, level: int, budget: int) -> Ordering:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Candidates, and whether time is up."""
+
+    candidates: int
+    late: Callable[[], bool]
+
+    @staticmethod
+    def of(budget: Budget) -> Limits:
+        """From now on."""
+        deadline, clock = budget.deadline(), budget.clock
+        if deadline is None or clock is None:
+            return Limits(candidates=budget.states, late=never)
+        return Limits(candidates=budget.states, late=lambda: clock() > deadline)
+
+
+def _search(history: History, observations: Observations, demands: Demands, level: int, limits: Limits) -> Ordering:
     graph = _graph(history, observations, demands, level)
-    at_once = solve(_puzzle(history, graph, demands), budget, FIRST_DEAD_ENDS)
+    at_once = solve(_puzzle(history, graph, demands), limits.candidates, FIRST_DEAD_ENDS, limits.late)
     if at_once.exists:
         return _answered(history, demands, at_once, level, 0)
     because: Mapping[tuple[int, int, int], int] = {}
@@ -68,7 +82,9 @@ def _search(history: History, observations: Observations, demands: Demands, leve
             cycle = min(find_cycles(graph, level).shown, key=lambda cycle: len(cycle.steps))
             return Ordering(exists=False, level=level, cycle=cycle, because=because, derived=len(because))
     # Where all orders were tried already, saturation was asked for a reason that can be told.
-    answer = solve(_puzzle(history, graph, demands), budget) if at_once.exists is None else at_once
+    answer = at_once
+    if at_once.exists is None:
+        answer = solve(_puzzle(history, graph, demands), limits.candidates, late=limits.late)
     return _answered(history, demands, answer, level, len(because))
 
 
@@ -114,8 +130,3 @@ def _puzzle(history: History, graph: Dependencies, demands: Demands) -> Puzzle:
         grows=demands.grows,
         returns=demands.returns,
     )
-
-
-def unobserved_info(history: History, rows: Any) -> Any:
-    """The ``info`` transactions of which nothing was certainly seen."""
-    return np.setdiff1d(np.flatnonzero(history.outcome == INFO), rows)

@@ -16,9 +16,12 @@ at once. The budget counts candidates looked at, so a verdict does not depend on
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+CLOCK_EVERY = 1024
+"""Choices between two looks at the clock."""
 
 Place = tuple[Any, Hashable]
 """A key and a state of it."""
@@ -51,10 +54,15 @@ class Answer:
     looked_at: int = 0
 
 
-def solve(puzzle: Puzzle, budget: int, dead_ends: int | None = None) -> Answer:
+def never() -> bool:
+    """Time is no limit."""
+    return False
+
+
+def solve(puzzle: Puzzle, budget: int, dead_ends: int | None = None, late: Callable[[], bool] = never) -> Answer:
     """Searches with a budget of candidates looked at, and (if given) of dead ends met since the order was
-    last longer than ever before."""
-    return _Search(puzzle, budget, dead_ends).run()
+    last longer than ever before; and until it is ``late``."""
+    return _Search(puzzle, budget, dead_ends, late).run()
 
 
 @dataclass(slots=True)
@@ -66,7 +74,9 @@ class _Choice:
 
 
 class _Search:
-    def __init__(self, puzzle: Puzzle, budget: int, dead_ends: int | None) -> None:
+    def __init__(self, puzzle: Puzzle, budget: int, dead_ends: int | None, late: Callable[[], bool]) -> None:
+        self.late = late
+        self.choices_made = 0
         self.puzzle = puzzle
         self.budget = budget
         self.dead_ends_max = dead_ends if dead_ends is not None else budget
@@ -111,6 +121,9 @@ class _Search:
                     self._back_to(choices[-1].length)
             if not choices:
                 return Answer(exists=False, looked_at=self.looked_at)
+            self.choices_made += 1
+            if self.choices_made % CLOCK_EVERY == 0 and self.late():
+                return Answer(exists=None, looked_at=self.looked_at)
             if self.looked_at > self.budget or self.dead_ends > self.dead_ends_max:
                 return Answer(exists=None, looked_at=self.looked_at)
             self._do(choices[-1].left.pop())

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from checkers import History, Validity, check
-from checkers.transactions import precedence
+from checkers import Blame, Budget, History, Validity, check
+from checkers.transactions import TRANSACTIONS, precedence
 from checkers.transactions.dependencies import Dependencies
 from checkers.transactions.replay import replay
 from tests.checkers.transactions.simulated import simulated
@@ -67,10 +67,24 @@ def test_replay_sees_what_is_wrong() -> None:
 
 def test_a_budget_used_up_is_unknown() -> None:
     """Never valid, and the finding blames the checker."""
-    from checkers.transactions.explanation import explain_gave_up
-    from checkers.verdict import Result
+    made = simulated(random.Random(6), transactions=200, concurrency=20, write="w")
+    result = check(History.of(made.events), model="rw-register", budget=Budget(states=100))
+    assert result.validity is Validity.UNKNOWN
+    assert [finding.blame for finding in result.findings] == [Blame.GAVE_UP]
 
-    assert Result(checker="x", findings=(explain_gave_up("x", 5, 3),)).validity is Validity.UNKNOWN
+
+@pytest.mark.parametrize("write", ["append", "w"])
+def test_a_witness_on_request(write: str) -> None:
+    """The rows of all completed transactions in an order that the replay accepts; none where the history is wrong."""
+    transactions = TRANSACTIONS[{"append": "list-append", "w": "rw-register"}[write]]
+    history = History.of(simulated(random.Random(5), transactions=200, write=write, info=0.05, fail=0.1).events)
+    for level, model in enumerate(("serializable", "strong-session-serializable", "strict-serializable")):
+        rows = transactions.order(history, consistency_model=model)
+        assert rows is not None
+        assert replay(history, rows, level, () if write == "append" else None) is None
+    assert transactions.order(told("rx=1") if write == "w" else told("rx1")) is None
+    with pytest.raises(ValueError, match="read-committed"):
+        transactions.order(history, consistency_model="read-committed")
 
 
 def test_precedence_compiled_as_plain() -> None:
