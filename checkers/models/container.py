@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from checkers.models.model import REFUSED, Call, Model, Refused, Unvalued, hashable
+from checkers.models.model import REFUSED, Call, Refused, Unvalued, hashable
 
 State = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Container(Unvalued):
-    """A container whose content is a tuple of elements. A null result says that it was empty, so null is no element;
-    ``null_read`` is about reads, of which it has none.
+    """A container whose content is a tuple of elements. A null result says that it was empty, so a null element never
+    comes out; ``null_read`` is about reads, of which it has none.
     """
 
     noun: ClassVar[str]
@@ -27,7 +27,7 @@ class Container(Unvalued):
         """A list of elements, or null for none.
 
         Raises:
-            ValueError: it is no list, or null is in it.
+            ValueError: it is no list.
         """
         return tuple(hashable(item) for item in elements(initial, self.noun))
 
@@ -59,19 +59,12 @@ class Container(Unvalued):
         """A list."""
         return [visible(item) for item in state]
 
-    def narrowed(self, calls: Iterable[Call]) -> Model:
-        """Itself, after looking at the elements."""
-        for call in calls:
-            if call.f == self.put and call.value is None:
-                raise ValueError(null_element(self.put, self.take, self.noun))
-        return self
-
 
 def elements(initial: Any, noun: str) -> tuple[Any, ...]:
     """The initial content of a container.
 
     Raises:
-        ValueError: it is no list, or null is in it.
+        ValueError: it is no list.
     """
     if initial is None:
         return ()
@@ -80,11 +73,6 @@ def elements(initial: Any, noun: str) -> tuple[Any, ...]:
             f"the initial value of a {noun} is {initial!r}; use a list of its elements (none of them null)"
         )
     return tuple(initial)
-
-
-def null_element(put: str, take: str, noun: str) -> str:
-    """Why null can't be put into a container."""
-    return f"{put} of null: a {take} that returns null found the {noun} empty, so null is no element"
 
 
 def visible(item: Any) -> Any:

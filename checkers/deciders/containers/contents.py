@@ -8,6 +8,8 @@ Left out, with a proof that the verdict stays the same:
   any of them, and without it the turns of the others stay as they are; what was empty stays empty.
 - ``info`` peeks: they change nothing.
 
+A null result says that the container was empty, so null, if it is put in (ever so often), is never seen to come out.
+
 An ``info`` put whose value was seen did happen, before it was seen. ``info`` takes are *hidden* takes: each took some
 value that nobody was seen to take, or found the container empty, or never happened.
 """
@@ -24,7 +26,7 @@ from checkers.deciders.containers.conflicts import Conflict, Conflicts
 from checkers.deciders.containers.timeline import Flags, Ids, Timeline, timeline
 from checkers.deciders.containers.vocabulary import Vocabulary
 from checkers.history import ABSENT, FAIL, OK, History, HistoryError
-from checkers.models.container import elements, null_element
+from checkers.models.container import elements
 from checkers.values import identity
 
 DUPLICATE = "a value is put in more than once"
@@ -130,7 +132,7 @@ def contents(
     the plainest ones: never put, taken twice, taken before put).
 
     Raises:
-        HistoryError: null is put in, or the initial value is no list.
+        HistoryError: the initial value is no list.
     """
     try:
         begin = elements(initial, vocabulary.noun)
@@ -139,6 +141,7 @@ def contents(
     where = timeline(history, len(begin))
     rows = _Rows.of(history, vocabulary, where, begin)
     twice = np.bincount(rows.put_id, minlength=rows.ids)[rows.put_id] > 1
+    twice &= rows.put_code != history.values.find(None)
     duplicated = np.unique(rows.put_key[twice])
     deferred.update(dict.fromkeys(where.code[duplicated].tolist(), DUPLICATE))
     rows = rows.without(where, duplicated)
@@ -178,7 +181,6 @@ class _Rows:
         taking = f == history.function(vocabulary.take)
         peeking = f == (ABSENT - 1 if vocabulary.peek is None else history.function(vocabulary.peek))
         null = history.values.find(None)
-        _refuse_null(history, puts, null, vocabulary)
         known = (taking | peeking) & (outcome == OK)
         found = known & (history.result != null)
         takes, peeks = np.flatnonzero(found & taking), np.flatnonzero(found & peeking)
@@ -231,14 +233,6 @@ class _Rows:
             hidden_row=self.hidden_row[stays[where.key[self.hidden_row]]],
             ids=self.ids,
         )
-
-
-def _refuse_null(history: History, puts: Ids, null: int, vocabulary: Vocabulary) -> None:
-    wrong = puts[history.value[puts] == null]
-    if len(wrong):
-        line = int(history.call[wrong[0]]) + 1
-        problem = null_element(vocabulary.put, vocabulary.take, vocabulary.noun)
-        raise HistoryError(history.source, line, problem, "Put in values that are not null.")
 
 
 def _codes(history: History, begin: tuple[Any, ...]) -> Ids:

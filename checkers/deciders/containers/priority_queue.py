@@ -68,7 +68,7 @@ class PriorityQueueDecider:
         result could not be told (:mod:`checkers.deciders.containers.hidden`).
 
         Raises:
-            HistoryError: elements are null, or neither all numbers nor all strings; the initial value is no list.
+            HistoryError: elements are neither all numbers nor all strings; the initial value is no list.
         """
         conflicts, deferred = Conflicts(), dict[int, str]()
         queue = _queue(history, initial, conflicts, deferred)
@@ -116,22 +116,29 @@ def ranks(queue: Contents) -> Ids:
         HistoryError: the values of a key have no order among them.
     """
     table = queue.history.values.values
-    codes = queue.code.tolist()
-    known = len(table)
-    values = [table[code] if code < known else queue.value(index) for index, code in enumerate(codes)]
+    codes, at, which = np.unique(queue.code, return_index=True, return_inverse=True)
+    pairs = zip(codes.tolist(), at.tolist(), strict=True)
+    values = [table[code] if code < len(table) else queue.value(index) for code, index in pairs]
+    rank = np.empty(len(values), dtype=np.int64)
+    rank[_sorted(queue, values)] = np.arange(len(values))
+    return np.argsort(rank[which.reshape(-1)], kind="stable")
+
+
+def _sorted(queue: Contents, values: list[Any]) -> Ids:
+    """Places of the values, smallest first."""
     kinds = set(map(type, values))
     if kinds == {int} and max(values) < 2**62 and min(values) > -(2**62):
         return np.argsort(np.array(values, dtype=np.int64), kind="stable")
     if len(kinds) > 1 or not kinds <= {int, float, str}:
-        _validate(queue, values)
+        _validate(queue)
     order = sorted(range(len(values)), key=lambda index: priority(values[index]))
     return np.array(order, dtype=np.int64)
 
 
-def _validate(queue: Contents, values: list[Any]) -> None:
+def _validate(queue: Contents) -> None:
     by_key: dict[int, list[Any]] = {}
-    for key, value in zip(queue.key.tolist(), values, strict=True):
-        by_key.setdefault(key, []).append(value)
+    for index, key in enumerate(queue.key.tolist()):
+        by_key.setdefault(key, []).append(queue.value(index))
     try:
         for of_key in by_key.values():
             validate_order(of_key)

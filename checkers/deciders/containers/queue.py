@@ -67,7 +67,7 @@ class QueueDecider:
         """See the module. Unknown outcomes are all judged; only values enqueued twice are left to the search.
 
         Raises:
-            HistoryError: null is enqueued, or the initial value is no list.
+            HistoryError: the initial value is no list.
         """
         conflicts, deferred = Conflicts(), dict[int, str]()
         queue = contents(history, QUEUE, initial, conflicts, deferred)

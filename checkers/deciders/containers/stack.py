@@ -70,7 +70,7 @@ class StackDecider:
         result could not be told (:mod:`checkers.deciders.containers.hidden`).
 
         Raises:
-            HistoryError: null is pushed, or the initial value is no list.
+            HistoryError: the initial value is no list.
         """
         conflicts, deferred = Conflicts(), dict[int, str]()
         stack = contents(history, STACK, initial, conflicts, deferred)
