@@ -99,7 +99,7 @@ class _Case:
             operations=[history.operation(int(row)) for row in core.rows],
             others=int((history.outcome[rows] != FAIL).sum()) - len(core.rows),
             stuck=history.operation(stuck),
-            order=again.order,
+            order=again.order if told else core.order.tolist(),
             states=again.states if told else (),
             model=model,
             initial=initial,
@@ -110,7 +110,7 @@ class _Case:
         certain = self.core.certain.tolist()
         return {
             "certain": certain[-OPERATIONS_SHOWN_MAX:],
-            "optional": self.core.needed.tolist()[-OPERATIONS_SHOWN_MAX:],
+            "optional": self.core.optional.tolist()[-OPERATIONS_SHOWN_MAX:],
             "order": list(self.order[-OPERATIONS_SHOWN_MAX:]),
             "unplaced": sorted(set(certain) - set(self.order))[-OPERATIONS_SHOWN_MAX:],
             "others": self.others,

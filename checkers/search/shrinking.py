@@ -33,7 +33,7 @@ WORK_MAX = 150_000
 TRIAL_WORK_MAX = 40_000
 """Those that one question may cost; what is not refused within them stays certain."""
 
-NEEDED_SHOWN_MAX = 6
+OPTIONAL_SHOWN_MAX = 6
 """More optional operations than that, and than certain ones, explain nothing to a reader."""
 
 NEAR_MAX = 60
@@ -44,24 +44,24 @@ NEAR_MAX = 60
 class Core:
     """``certain`` rows fit no order, whichever of the ``optional`` ones happened; all other rows cannot matter.
 
-    ``needed`` are the optional rows that a reader will ask about: all if they are few, else those that the longest
-    partial order of the certain ones rests on. ``minimal``: none of the certain ones can be weakened as well.
+    ``order``: the longest partial order of the certain rows, with the optional ones that it takes. ``minimal``: none of
+    the certain ones can be weakened as well.
     """
 
     certain: Column
     optional: Column
-    needed: Column
+    order: Column
     minimal: bool
 
     @property
     def whole(self) -> bool:
-        """Are the needed rows few enough to be shown?"""
-        return len(self.needed) <= max(NEEDED_SHOWN_MAX, len(self.certain))
+        """Are the optional rows few enough to be shown?"""
+        return len(self.optional) <= max(OPTIONAL_SHOWN_MAX, len(self.certain))
 
     @property
     def rows(self) -> Column:
-        """What a reader is shown: the certain rows, and the optional ones that they rest on if these are few."""
-        return np.union1d(self.certain, self.needed) if self.whole else self.certain
+        """What a reader is shown: the certain rows, and the optional ones if these are few."""
+        return np.union1d(self.certain, self.optional) if self.whole else self.certain
 
 
 def shrink(history: History, rows: Column, stuck: int, model: Model, initial: Any, work: int = WORK_MAX) -> Core:
@@ -86,7 +86,7 @@ def shrink(history: History, rows: Column, stuck: int, model: Model, initial: An
 def _whole(history: History, rows: Column) -> Core:
     """All that completed, as the search refused it."""
     done, info = (rows[np.isin(history.outcome[rows], outcomes)] for outcomes in ([OK], [INFO]))
-    return Core(certain=done, optional=info, needed=info, minimal=False)
+    return Core(certain=done, optional=info, order=np.empty(0, np.int64), minimal=False)
 
 
 class _Shrinking:
@@ -154,13 +154,10 @@ class _Shrinking:
     def core(self) -> Core:
         """The core as rows."""
         row = np.array(self.key.rows, dtype=np.int64)
-        optional = self.key.optional(self.certain)
-        few = len(optional) <= NEEDED_SHOWN_MAX
-        needed = optional if few else sorted(set(self.key.fit(self.certain, TRIAL_WORK_MAX)) - self.certain)
         return Core(
             certain=row[sorted(self.certain)],
-            optional=row[optional],
-            needed=row[needed],
+            optional=row[self.key.optional(self.certain)],
+            order=row[list(self.key.fit(self.certain, TRIAL_WORK_MAX))],
             minimal=self.minimal,
         )
 

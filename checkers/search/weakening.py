@@ -244,6 +244,7 @@ class _Fitting:
 
     def _is_new(self, place: Hashable, open_: int) -> bool:
         seen = self.seen.setdefault(place, [])
+        self.left -= len(seen)
         if any(open_ | more == more for more in seen):
             return False
         seen.append(open_)

@@ -56,7 +56,7 @@ def check_core(made: History, core: Core, model: Model, initial: Any, seen: Seen
     assert not twin.linearizable(everything, model.step, start, others(made, certain))
     assert not twin.linearizable(operations(made, core.rows), model.step, start)
     assert certain.isdisjoint(core.optional.tolist())
-    assert set(core.needed.tolist()) <= set(core.optional.tolist())
+    assert set(core.order.tolist()) <= certain | set(core.optional.tolist())
     assert core.minimal
     seen["certain"] += len(certain)
     for row in certain if len(certain) > 1 else ():
