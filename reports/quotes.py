@@ -66,7 +66,7 @@ def evidence_rows(finding: Finding) -> Iterator[tuple[str, str]]:
         yield _NAMES.get(name, name.replace("_", " ")), words
 
 
-_DRAWN = ("lines", "before", "roles", "path", "stuck", "longest_order")
+_DRAWN = ("lines", "before", "roles", "path", "stuck", "longest_order", "core")
 """Shown in their own way, or lists of raw numbers."""
 
 _NAMES: Mapping[str, str] = {
