@@ -59,6 +59,7 @@ def test_it_agrees_with_its_definition() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_it_agrees_with_its_definition_on_many() -> None:
     """The same on a hundred thousand."""
     refused = compare(range(10_000, 110_000))

@@ -255,6 +255,7 @@ def test_durability_of_registers_agrees_with_its_definition() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("part", range(1, 11))
 @pytest.mark.parametrize("compare", [compare_staleness, compare_sessions, compare_durability])
 def test_registers_agree_with_their_definitions_on_many(compare: Callable[[range], int], part: int) -> None:

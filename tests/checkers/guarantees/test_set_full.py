@@ -98,6 +98,7 @@ def test_it_agrees_with_its_definition() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("part", range(1, 11))
 def test_it_agrees_with_its_definition_on_many(part: int) -> None:
     """The same on a hundred thousand, in parts."""
