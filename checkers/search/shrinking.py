@@ -9,8 +9,8 @@ The *core* is a set of completed operations that fit no order even if every othe
    certain return cannot matter; where operations are needed that returned later (they may have to take effect earlier),
    the end moves on.
 2. Weaken. Make certain operations optional while the others are still refused, many at once, then one by one: first
-   those that only observe, then the oldest, at last the stuck one. Refusal is monotone (fewer certain operations allow more), so one pass one
-   by one leaves a core in which every operation is needed.
+   those that only observe, then the oldest, at last the stuck one. Refusal is monotone (fewer certain operations allow
+   more), so one pass one by one leaves a core in which every operation is needed.
 
 Both stop at their budget: what is certain then is refused too, only larger (without a refusal, all that completed is).
 """
