@@ -41,6 +41,9 @@ from checkers.transactions.dependencies import (
 CYCLES_MAX: Final = 4
 """Cycles shown of one anomaly: one a component."""
 
+STEPS_EASY: Final = 3
+"""Steps of a cycle that anybody can follow."""
+
 STARTS_MAX: Final = 48
 """Edges of a component from which a short cycle is looked for."""
 
@@ -137,7 +140,7 @@ class _Search:
         return np.where(found == ONWARD, REALTIME, found)
 
     def look(self, level: int) -> None:
-        """Every shape at one level; what a lower level has shown is not looked for again."""
+        """Every shape at one level; what a lower level has shown is not looked for again, but for shorter cycles."""
         orders = (set(), {PROCESS}, {PROCESS, REALTIME})[level]
         shapes: Sequence[tuple[str, Callable[[str, set[int]], None]]] = (
             (G0, self._closed({WW}, WW)),
@@ -147,10 +150,23 @@ class _Search:
             (G2_ITEM, self._closed({WW, WR, RW}, RW)),
         )
         for shape, find in shapes:
-            weaker = [shape + LEVELS[lower] for lower in range(level)]
-            if any(name in self.present for name in weaker):
+            weaker = {shape + LEVELS[lower] for lower in range(level)}
+            if not weaker & self.present.keys():
+                find(shape + LEVELS[level], orders)
                 continue
-            find(shape + LEVELS[level], orders)
+            shortest = min((len(cycle.steps) for cycle in self.shown if cycle.kind in weaker), default=0)
+            if level == len(LEVELS) - 1 and shortest > STEPS_EASY:
+                self._look_for_shorter(shape + LEVELS[level], orders, find, shortest)
+
+    def _look_for_shorter(
+        self, name: str, orders: set[int], find: Callable[[str, set[int]], None], shortest: int
+    ) -> None:
+        """With the order of time, a cycle that is long without it is often one of two or three steps."""
+        before = len(self.shown)
+        find(name, orders)
+        self.shown[before:] = [cycle for cycle in self.shown[before:] if len(cycle.steps) < shortest]
+        if not any(cycle.kind == name for cycle in self.shown):
+            self.present.pop(name, None)
 
     def _closed(self, data: set[int], through: int) -> Callable[[str, set[int]], None]:
         def find(name: str, orders: set[int]) -> None:
@@ -244,7 +260,7 @@ class _Search:
             if best is not None:
                 self._keep(self._cycle(best, apart=apart))
         if not any(cycle.kind == name for cycle in self.shown):
-            del self.present[name]  # only worse ones, which imply it
+            self.present.pop(name, None)  # only worse ones, which imply it
 
     def _keep(self, cycle: Cycle) -> None:
         same = [other for other in self.shown if other.kind == cycle.kind]

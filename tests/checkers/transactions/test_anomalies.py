@@ -50,6 +50,7 @@ def test_models_refuse_what_they_forbid(name: str, model: str) -> None:
     forbidden = set(result.statistics["anomalies"]) & consistency.forbidden(model)
     assert (result.validity is Validity.INVALID) == bool(forbidden)
     assert {finding.kind for finding in result.findings} == forbidden
+    assert all(finding.message and finding.operations for finding in result.findings)
 
 
 @pytest.mark.parametrize(
