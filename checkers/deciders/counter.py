@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from checkers.deciders.decision import Decision, Rows
+from checkers.deciders.numbers import NO_NUMBER, numbers
 from checkers.deciders.refusals import Case, Flags, Ids, Refusals, plural
 from checkers.deciders.steps import NOBODY, Steps, Trouble, Windows, troubles
 from checkers.history import FAIL, INFO, OK, History, HistoryError
@@ -26,8 +27,6 @@ UNEQUAL = "the counter's steps are not all equal"
 LARGE = "the counter's numbers are too large for the polynomial method"
 
 LARGE_FROM = 2**53
-_NO_NUMBER = -(2**63) + 7919  # not the least number itself, which a counter that overflows may well show
-_MOST = 2**61
 
 NAMED_MAX = 2
 """Adds that a sentence names; of more it says how many."""
@@ -79,15 +78,15 @@ class _Count:
 
     @staticmethod
     def of(history: History, start: int, null_read: str) -> _Count:
-        numbers = _numbers(history)
+        of_code = numbers(history)
         read = history.f == history.function("read")
         add = history.f == history.function("add")
         counts = ~read & (history.outcome != FAIL)
         shows = (history.outcome == OK) & ~add
-        step = np.where(counts, numbers[history.value], 0)
-        value = _shown(history, numbers, shows, read, null_read)
-        _validate(history, counts & (step == _NO_NUMBER), "step", history.value)
-        _validate(history, shows & (value == _NO_NUMBER), "value", history.result)
+        step = np.where(counts, of_code[history.value], 0)
+        value = _shown(history, of_code, shows, read, null_read)
+        _validate(history, counts & (step == NO_NUMBER), "step", history.value)
+        _validate(history, shows & (value == NO_NUMBER), "value", history.result)
         told = shows & (value != _NOT_TOLD)
         size, deferred = _sizes(history, start, step, counts)
         usable = np.ones(len(history.keys), dtype=np.bool_)
@@ -115,23 +114,12 @@ class _Count:
         )
 
 
-_NOT_TOLD = _NO_NUMBER + 1
+_NOT_TOLD = NO_NUMBER + 1
 
 
-def _numbers(history: History) -> Ids:
-    """Values by code, as numbers; cut where they are larger than any count."""
-    numbers = [value if type(value) is int else _NO_NUMBER for value in history.values.values]
-    try:
-        table = np.array(numbers, dtype=np.int64)
-    except OverflowError:
-        cut = (value if value == _NO_NUMBER else max(-_MOST, min(value, _MOST)) for value in numbers)
-        table = np.array(list(cut), dtype=np.int64)
-    return np.where(table == _NO_NUMBER, table, np.clip(table, -_MOST, _MOST))
-
-
-def _shown(history: History, numbers: Ids, shows: Flags, read: Flags, null_read: str) -> Ids:
+def _shown(history: History, of_code: Ids, shows: Flags, read: Flags, null_read: str) -> Ids:
     """The value that each row shows. Null is 0 for a read, and not told for an increment."""
-    value = np.where(shows, numbers[history.result], _NOT_TOLD)
+    value = np.where(shows, of_code[history.result], _NOT_TOLD)
     null = shows & (history.result == history.values.find(None))
     value[null] = _NOT_TOLD
     if null_read == "value":

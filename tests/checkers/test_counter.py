@@ -97,3 +97,48 @@ def refused(*rows: tuple[Any, ...], initial: Any = None) -> tuple[str, str]:
     decision = CounterDecider().decide(ops(*rows), initial=initial, null_read="value")
     (finding,) = decision.findings
     return finding.kind, finding.message
+
+
+def test_a_count_too_low_says_what_had_been_added() -> None:
+    """The reads around, and the adds between."""
+    rows = [("add", 1, 1, 1, 2), ("read", None, 1, 3, 4), ("add", 1, 1, 5, 6), ("add", 1, 1, 5, 7)]
+    kind, message = refused(*rows, ("read", None, 2, 8, 9))
+    assert kind == "count too low"
+    assert "the counter had 1 when the read of 1 by process 1" in message
+    assert "which makes 3 at least; but the read found 2" in message
+
+
+def test_a_count_too_high_says_what_could_have_been_added() -> None:
+    """An info add counts as possible, another is not there."""
+    kind, message = refused(("add", 1, None, 1, None), ("read", None, 2, 3, 4))
+    assert kind == "count too high"
+    assert "only 1 attempt to move it" in message
+
+
+def test_counters_go_down_in_equal_steps_too() -> None:
+    """Then what is too low is too high."""
+    assert refused(("add", -3, None, 1, 2), ("read", None, 0, 3, 4))[0] == "count too high"
+    assert refused(("add", -3, None, 1, 2), ("read", None, -2, 3, 4))[0] == "count between steps"
+
+
+def test_increments_return_each_value_once() -> None:
+    """Two that saw the same value are named both."""
+    kind, message = refused(("increment", 1, 1, 1, 9), ("increment", 1, 1, 2, 8))
+    assert (kind, "Two increments of the counter returned 1" in message) == ("count told twice", True)
+
+
+def test_unequal_steps_are_left_to_the_search() -> None:
+    """Which still decides them."""
+    history = ops(("add", 2, None, 1, 2), ("add", 3, None, 1, 3), ("read", None, 5, 4, 5))
+    result = check(history, model="counter")
+    assert result.validity is Validity.VALID
+    assert result.statistics["searched_because"] == {UNEQUAL: 1}
+
+
+def test_values_that_are_no_numbers_are_errors() -> None:
+    """In arguments and in results; an enormous number is only wrong."""
+    for row in (("add", "x", None, 1, 2), ("read", None, True, 1, 2), ("increment", 1, 1.5, 1, 2)):
+        with pytest.raises(HistoryError, match="A counter has whole numbers"):
+            check(ops(row), model="counter")
+    for value in (2**80, -(2**63)):
+        assert check(ops(("read", None, value, 1, 2)), model="counter").validity is Validity.INVALID

@@ -136,3 +136,50 @@ def test_agrees_with_brute_force_on_many(kind: Kind) -> None:
 def test_agrees_with_brute_force_anywhere(seed: int, kind: Kind) -> None:
     """Seeds that nobody chose."""
     compare(kind, seed, 1)
+
+
+def ops(*rows: tuple[Any, ...]) -> History:
+    """Rows (f, argument, result, call, return), each a process of its own."""
+    events: list[dict[str, Any]] = []
+    for process, (f, value, result, call, return_) in enumerate(rows):
+        base = {"process": process, "f": f}
+        events.append({**base, "time": call, "type": "invoke", "value": value})
+        events.append({**base, "time": return_, "type": "ok", "value": result})
+    return History.of(sorted(events, key=lambda item: int(item["time"])))
+
+
+def test_a_lost_element_names_the_add_and_the_read() -> None:
+    """And what had returned before what began."""
+    (finding,) = check(ops(("add", 7, None, 1, 2), ("read", None, [], 3, 4)), model="set").findings
+    assert finding.kind == LOST
+    assert "lacks 7; but the add of it by process 0 had returned" in finding.message
+    assert finding.evidence["before"] == [[0, 1]]
+
+
+def test_a_removed_element_that_is_seen_names_all_that_happened_to_it() -> None:
+    """Add, remove, and the contains that found it afterwards."""
+    history = ops(("add", 7, None, 1, 2), ("remove", 7, None, 3, 4), ("contains", 7, True, 5, 6))
+    (finding,) = check(history, model="set").findings
+    assert finding.kind == "removed element seen"
+    assert [item.index for item in finding.operations] == [0, 1, 2]
+
+
+def test_large_reads_of_shuffled_numbers() -> None:
+    """Elements are found by a table, by bisection, and by name, all with one result."""
+    random_ = random.Random(1)
+    for spread in (1, 1_000_003, 2**64):
+        values = [spread * number for number in range(200)]
+        adds = [("add", value, None, 1 + 2 * number, 2 + 2 * number) for number, value in enumerate(values)]
+        reads = [("read", None, random_.sample(values, 200), 500 + 2 * at, 501 + 2 * at) for at in range(3)]
+        assert check(ops(*adds, *reads), model="set").validity is Validity.VALID
+        lacking = ("read", None, random_.sample(values, 199), 600, 601)
+        assert check(ops(*adds, *reads, lacking), model="set").validity is Validity.INVALID
+        strange = ("read", None, [*values[1:], 5], 600, 601)
+        assert check(ops(*adds, strange), model="set").findings[0].kind in (PHANTOM, LOST)
+
+
+def test_results_that_are_none_are_errors() -> None:
+    """With the line, the value and what to do."""
+    for row in (("contains", 7, "x", 1, 2), ("contains", 7, None, 1, 2), ("read", None, 3, 1, 2)):
+        with pytest.raises(HistoryError, match="returned"):
+            check(ops(row), model="set")

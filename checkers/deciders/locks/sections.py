@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from checkers.deciders.decision import Decision, Rows
+from checkers.deciders.numbers import NO_NUMBER, NUMBER_MAX, numbers
 from checkers.deciders.refusals import OPERATIONS_MAX, Case, Flags, Ids, Refusals, plural
 from checkers.history import ABSENT, FAIL, INFO, OK, History, HistoryError
 from checkers.models.model import Model
@@ -38,9 +39,6 @@ from checkers.wording import show
 WENT_ON = "a process goes on after an operation that nobody saw end"
 TOUCH = "an operation of a process begins at the very time at which its last one ended"
 LARGE = "fencing tokens are too large for the polynomial method"
-
-_TOKEN_MAX = 2**61
-_UNTOLD = -(2**63)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,13 +142,12 @@ def _by_process(history: History) -> tuple[Ids, Flags, Mapping[int, str]]:
     are left out, in which a process is not one thing after another.
     """
     rows = np.flatnonzero(history.outcome != FAIL)
-    _, process = np.unique(history.process[rows], return_inverse=True)
-    process = process.reshape(-1)
-    group = history.key[rows].astype(np.int64) * (int(process.max(initial=0)) + 1) + process
-    order = np.argsort(group, kind="stable")
-    rows, group = rows[order], group[order]
+    order = np.lexsort((history.process[rows], history.key[rows]))
+    rows = rows[order]
     same = np.zeros(len(rows), dtype=np.bool_)
-    same[1:] = group[1:] == group[:-1]
+    same[1:] = (history.key[rows[1:]] == history.key[rows[:-1]]) & (
+        history.process[rows[1:]] == history.process[rows[:-1]]
+    )
     after = np.flatnonzero(same)
     touching = after[history.return_[rows[after - 1]] > history.call[rows[after]]]
     went_on = history.outcome[rows[touching - 1]] == INFO
@@ -232,29 +229,22 @@ def _overlap(work: _Sections, one: int, two: int, holder: int | None) -> tuple[d
 def _tokens(history: History, last: int | None) -> tuple[Ids, Sequence[int]]:
     """The token of each row, and the keys with tokens that numpy cannot hold."""
     rows = np.flatnonzero((history.f == history.function("acquire")) & (history.outcome == OK))
-    codes = np.unique(history.result[rows])
-    table = np.full(len(history.values), _UNTOLD, dtype=np.int64)
-    large = np.zeros(len(history.values), dtype=np.bool_)
-    for code in codes.tolist():
-        value = history.values.values[code]
-        if type(value) is int:
-            large[code] = abs(value) > _TOKEN_MAX
-            table[code] = 0 if large[code] else value
-        elif value is not None:
-            row = int(rows[np.flatnonzero(history.result[rows] == code)[0]])
-            problem = f"an acquire returned {show(value)}"
-            raise HistoryError(history.source, int(history.call[row]) + 1, problem, "Fencing tokens are whole numbers.")
-    tokens = np.full(len(history), _UNTOLD, dtype=np.int64)
-    tokens[rows] = table[history.result[rows]]
-    too_large = history.key[rows[large[history.result[rows]]]]
-    if last is not None and abs(last) > _TOKEN_MAX:
-        too_large = history.key
-    return tokens, np.unique(too_large).tolist()
+    result = history.result[rows]
+    tokens = np.full(len(history), NO_NUMBER, dtype=np.int64)
+    tokens[rows] = numbers(history)[result]
+    odd = np.flatnonzero((tokens[rows] == NO_NUMBER) & (result != history.values.find(None)))
+    if len(odd):
+        row = int(rows[odd[0]])
+        problem = f"an acquire returned {show(history.values.values[int(history.result[row])])}"
+        raise HistoryError(history.source, int(history.call[row]) + 1, problem, "Fencing tokens are whole numbers.")
+    large = rows[(np.abs(tokens[rows]) == NUMBER_MAX) & (tokens[rows] != NO_NUMBER)]
+    every = history.key if last is not None and abs(last) >= NUMBER_MAX else history.key[large]
+    return tokens, np.flatnonzero(np.bincount(every, minlength=1)).tolist()
 
 
 def _refuse_tokens(refusals: Refusals, work: _Sections, tokens: Ids, last: int | None) -> None:
     """Tokens that do not exceed earlier ones."""
-    told = np.flatnonzero(tokens[work.acquire] != _UNTOLD)
+    told = np.flatnonzero(tokens[work.acquire] != NO_NUMBER)
     key, token = work.key[told], tokens[work.acquire[told]]
     follows = np.zeros(len(told), dtype=np.bool_)
     follows[1:] = key[1:] == key[:-1]

@@ -21,10 +21,11 @@ import numpy as np
 from checkers.deciders.decision import Decision, Rows
 from checkers.deciders.log import explanation
 from checkers.deciders.log.reads import Chain, Disagreement, chains, codes_of
-from checkers.deciders.refusals import Ids, Refusals
+from checkers.deciders.numbers import numbers
+from checkers.deciders.refusals import Flags, Ids, Refusals
 from checkers.deciders.steps import Steps, Windows, troubles
 from checkers.history import ABSENT, FAIL, INFO, OK, History, HistoryError
-from checkers.models.log import Log, offset
+from checkers.models.log import Log
 from checkers.wording import show
 
 DUPLICATE = "a value is appended more than once"
@@ -117,16 +118,20 @@ class Entries:
 def _offsets(history: History, append: Ids) -> Ids:
     """What each append was told."""
     result = history.result[append]
-    codes = np.unique(result[result != ABSENT])
-    told = np.full(len(history.values) + 1, ABSENT, dtype=np.int64)
-    for code in codes.tolist():
-        value = history.values.values[code]
-        if offset(value):
-            told[code] = min(value, 2**61)
-        elif value is not None:
-            row = int(append[np.flatnonzero(result == code)[0]])
-            _refuse_value(history, row, f"append returned {show(value)}", "An append returns its offset, or null.")
-    return told[result]
+    told = np.where(history.outcome[append] == OK, numbers(history)[result], ABSENT)
+    told[result == history.values.find(None)] = ABSENT
+    odd = np.flatnonzero((told < 0) & (told != ABSENT) | (told == ABSENT) & _says(history, result))
+    if len(odd):
+        value = history.values.values[int(result[odd[0]])]
+        problem = f"append returned {show(value)}"
+        _refuse_value(history, int(append[odd[0]]), problem, "An append returns the offset of its value, or null.")
+    return told
+
+
+def _says(history: History, result: Ids) -> Flags:
+    """Which results are there and not null."""
+    says: Flags = (result != ABSENT) & (result != history.values.find(None))
+    return says
 
 
 def _lengths(history: History, read: Ids) -> Ids:
@@ -149,9 +154,11 @@ def _refuse_value(history: History, row: int, problem: str, step: str) -> None:
 
 def _duplicates(history: History, append: Ids, start: tuple[Any, ...]) -> dict[int, str]:
     codes = len(history.values)
-    pairs, count = np.unique(history.key[append].astype(np.int64) * codes + history.value[append], return_counts=True)
-    again = (count > 1) | np.isin(pairs % codes, codes_of(history, start))
-    return dict.fromkeys((pairs[again] // codes).tolist(), DUPLICATE)
+    pairs = np.sort(history.key[append].astype(np.int64) * codes + history.value[append])
+    again = pairs[1:][pairs[1:] == pairs[:-1]]
+    if start:
+        again = np.concatenate((again, pairs[np.isin(pairs % codes, codes_of(history, start))]))
+    return dict.fromkeys((again // codes).tolist(), DUPLICATE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -80,7 +80,7 @@ def chains(history: History, reads: Ids, start: Sequence[Any]) -> tuple[list[Cha
 
 
 def _text(name: Hashable) -> bytes:
-    return EMPTY if name is None else bytes(name)  # type: ignore[call-overload, no-any-return]
+    return EMPTY if name is None else bytes(name)  # type: ignore[call-overload]
 
 
 def _disagreement(ordered: Sequence[Seen]) -> Disagreement | None:
