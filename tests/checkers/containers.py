@@ -5,13 +5,15 @@ is held to: the twin's verdict, a witness that replays, findings that are imposs
 from __future__ import annotations
 
 import collections
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from checkers import History, Operation, Outcome
+from checkers import History, Operation, Outcome, Validity, check
 from checkers.deciders.decision import Decider, Decision
 from checkers.history import OK
 from checkers.models import MODELS
@@ -200,3 +202,43 @@ def check_findings(model: Container, history: History, decision: Decision, initi
             continue
         alone = [operation for operation in finding.operations if operation.outcome is not Outcome.FAIL]
         assert not twin.linearizable(alone, model.step, model.start(initial)), finding.message
+
+
+Row = tuple[str, Any, int, int | None]
+"""Function, value (put in or returned), time of the call, time of the return or None."""
+
+VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
+
+
+def ops(rows: Sequence[Row]) -> History:
+    """Rows as a history, one process each."""
+    events: Events = []
+    for process, (f, value, call, return_) in enumerate(rows):
+        puts = f in ("enqueue", "push", "insert")
+        base = {"process": process, "f": f}
+        events.append({**base, "time": call, "type": "invoke", "value": value if puts else None})
+        if return_ is not None:
+            events.append({**base, "time": return_, "type": "ok", "value": value})
+    return History.of(sorted(events, key=lambda event: int(event["time"])))
+
+
+def refusal(decider: Decider, model: Container, rows: Sequence[Row], initial: Any = None) -> tuple[str, str]:
+    """Kind and sentence of the only finding, after holding it to what findings promise."""
+    history = ops(rows)
+    decision = decider.decide(history, initial=initial, null_read="value")
+    check_findings(model, history, decision, initial)
+    (finding,) = decision.findings
+    return finding.kind, finding.message
+
+
+def wrong_vectors(folder: str) -> list[Any]:
+    """Public histories that are not judged as stated, or not without search."""
+    every = json.loads((VECTORS / "manifest.json").read_text())["histories"]
+    wrong = []
+    for entry in every:
+        if entry["file"].startswith(f"{folder}/"):
+            result = check(History.read(VECTORS / entry["file"]), model=entry["model"], initial=entry["initial"])
+            expected = Validity.VALID if entry["expected"] else Validity.INVALID
+            if result.validity is not expected or result.statistics["keys_searched"]:
+                wrong.append((entry["file"], result.validity))
+    return wrong
