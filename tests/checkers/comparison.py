@@ -33,8 +33,8 @@ class Kind:
     """How small histories of a data type are made and spoiled.
 
     ``results``: another result for an ok completion of a function, given all values of the history; None if there is
-    none. ``by_process``: operations stay with their process. ``renamed``: functions that may stand for one another. ``changes``: how many at most;
-    ``weights``: how often results, outcomes, arguments and times are changed.
+    none. ``by_process``: operations stay with their process. ``renamed``: functions that may stand for one another.
+    ``changes``: how many at most; ``weights``: how often results, outcomes, arguments and times are changed.
     """
 
     decider: Decider

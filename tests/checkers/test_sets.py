@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checkers import History, HistoryError, Validity, check
 from checkers.deciders.sets.decider import ADDED_AGAIN, READS_AND_REMOVES, SetDecider
 from checkers.deciders.sets.explanation import DISORDER, EARLY, LOST, PHANTOM
 from checkers.models.set_ import Set
