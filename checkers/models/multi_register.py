@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from checkers.event import shorten
 from checkers.models.model import REFUSED, Call, Model, Refused, Unvalued, hashable
 
 
@@ -21,7 +22,13 @@ class MultiRegister(Unvalued):
     null_read: str = "value"
 
     def start(self, initial: Any) -> Hashable:
-        """Names and values, sorted; names with null are left out."""
+        """Names and values, sorted; names with null are left out.
+
+        Raises:
+            ValueError: the initial value is no object.
+        """
+        if initial is not None and not isinstance(initial, Mapping):
+            raise ValueError(f'the initial value {shorten(initial)}: of several registers it is like {{"x": 1}}')
         return _registers({name: hashable(value) for name, value in (initial or {}).items()})
 
     def step(self, state: Any, call: Call) -> Hashable | Refused:
@@ -54,10 +61,16 @@ class MultiRegister(Unvalued):
 
 def _validate_transaction(call: Call) -> None:
     for steps in (call.value, call.value if call.result is None else call.result):
-        if not isinstance(steps, tuple) or any(len(step) != 3 or step[0] not in ("r", "w") for step in steps):
-            raise ValueError(f'transaction {steps!r}: write it as [["r", name, value], ["w", name, value], ...]')
+        if not isinstance(steps, tuple) or not all(map(_is_step, steps)):
+            problem = 'write it as [["r", name, value], ["w", name, value], ...]; names are texts or whole numbers'
+            raise ValueError(f"transaction {shorten(steps)}: {problem}")
     if call.result is not None and _shape(call.result) != _shape(call.value):
-        raise ValueError(f"transaction {call.value!r} completed as another one, {call.result!r}")
+        raise ValueError(f"transaction {shorten(call.value)} completed as another one, {shorten(call.result)}")
+
+
+def _is_step(step: Any) -> bool:
+    is_triple = isinstance(step, tuple) and len(step) == 3
+    return is_triple and step[0] in ("r", "w") and type(step[1]) in (str, int)
 
 
 def _shape(steps: Any) -> Any:
@@ -66,4 +79,5 @@ def _shape(steps: Any) -> Any:
 
 
 def _registers(registers: Mapping[str, Any]) -> Hashable:
-    return tuple(sorted((name, value) for name, value in registers.items() if value is not None))
+    told = ((name, value) for name, value in registers.items() if value is not None)
+    return tuple(sorted(told, key=lambda register: (isinstance(register[0], str), register[0])))

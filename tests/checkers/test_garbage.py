@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkers import History, HistoryError
+from checkers import CHECKS, History, HistoryError
 from checkers.formats import FORMATS
 from harness.cli import main
 from tests.checkers.histories import register_history
@@ -395,4 +395,39 @@ def test_mutants_of_histories_never_crash_the_command(
     assert code in (0, 1, 2, 64), said
     assert "Traceback" not in said
     assert (code == 64) == said.startswith("capsize: ")
+    assert len(said) < 2 * MESSAGE_LIMIT
+
+
+ODD = (
+    *(None, 0, 1, -1, True, False, 1.5, "", "a", [], [1], [1, 2], [1, 2, 3], {}, {"a": 1}, {"0": 10}, 2**70, [None]),
+    *([["r", 1, None]], [["append", "x", 3], ["r", "x", [3]]], [["w", 1, 1]], [["r"]], [[]], [["r", {}, 3]], [True, 1]),
+    *({"from": 0, "to": 1, "amount": 3}, [["append", None, 1]], [{"a": 1}], {"revision": 1, "type": "put"}),
+)
+"""Arguments and results that are right for one data type and wrong for most."""
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(seed=st.integers(0, 2**64), model=st.sampled_from(sorted(CHECKS)))
+def test_values_of_wrong_types_crash_no_checker(
+    seed: int, model: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Proper events with the functions of a data type and values of any: a verdict or 64, by every checker."""
+    random_ = random.Random(seed)
+    functions, values = sorted(CHECKS[model].functions) or ["read"], random_.sample(ODD, 4)
+    open_: dict[int, dict[str, Any]] = {}
+    events: list[dict[str, Any]] = []
+    for time in range(random_.randint(1, 14)):
+        process = random_.randrange(3)
+        if process in open_:
+            call = open_.pop(process)
+            value = random_.choice([*values, call["value"]])
+            events.append({**call, "time": time, "type": random_.choice(("ok", "ok", "fail", "info")), "value": value})
+        else:
+            call = {"process": process, "f": random_.choice(functions), "value": random_.choice(values)}
+            open_[process] = call
+            events.append({**call, "time": time, "type": "invoke"})
+    path = tmp_path_factory.getbasetemp() / "odd"
+    path.write_text(lines(*events))
+    code, said = command(["check", str(path), "--model", model])
+    assert code in (0, 1, 2, 64), said
     assert len(said) < 2 * MESSAGE_LIMIT
