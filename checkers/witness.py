@@ -19,8 +19,9 @@ from checkers.history import History, HistoryError
 from checkers.models import MODELS
 from checkers.models.model import Model
 from checkers.replay import Rows, replay
-from checkers.search.exploration import Budget, search
-from checkers.search.problem import problem
+from checkers.search.exploration import Budget
+from checkers.search.problem import Problem, problem
+from checkers.search.turns import take_turns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,11 +58,10 @@ def witness(
     orders = _constructed(history, rows, model, initial, null_read)
     if orders is None:
         return None
-    for key in rows.keys() - orders.keys():
-        found = _searched(history, rows[key], data_type, initial, budget or Budget())
-        if found is None:
-            return None
-        orders[key] = found
+    searched = _searched(history, {key: rows[key] for key in rows if key not in orders}, data_type, initial, budget)
+    if searched is None:
+        return None
+    orders.update(searched)
     replay(history, orders, data_type, initial)
     return Witness(orders=dict(sorted(orders.items())))
 
@@ -115,9 +115,18 @@ def _registers(
     return {key: found.get(key, np.empty(0, np.int64)) for key in rows}
 
 
-def _searched(history: History, rows: Rows, model: Model, initial: Any, budget: Budget) -> Rows | None:
-    try:
-        found = search(problem(history, rows, model, initial), budget, budget.deadline())
-    except ValueError as error:
-        raise HistoryError(history.source, None, str(error), "Mend the history, or choose another model.") from None
-    return np.array(found.order, dtype=np.int64) if found.linearizable else None
+def _searched(
+    history: History, rows: Mapping[int, Rows], model: Model, initial: Any, budget: Budget | None
+) -> dict[int, Rows] | None:
+    """The orders that the search walked; None if it refuses a key or gives one up."""
+
+    def prepare(key: int) -> Problem:
+        try:
+            return problem(history, rows[key], model, initial)
+        except ValueError as error:
+            raise HistoryError(history.source, None, str(error), "Mend the history, or choose another model.") from None
+
+    found = take_turns({key: len(part) for key, part in rows.items()}, prepare, budget or Budget()).found
+    if any(not found[key].linearizable for key in rows):
+        return None
+    return {key: np.array(found[key].order, dtype=np.int64) for key in rows}
