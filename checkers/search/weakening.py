@@ -27,7 +27,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checkers.history import FAIL, OK, Column, History
+from checkers.history import FAIL, NEVER, OK, Column, History
 from checkers.models.model import NOTHING, UNOBSERVED, Call, Model
 from checkers.search.problem import ILLEGAL, Transitions, call_of
 from checkers.search.relevance import blind, finite, relevant
@@ -188,11 +188,21 @@ class _Fitting:
         self.groups: dict[int, list[int]] = {}
         for number, option in enumerate(options):
             self.groups.setdefault(option.kind, []).append(number)
+        self.group_masks = {kind: sum(1 << number for number in group) for kind, group in self.groups.items()}
+        self.earliest_later = self._earliest_later()
         self.last_wanted = self._last_wanted()
         self.ends = [option.return_ for option in options]
         self.after = [self._later(key.call[place]) for place in certain]
         self.after_option = [self._later(option.call) for option in options]
         self.seen: dict[Hashable, list[int]] = {}
+
+    def _earliest_later(self) -> list[int]:
+        """For each option, the first call among the equal ones that return later."""
+        earliest = [NEVER] * len(self.options)
+        for group in self.groups.values():
+            for number, following in zip(reversed(group[:-1]), reversed(group[1:]), strict=True):
+                earliest[number] = min(earliest[following], self.options[following].call)
+        return earliest
 
     def _later(self, call: int) -> int:
         """The options that return after a position."""
@@ -298,11 +308,16 @@ class _Fitting:
         began earlier, too. (In an order that takes another one now, the two can change places.)
         """
         began = self.key.return_[self.places[number]]
-        for candidate in self.groups[kind]:
-            call = self.options[candidate].call
-            if open_ >> candidate & 1 and call < began:
-                began = call
+        left = open_ & self.group_masks[kind]
+        while left:
+            lowest = left & -left
+            candidate = lowest.bit_length() - 1
+            if self.options[candidate].call < began:
+                began = self.options[candidate].call
                 yield candidate
+            if self.earliest_later[candidate] >= began:
+                return
+            left ^= lowest
 
     def _without(self, chosen: int, open_: int) -> int:
         left = open_ & self.after_option[chosen]

@@ -86,7 +86,7 @@ def test_the_search_is_not_needed_for_registers() -> None:
     assert witness(made, model="register", budget=Budget(states=1)) is not None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**63))
 def test_registers_anywhere(seed: int) -> None:
     """A witness if and only if the check accepts, unique values or not, several keys, either meaning of null."""
