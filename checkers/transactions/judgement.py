@@ -11,7 +11,7 @@ from checkers.history import FAIL, INFO, OK, History
 from checkers.search.exploration import Budget
 from checkers.transactions import consistency
 from checkers.transactions.anomalies import IMPLIES, LEVELS, NO_ORDER, SEVERITY, implied
-from checkers.transactions.cycles import Cycles, find_cycles
+from checkers.transactions.cycles import STEPS_EASY, Cycles, find_cycles
 from checkers.transactions.dependencies import Dependencies, add_process_order, add_real_time, graph_of
 from checkers.transactions.explanation import explain_cycle, explain_gave_up, explain_no_order, explain_sighting
 from checkers.transactions.lists import observe as observe_lists
@@ -143,11 +143,9 @@ def _judge(history: History, checker: str, question: Question, observations: Obs
             found[NO_ORDER + LEVELS[order.level]] = 1
     statistics = _statistics(history, question, observations, graph, found, cycles.unclear)
     statistics = {**statistics, "proof": _proof(question, observations, order, bool(findings))}
-    return Result(
-        checker=checker,
-        findings=tuple(findings[:FINDINGS_MAX]),
-        statistics={**statistics, "findings_left_out": max(0, len(findings) - FINDINGS_MAX)},
-    )
+    forbidden = sum(count for kind, count in found.items() if kind in question.forbidden)
+    left_out = max(0, forbidden - len(findings))
+    return Result(checker=checker, findings=tuple(findings), statistics={**statistics, "findings_left_out": left_out})
 
 
 def _order_unless_proved(
@@ -188,14 +186,20 @@ def _proof(question: Question, observations: Observations, order: Ordering | Non
 def _findings(
     history: History, checker: str, question: Question, observations: Observations, cycles: Cycles
 ) -> list[Finding]:
-    makers: list[tuple[str, Callable[[], Finding]]] = [
-        *((item.kind, partial(explain_sighting, history, checker, item)) for item in observations.sightings.kept),
-        *((item.kind, partial(explain_cycle, history, observations, checker, item)) for item in cycles.shown),
+    makers: list[tuple[str, int, Callable[[], Finding]]] = [
+        *((item.kind, 0, partial(explain_sighting, history, checker, item)) for item in observations.sightings.kept),
+        *(
+            (item.kind, len(item.steps), partial(explain_cycle, history, observations, checker, item))
+            for item in cycles.shown
+        ),
     ]
-    forbidden = sorted(
-        (SEVERITY.index(kind), number) for number, (kind, _) in enumerate(makers) if kind in question.forbidden
+    # What anybody can follow first, then the worst.
+    chosen = sorted(
+        (steps > STEPS_EASY, SEVERITY.index(kind), steps, number)
+        for number, (kind, steps, _) in enumerate(makers)
+        if kind in question.forbidden
     )
-    return [makers[number][1]() for _, number in forbidden[:FINDINGS_MAX]]
+    return [makers[number][2]() for *_, number in chosen[:FINDINGS_MAX]]
 
 
 def _statistics(

@@ -182,3 +182,9 @@ def test_wrong_setting_of_registers() -> None:
     """An assumption is true or false."""
     with pytest.raises(ValueError, match="wfr_keys"):
         check(told("wx1"), model="rw-register", settings={"wfr_keys": "perhaps"})
+
+
+def test_many_are_counted_and_some_are_shown() -> None:
+    """Thirty reads of a value that nobody wrote: ten findings, and how many more there are."""
+    registers = check(told(*["rx=9"] * 30), model="rw-register", consistency_model="read-uncommitted")
+    assert (len(registers.findings), registers.statistics["findings_left_out"]) == (10, 20)
