@@ -32,6 +32,9 @@ RULES: Mapping[str, str] = {
     "snapshot agreement": "a snapshot covers another entry than the one that was committed",
     "nothing durable is forgotten": "something stored was forgotten",
     "acknowledged on a majority": "a write was acknowledged before a majority had stored it",
+    "committed on a majority": "a leader committed an entry before a majority had stored it",
+    "match never goes back": "a leader took back how far it knew a follower's log to match",
+    "quorums intersect": "two configurations were in force whose majorities need not share a node",
 }
 """What happened, for each invariant: its kind is the rule that was broken."""
 
