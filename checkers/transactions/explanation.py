@@ -29,7 +29,8 @@ STEPS_TOLD_MAX = 12
 def explain_cycle(
     history: History, observations: Observations, checker: str, cycle: Cycle, words_of_edges: Words | None = None
 ) -> Finding:
-    """The finding for a cycle of the dependency graph; ``words_of_edges``: if not those of the observations."""
+    """The finding for a cycle of the dependency graph; ``words_of_edges``: if not those of the observations. Its
+    operations are those of the cycle, then others that prove its steps (who read the list that orders two appends)."""
     reasons = words_of_edges or observations.words
     rows = [int(observations.rows[step.source]) for step in cycle.steps]
     operations = [history.operation(row) for row in rows]
@@ -40,7 +41,7 @@ def explain_cycle(
     for step in cycle.steps:
         source, target = int(observations.rows[step.source]), int(observations.rows[step.target])
         clause, further = _clause(history, reasons, step, source, target, words)
-        proof.extend(history.operation(row) for row in further)
+        proof.extend(history.operation(row) for row in further if row not in {item.index for item in proof})
         a, b = (_called(history, words, names, told, row) for row in _as_named(clause, source, target))
         a, b = (a, b) if clause.find("{a}") < clause.find("{b}") else (b, a)
         clauses.append(f"{clause.format(a=a, b=b)}: so {names[source]} before {names[target]}")
@@ -53,8 +54,8 @@ def explain_cycle(
         kind=cycle.kind,
         message=f"{'; '.join(clauses)}: a contradiction. {CAPTIONS[cycle.kind]}",
         key=_only_key(observations, cycle),
-        operations=tuple(operations),
-        nodes=_nodes(operations),
+        operations=tuple(proof),
+        nodes=_nodes(proof),
         time_ns=_provable(proof),
         evidence={"cycle": steps, "names": {name: row for row, name in names.items()}},
     )
