@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from checkers.history import FAIL, NEVER, OK, Column, History
-from checkers.models.model import NOTHING, REFUSED, Call, Model, Refused
+from checkers.models.model import NOTHING, REFUSED, UNOBSERVED, Call, Model, Refused
 
 ILLEGAL = -1
 
@@ -131,14 +131,17 @@ def problem(history: History, rows: Column, model: Model, initial: Any, *, narro
     open_rows = [int(row) for row in rows[history.return_[rows] == NEVER]]
     unknown = [(row, call_of(history, row, model)) for row in open_rows]
     unknown = _useful(model, unknown, list(kinds))
+    hidden = [_kind(kinds, call) for _, call in unknown]
+    narrowed = model.narrowed(kinds)
+    calls, same = _alike(model, list(kinds), narrow=narrow)
     return_ = history.return_[done].tolist()
-    infos = _info_kinds(history, unknown, kinds, return_)
+    infos = _info_kinds(history, [row for row, _ in unknown], [same[item] for item in hidden], return_)
     call = history.call[done].tolist()
     return Problem(
         model=model,
-        transitions=Transitions(model.narrowed(kinds) if narrow else model, list(kinds), model.start(initial)),
+        transitions=Transitions(narrowed if narrow else model, calls, model.start(initial)),
         row=done.tolist(),
-        kind=kind,
+        kind=[same[item] for item in kind],
         call=call,
         return_=return_,
         slot=_slots(call, return_),
@@ -184,6 +187,28 @@ def _kind(kinds: dict[Call, int], call: Call) -> int:
     return kinds.setdefault(call, len(kinds))
 
 
+def _alike(model: Model, calls: list[Call], *, narrow: bool) -> tuple[list[Call], list[int]]:
+    """One call of each kind, and the number of each call's kind among them.
+
+    Of types whose state is one value, a call is what it observes and what it produces, by contract; and produced values
+    that no call observes are one, if states are narrowed to what can be told apart.
+    """
+    if not model.valued():
+        return calls, list(range(len(calls)))
+    observed = {model.observes(call) for call in calls}
+    kinds: dict[Hashable, int] = {}
+    representatives, same = [], []
+    for call in calls:
+        made = model.produces(call)
+        seen = made if made is NOTHING or made in observed or not narrow else UNOBSERVED
+        kind = (model.observes(call), seen, call.known and model.observation(call))
+        if kind not in kinds:
+            kinds[kind] = len(kinds)
+            representatives.append(call)
+        same.append(kinds[kind])
+    return representatives, same
+
+
 def _useful(model: Model, unknown: list[tuple[int, Call]], done: Sequence[Call]) -> list[tuple[int, Call]]:
     """Info operations that could matter."""
     unknown = [(row, call) for row, call in unknown if not model.observation(call)]
@@ -198,13 +223,10 @@ def _useful(model: Model, unknown: list[tuple[int, Call]], done: Sequence[Call])
         unknown = useful
 
 
-def _info_kinds(
-    history: History, unknown: list[tuple[int, Call]], kinds: dict[Call, int], return_: list[int]
-) -> list[InfoKind]:
+def _info_kinds(history: History, rows: list[int], kinds: list[int], return_: list[int]) -> list[InfoKind]:
     infos: dict[int, InfoKind] = {}
-    firsts = np.searchsorted(np.array(return_, dtype=np.int64), history.call[[row for row, _ in unknown]])
-    for (row, call), first in zip(unknown, firsts.tolist(), strict=True):
-        kind = _kind(kinds, call)
+    firsts = np.searchsorted(np.array(return_, dtype=np.int64), history.call[rows])
+    for row, kind, first in zip(rows, kinds, firsts.tolist(), strict=True):
         info = infos.setdefault(kind, InfoKind(kind=kind, rows=[], available=[]))
         info.rows.append(row)
         info.available.append(first)
