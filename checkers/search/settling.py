@@ -68,13 +68,13 @@ def attainable(model: Model, state: Any, call: Call) -> bool:
         return True
     if isinstance(model, Log):
         if call.f == "append":
-            return len(state) <= call.result
-        return tuple(map(hashable, call.result[: len(state)])) == state
+            return bool(len(state) <= call.result)
+        return bool(tuple(map(hashable, call.result[: len(state)])) == state)
     if isinstance(model, VersionedRegister):
         version = call.result[0] if call.f == "read" else None
-        return version is None or state[0] <= version
+        return version is None or bool(state[0] <= version)
     if isinstance(model, FencedLock):
-        return call.f != "acquire" or state[1] is None or state[1] < call.result
+        return call.f != "acquire" or state[1] is None or bool(state[1] < call.result)
     if isinstance(model, ListAppend):
         lists = dict(state)
         return all(_begins(lists.get(hashable(name), ()), value) for kind, name, value in call.result if kind == "r")
@@ -82,4 +82,4 @@ def attainable(model: Model, state: Any, call: Call) -> bool:
 
 
 def _begins(items: Any, read: Any) -> bool:
-    return read is None or (items is not UNOBSERVED and hashable(tuple(read)[: len(items)]) == items)
+    return read is None or bool(items is not UNOBSERVED and hashable(tuple(read)[: len(items)]) == items)
