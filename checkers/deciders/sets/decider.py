@@ -2,11 +2,11 @@
 
 Without reads, values are independent of one another: :mod:`checkers.deciders.sets.removals` for what is removed. What
 is never removed, with reads or without: :mod:`checkers.deciders.sets.growth`. Any number of adds of one value without a
-remove, or any number of removes of a value that is added once, are decided; a value that is added more than once and
-removed is the search's (a switch that is turned on and off repeatedly is a register with two values, which is NP-hard
-in general), and so are keys with removes and reads of everything. Both are still refused here if what remains without
-those reads, or another value, is impossible: leaving out operations that change nothing, or all operations of a value,
-never makes a possible history impossible.
+remove, or any number of removes of a value that is added once, are decided. A value that is added more than once and
+removed is the search's (a switch that is turned on and off repeatedly is a register whose values repeat), and so are
+keys with removes and reads of everything. Both are still refused here if what remains without those reads, or another
+value, is impossible: leaving out operations that change nothing, or all operations of a value, never makes a possible
+history impossible.
 """
 
 from __future__ import annotations
