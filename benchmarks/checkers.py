@@ -30,7 +30,15 @@ if sys.path[0] == str(ROOT / "benchmarks"):  # run as a script, this file would 
 
 import numpy as np  # noqa: E402
 
-from benchmarks.histories import Shape, generate, history_of, tens_of_millions, write_jsonl  # noqa: E402
+from benchmarks.histories import (  # noqa: E402
+    Shape,
+    generate,
+    grown_set,
+    history_of,
+    tens_of_millions,
+    transactions,
+    write_jsonl,
+)
 from checkers import Budget, History, Options, Result, check  # noqa: E402
 
 VECTORS = ROOT.parent / "shared" / "vectors"
@@ -163,6 +171,30 @@ ROWS: Mapping[str, Row] = {
         options={"initial": ""},
         goal_s=0.16,
         quick=True,
+    ),
+    "list-append": Row(
+        work="list-append, 200,000 transactions, c=20, strict-serializable, valid",
+        build=lambda: [transactions(200_000)],
+        model="list-append",
+        verdict="valid",
+        porcupine="(Elle: 100-160 k txn/s on large machines)",
+        goal_s=4.0,
+        goal_gb=2.0,
+    ),
+    "list-append-invalid": Row(
+        work="the same, one stale read",
+        build=lambda: [transactions(200_000, stale=True)],
+        model="list-append",
+        verdict="invalid",
+        goal_s=4.0,
+        goal_gb=2.0,
+    ),
+    "set-full": Row(
+        work="set-full, 1,000,000 adds, 5 reads of everything",
+        build=lambda: [grown_set(1_000_000, 5)],
+        model="set-full",
+        verdict="valid",
+        goal_s=3.0,
     ),
 }
 """Every row by its name."""

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from checkers import History
+from checkers import History, HistoryBuilder
+from checkers.event import Event
 from checkers.history import FAIL, INFO, NEVER, OK
 from checkers.values import ValueTable
+from tests.checkers.transactions.simulated import simulated
 
 READ, WRITE, CAS = 0, 1, 2
 IDLE, OPEN, DONE = 0, 1, 2
@@ -225,3 +228,42 @@ def tens_of_millions(operations: int, concurrency: int, info: float, seed: int) 
             "events": np.array(2 * operations),
         }
     )
+
+
+def from_events(events: Iterable[Mapping[str, Any]]) -> History:
+    """A history of simulated events, which are trusted to be events."""
+    builder = HistoryBuilder()
+    builder.read((line, Event(**event)) for line, event in enumerate(events, 1))
+    return builder.history()
+
+
+def transactions(count: int, *, stale: bool = False) -> History:
+    """List-append as Elle's generator makes it: 1-6 micro-operations, 20 clients, keys retired after 100 appends.
+    ``stale``: the last read of four or more elements shows half of them.
+    """
+    made = simulated(random.Random(1), transactions=count, concurrency=20).events
+    if stale:
+        step = next(
+            step
+            for event in reversed(made)
+            if event["type"] == "ok"
+            for step in event["value"]
+            if step[0] == "r" and len(step[2]) >= 4
+        )
+        step[2] = step[2][: len(step[2]) // 2]
+    return from_events(made)
+
+
+def grown_set(adds: int, reads: int) -> History:
+    """Clients that add new elements, and so many reads of everything, evenly spread, the last one at the end."""
+    events: list[dict[str, Any]] = []
+    every = adds // reads
+    for number in range(adds):
+        base = {"process": number % 20, "f": "add"}
+        events.append({**base, "type": "invoke", "value": number})
+        events.append({**base, "type": "ok", "value": number})
+        if (number + 1) % every == 0:
+            base = {"process": 20, "f": "read"}
+            events.append({**base, "type": "invoke", "value": None})
+            events.append({**base, "type": "ok", "value": list(range(number + 1))})
+    return from_events({**event, "time": time} for time, event in enumerate(events))

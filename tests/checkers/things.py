@@ -226,7 +226,7 @@ class KeyValue(Fresh):
 
     def __init__(self, first: int = 1) -> None:
         super().__init__(first)
-        self.state: str | None = ""
+        self.state: str | None = None
 
     def call(self, random_: random.Random, process: int) -> tuple[str, Any]:  # noqa: ARG002
         f = random_.choices(("get", "put", "append"), (5, 1, 4))[0]
@@ -247,10 +247,8 @@ class ListAppend(Fresh):
         self.state: dict[int, list[int]] = {key: [] for key in range(keys)}
 
     def call(self, random_: random.Random, process: int) -> tuple[str, Any]:  # noqa: ARG002
-        steps: list[list[Any]] = []
-        for key in random_.sample(sorted(self.state), random_.randint(1, 2)):
-            steps.append(["r", key, None] if random_.random() < 0.5 else ["append", key, self.fresh()])
-        return "txn", steps
+        keys = random_.sample(sorted(self.state), random_.randint(1, 2))
+        return "txn", [["r", key, None] if random_.random() < 0.5 else ["append", key, self.fresh()] for key in keys]
 
     def apply(self, process: int, f: str, value: Any) -> Any:  # noqa: ARG002
         done: list[list[Any]] = []
