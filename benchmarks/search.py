@@ -102,7 +102,7 @@ def main() -> None:
     for name, model, history in histories():
         budget = Budget(states=200_000_000, seconds=arguments.seconds, clock=time.monotonic)
         begin = time.perf_counter()
-        initial = "" if model == "kv" else None
+        initial = things.KeyValue().state if model == "kv" else None
         result = check(history, model=model, initial=initial, budget=budget, search_only=True)
         seconds = time.perf_counter() - begin
         print(f"| {name} | {result.validity} | {seconds:.3f} | {result.statistics['search_states']:,} |", flush=True)

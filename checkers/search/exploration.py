@@ -137,6 +137,7 @@ class _Search:
 
     def run(self) -> Exploration:
         total = len(self.problem.row)
+        states, valued = self.budget.states, self.prune and self.problem.model.valued()
         stack: list[tuple[int, int, int, int, Path | None]] = [(0, 0, 0, 0, None)]
         frames: list[Iterator[tuple[int, int, int, int, Path | None]]] = []
         explored = 0
@@ -149,10 +150,11 @@ class _Search:
                     return self._result(True, explored)
                 if self._is_new(number, ahead, used, model_state):
                     explored += 1
-                    gave_up = self._gave_up(explored)
-                    if gave_up:
-                        return self._result(None, explored, gave_up)
-                    if not self._short(number, ahead, used, model_state):
+                    if explored > states or not explored % CLOCK_EVERY:
+                        gave_up = self._gave_up(explored)
+                        if gave_up:
+                            return self._result(None, explored, gave_up)
+                    if not (self.backtracked and valued and self._short(number, ahead, used, model_state)):
                         frames.append(self._moves(number, ahead, used, model_state, path))
             if not frames:
                 return self._result(False, explored)
@@ -276,8 +278,6 @@ class _Search:
 
     def _short(self, number: int, ahead: int, used: int, state: int) -> bool:
         """Is there proof that nothing comes of this search state? Asked from the first dead end on."""
-        if not self.backtracked or not self.prune or not self.problem.model.valued():
-            return False
         if self.supply is None:
             self.supply = Supply(self.problem)
         return self.supply.short(number, ahead, used, state)

@@ -126,10 +126,12 @@ def test_memory_that_grows_loses_nothing() -> None:
 def test_a_model_whose_every_state_is_new_is_searched_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiled search gives way, and the answer is the same."""
     monkeypatch.setattr(compiled, "UNSUITED_ANSWERS", 20)
-    history = History.of(simulate(KeyValue(), random.Random(1), operations=200, concurrency=10).events)
+    thing = KeyValue()
+    initial = thing.state
+    history = History.of(simulate(thing, random.Random(1), operations=200, concurrency=10).events)
     model = MODELS["kv"](null_read="value")
-    assert compiled._Search(problem(history, np.arange(200), model, ""), Budget(), None, True, bool).run() is None
-    plain, fast = both(history, model, initial="")
+    assert compiled._Search(problem(history, np.arange(200), model, initial), Budget(), None, True, bool).run() is None
+    plain, fast = both(history, model, initial=initial)
     assert fast == plain
 
 
