@@ -46,7 +46,7 @@ MUTEX = Kind(
     model=Mutex,
     thing=Anybodys,
     renamed={"acquire": "release", "release": "acquire"},
-    changes=4,
+    changes=7,
     weights=(0, 2, 3, 2),
 )
 
@@ -81,7 +81,7 @@ OWNED = Kind(
     thing=lambda random_: Owners(random_, 0.0),
     renamed={"acquire": "release", "release": "acquire"},
     by_process=True,
-    changes=4,
+    changes=7,
     weights=(0, 2, 1, 3),
 )
 # The holder at the beginning is a process of the first history only: this kind is compared one history at a time.
@@ -133,7 +133,7 @@ def test_agrees_with_brute_force_from_a_holder() -> None:
 @pytest.mark.parametrize("kind", [kind for kinds in KINDS.values() for kind in kinds])
 def test_agrees_with_brute_force_on_many(kind: Kind) -> None:
     """On 100,000 of each sort."""
-    assert compare_many(kind, range(1_000_000, 1_005_000), 20)[False] > 15_000
+    assert compare_many(kind, range(1_000_000, 1_005_000), 20)[False] > 18_000
 
 
 @settings(max_examples=100, deadline=None)

@@ -26,18 +26,19 @@ class Values(things.Set):
     def __init__(self, random_: random.Random, start: Sequence[int] = ()) -> None:
         super().__init__()
         self.state = set(start)
-        self.values = random_.choice((1, 2, 3))
+        self.most = random_.choice((1, 2, 3))
         removes, reads = random_.choice(((1, 0), (2, 0), (0, 2), (0, 4), (0, 0), (1, 1)))
         self.weights = (2, removes, random_.choice((0, 2, 4)), reads)
         self.once = random_.random() < 0.8
 
     def call(self, random_: random.Random, process: int) -> tuple[str, Any]:  # noqa: ARG002
         f = random_.choices(("add", "remove", "contains", "read"), self.weights)[0]
-        value = random_.randint(1, self.values)
+        value = random_.randint(1, self.most)
         if f == "read":
             return f, None
         if f == "add" and self.once:
-            value = self.values = self.values + 1 if value in self.added else value
+            value = self.most + 1 if value in self.added else value
+            self.most = max(self.most, value)
             self.added.append(value)
         return f, value
 
@@ -99,7 +100,7 @@ KIND = Kind(
     results=another_result,
     arguments=another_value,
     renamed={"add": "contains", "contains": "remove", "remove": "add"},
-    changes=5,
+    changes=9,
 )
 
 KINDS = (LOST, PHANTOM, EARLY, DISORDER, "duplicate element", "removed element seen")
@@ -129,7 +130,7 @@ def test_agrees_with_brute_force() -> None:
 @pytest.mark.parametrize("kind", [KIND, STARTED, SWITCH, GROWN])
 def test_agrees_with_brute_force_on_many(kind: Kind) -> None:
     """On 100,000 of each sort."""
-    assert compare_many(kind, range(1_000_000, 1_005_000), 20)[False] > 20_000
+    assert compare_many(kind, range(1_000_000, 1_005_000), 20)[False] > 18_000
 
 
 @settings(max_examples=100, deadline=None)
@@ -175,7 +176,7 @@ def test_large_reads_of_shuffled_numbers() -> None:
         assert check(ops(*adds, *reads), model="set").validity is Validity.VALID
         lacking = ("read", None, random_.sample(values, 199), 600, 601)
         assert check(ops(*adds, *reads, lacking), model="set").validity is Validity.INVALID
-        strange = ("read", None, [*values[1:], 5], 600, 601)
+        strange = ("read", None, [*values[1:], -5], 600, 601)
         assert check(ops(*adds, strange), model="set").findings[0].kind in (PHANTOM, LOST)
 
 
