@@ -25,7 +25,7 @@ from checkers.search.problem import Problem, problem
 from checkers.search.refusal import refuse
 from checkers.search.turns import take_turns
 from checkers.verdict import LINEARIZABILITY, Blame, Finding, Result
-from checkers.wording import place
+from checkers.wording import Wording, place
 
 REFUSALS_EXPLAINED_MAX = 5
 """Refused keys that are shrunk and explained; the others are counted."""
@@ -168,7 +168,7 @@ def _refused(history: History, rows: Column, found: Exploration, model: Model, i
 def _gave_up(history: History, rows: Column, found: Exploration) -> Finding:
     key = history.keys.values[int(history.key[rows[0]])]
     last = history.operation(found.stuck) if found.stuck is not None else None
-    upto = "" if last is None or last.return_ns is None else f" (up to {last.return_ns / 1e9:.3f} s)"
+    upto = "" if last is None or last.return_ns is None else f" (up to {Wording([last]).ended(last)})"
     prefix = f"an order of the first {found.reached} completed operations{upto} was found"
     return Finding(
         checker=LINEARIZABILITY,

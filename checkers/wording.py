@@ -15,6 +15,8 @@ VALUE_CHARACTERS_MAX = 60
 ENDS = 3
 """Items of a long list that are shown on each side."""
 
+MILLISECOND_NS = 1_000_000
+
 
 def show(value: Any) -> str:
     """A value as JSON; of what is long, the beginning and the end, since that is where long values differ."""
@@ -40,17 +42,26 @@ def capital(text: str) -> str:
 
 
 class Wording:
-    """Names the operations of one finding; times in seconds, with as many decimals as it takes to tell them apart."""
+    """Names the operations of one finding, and their times so that a person can tell them apart: seconds with as many
+    decimals as that takes, nanoseconds where there is no millisecond, and the numbers of events where the file has no
+    times (their numbers stand for them then, or the file's times are such numbers).
+    """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
-        times = [time for item in operations for time in (item.call_ns, item.return_ns) if time is not None]
-        distinct = set(times)
+        operations = tuple(operations)
+        distinct = {time for item in operations for time in (item.call_ns, item.return_ns) if time is not None}
+        self._numbered = any(distinct) and all(map(_numbered, operations))
+        self._short = any(distinct) and max(map(abs, distinct)) < MILLISECOND_NS
         exact = (count for count in range(3, 9) if len({round(time, count - 9) for time in distinct}) == len(distinct))
         self._decimals = next(exact, 9)
 
     def time(self, ns: int | None) -> str:
         """A time of the run."""
-        return "no known time" if ns is None else f"{ns / 1e9:.{self._decimals}f} s"
+        if ns is None:
+            return "no known time"
+        if self._numbered:
+            return f"event {ns}"
+        return f"{ns:,} ns" if self._short else f"{ns / 1e9:.{self._decimals}f} s"
 
     def began(self, operation: Operation) -> str:
         """When it was invoked."""
@@ -75,6 +86,11 @@ class Wording:
         if operation.f == "read":
             return f"{value} had been read by {self.who(operation)} at {self.ended(operation)}"
         return f"{value} was acknowledged to {self.who(operation)} at {self.ended(operation)}"
+
+
+def _numbered(operation: Operation) -> bool:
+    """Is its time its place in the file?"""
+    return operation.call_ns == operation.call_index and operation.return_ns in (None, operation.return_index)
 
 
 def deed(operation: Operation) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from checkers.operation import Operation, Outcome
-from checkers.wording import VALUE_CHARACTERS_MAX, deed, show
+from checkers.wording import VALUE_CHARACTERS_MAX, Wording, deed, show
 
 
 def operation(f: str, value: Any = None, result: Any = None, *, ended: bool = True) -> Operation:
@@ -70,3 +71,18 @@ def test_long_values_show_their_beginning_and_end() -> None:
     assert show(list(range(100))) == "[0,1,2, ... 94 more ..., 97,98,99]"
     assert len(show(["x" * 1_000] * 50)) <= 2 * VALUE_CHARACTERS_MAX
     assert show([1, 2, 3]) == "[1,2,3]"
+
+
+def at(call_ns: int, return_ns: int, call_index: int = 4) -> Operation:
+    return replace(operation("read", None, 7), call_ns=call_ns, return_ns=return_ns, call_index=call_index)
+
+
+def test_times_are_told_so_that_a_person_can_tell_them_apart() -> None:
+    """Seconds with the decimals it takes, nanoseconds below a millisecond, numbers of events that have no times."""
+    spread, close = [at(0, 2_500_000_000)], [at(2_500_000_000, 2_500_010_000)]
+    assert Wording(spread).ended(spread[0]) == "2.500 s"
+    assert Wording(close).ended(close[0]) == "2.50001 s"
+    short = [at(1_100, 90_000)]
+    assert (Wording(short).began(short[0]), Wording(short).ended(short[0])) == ("1,100 ns", "90,000 ns")
+    untimed = [replace(at(11, 12, call_index=11), return_index=12)]
+    assert (Wording(untimed).began(untimed[0]), Wording(untimed).ended(untimed[0])) == ("event 11", "event 12")
