@@ -141,7 +141,8 @@ def _search_keys(
             _refused(history, rows[key], found, model, initial, tally)
     gave_up = {key: found for key, found in turns.found.items() if found.linearizable is None}
     tally.keys_unknown = len(gave_up)
-    tally.findings.extend(_gave_up(history, rows[key], found) for key, found in gave_up.items())
+    if not tally.keys_refused:  # else they were left alone because the verdict is known
+        tally.findings.extend(_gave_up(history, rows[key], found) for key, found in gave_up.items())
 
 
 def _rows_by_key(history: History, keys: list[int]) -> dict[int, Column]:

@@ -1,9 +1,9 @@
 """Many keys, one budget: which search judges a key when, and for how long.
 
 Keys take turns with budgets that grow, so that one hard key does not hide an easy violation in another. In the first
-turn each is searched in plain Python, which decides most keys before the compiled search would be loaded (about 0.4 s
+turns each is searched in plain Python, which decides most keys before the compiled search would be loaded (about 0.4 s
 of imports); keys of many operations, and all later turns, are searched compiled, :data:`WORKERS` keys at a time, each
-with its share of the memory. Both searches make the same moves, so which one judged can't be told from the answer.
+with its share of the memory. A key that is alone has nobody to hide: it begins with the larger of the plain turns. Both searches make the same moves, so which one judged can't be told from the answer.
 
 The answer does not depend on the threads: in a turn, keys count in their order. Once one is refused, those after it
 stay as the turn before left them, and what is still searched is cancelled. (Seconds, if a budget has any, do depend on
@@ -21,8 +21,8 @@ from checkers.search import exploration
 from checkers.search.exploration import Budget, Exploration
 from checkers.search.problem import Problem
 
-FIRST_STATES = 10_000
-"""Search states of a key's first turn, besides two for each of its operations."""
+PLAIN_STATES = (1_000, 10_000)
+"""Search states of a key's first turns, besides two for each of its operations."""
 
 GROWTH = 8
 
@@ -63,10 +63,12 @@ def take_turns(sizes: Mapping[int, int], prepare: Prepare, budget: Budget, *, re
     deadline = budget.deadline()
     turns = Turns()
     open_ = list(sizes)
-    states, first = FIRST_STATES, True
+    plain = list(PLAIN_STATES if len(sizes) > 1 else PLAIN_STATES[-1:])
+    states = plain.pop(0)
+    alone = True
     while open_:
         allowed = {key: replace(budget, states=min(budget.states, states + 2 * sizes[key])) for key in open_}
-        answers = _alone(allowed, prepare, deadline) if first else _together(allowed, prepare, deadline)
+        answers = _alone(allowed, prepare, deadline) if alone else _together(allowed, prepare, deadline)
         for key, found in answers:
             turns.found[key] = found
             turns.explored += found.explored
@@ -75,7 +77,8 @@ def take_turns(sizes: Mapping[int, int], prepare: Prepare, budget: Budget, *, re
         last = all(allowed[key].states == budget.states for key in open_)
         if refused or last or (deadline is not None and budget.clock is not None and budget.clock() > deadline):
             break
-        states, first = states * GROWTH, False
+        alone = bool(plain)
+        states = plain.pop(0) if plain else states * GROWTH
     return turns
 
 

@@ -47,14 +47,14 @@ def test_every_key_has_its_first_turn() -> None:
 
 def test_after_a_refusal_hard_keys_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """They had one turn; whether the refusal is the search's or came from elsewhere."""
-    monkeypatch.setattr(turns, "FIRST_STATES", 100)
+    monkeypatch.setattr(turns, "PLAIN_STATES", (100,))
     assert verdicts([exploding(), WRONG]) == [None, False]
     assert verdicts([exploding(), EASY], refused=True) == [None, True]
 
 
 def test_keys_that_give_up_do_so_at_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each at its states; the reason says so."""
-    monkeypatch.setattr(turns, "FIRST_STATES", 100)
+    monkeypatch.setattr(turns, "PLAIN_STATES", (100,))
     found = take_turns({0: 50, 1: 50}, prepared([exploding(), exploding()]), Budget(states=1_000)).found
     assert [item.reason for item in found.values()] == ["1000 search states were not enough"] * 2
     assert [item.explored for item in found.values()] == [1_001, 1_001]
@@ -64,7 +64,7 @@ def test_keys_that_give_up_do_so_at_the_budget(monkeypatch: pytest.MonkeyPatch) 
 def test_threads_change_nothing(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small first turns send all keys to the compiled search; those after the first refused one stay as they were,
     however many threads there are."""
-    monkeypatch.setattr(turns, "FIRST_STATES", 1)
+    monkeypatch.setattr(turns, "PLAIN_STATES", (1,))
     monkeypatch.setattr(turns, "WORKERS", workers)
     histories = [long_(False), long_(True), exploding(), long_(True)]
     sizes = dict.fromkeys(range(4), 0)
