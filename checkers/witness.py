@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from checkers.deciders import DECIDERS
+from checkers.deciders.idle import with_idle
 from checkers.deciders.register.decider import RegisterDecider
-from checkers.history import History, HistoryError
+from checkers.history import OK, History, HistoryError
 from checkers.models import MODELS
 from checkers.models.model import Model
 from checkers.replay import Rows, replay
@@ -99,7 +100,17 @@ def _constructed(
     if isinstance(decider, RegisterDecider) and decided:
         return _registers(history, decider, decided, initial, null_read)
     orders = {key: decider.order(history, part, initial=initial, null_read=null_read) for key, part in decided.items()}
+    if null_read == "unknown":
+        orders = {key: _with_silent(history, rows[key], order) for key, order in orders.items()}
     return {key: order for key, order in orders.items() if order is not None}
+
+
+def _with_silent(history: History, rows: Rows, order: Rows | None) -> Rows | None:
+    """The order with the operations that returned null, which say nothing: methods leave them out."""
+    if order is None:
+        return None
+    null = history.result[rows] == history.values.find(None)
+    return with_idle(history, order, np.setdiff1d(rows[(history.outcome[rows] == OK) & null], order))
 
 
 def _registers(

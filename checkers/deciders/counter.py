@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from checkers.deciders.decision import Decision, Rows
+from checkers.deciders.idle import with_idle
 from checkers.deciders.numbers import NO_NUMBER, numbers
 from checkers.deciders.refusals import Case, Flags, Ids, Refusals, plural
 from checkers.deciders.steps import NOBODY, Steps, Trouble, Windows, troubles
@@ -52,7 +53,7 @@ class CounterDecider:
         if count.deferred:
             return None
         order = Windows(part, count.steps).order()
-        return rows[_with_idle(part, order, count.idle)]
+        return rows[with_idle(part, order, count.idle)]
 
 
 def _start(history: History, initial: Any) -> int:
@@ -151,16 +152,6 @@ def _sizes(history: History, start: int, step: Ids, counts: Flags) -> tuple[Ids,
     deferred = dict.fromkeys(np.flatnonzero(large).tolist(), LARGE)
     deferred.update(dict.fromkeys(np.flatnonzero(unequal).tolist(), UNEQUAL))
     return np.where((most == -(2**62)) | unequal | large, 1, least), deferred
-
-
-def _with_idle(history: History, order: Ids, idle: Ids) -> Ids:
-    """Puts adds of 0 into an order: each after all that had to be over before its invocation."""
-    if not len(idle):
-        return order
-    reached = np.maximum.accumulate(history.call[order])
-    place = np.concatenate((np.arange(len(order)), np.searchsorted(reached, history.call[idle]) - 0.5))
-    rows = np.concatenate((order, idle))
-    return rows[np.lexsort((history.call[rows], place))]
 
 
 def _refuse_between(history: History, count: _Count, refusals: Refusals) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from checkers.models.model import REFUSED, Call, Refused, Unvalued, hashable
+from checkers.models.model import REFUSED, Call, Refused, Unvalued, hashable, visible
 
 State = tuple[Hashable, ...]
 
@@ -73,9 +73,3 @@ def elements(initial: Any, noun: str) -> tuple[Any, ...]:
             f"the initial value of a {noun} is {initial!r}; use a list of its elements (none of them null)"
         )
     return tuple(initial)
-
-
-def visible(item: Any) -> Any:
-    """An element as the user wrote it (the inverse of ``hashable``, but for lists and objects)."""
-    tagged = isinstance(item, tuple) and len(item) == 2 and item[0] in ("bool", "float")
-    return item[1] if tagged and isinstance(item[1], bool | float) else item

@@ -23,7 +23,9 @@ class KeyValue(Unvalued):
 
     def start(self, initial: Any) -> Hashable:
         """The text, or null."""
-        return hashable(initial)
+        if not isinstance(initial, str | None):
+            raise ValueError(f"the initial value of a kv history is {initial!r}; use a text, or null")
+        return initial
 
     def step(self, state: Any, call: Call) -> Hashable | Refused:
         """Legal: a get that returned the text, a cas that expected it, all else always."""
@@ -54,6 +56,8 @@ class KeyValue(Unvalued):
         for call in calls:
             if call.f in ("put", "append") and not isinstance(call.value, str):
                 raise ValueError(f"{call.f} of {call.value!r}: the values of a kv history are texts")
+            if call.f == "cas" and not all(isinstance(text, str | None) for text in call.value):
+                raise ValueError(f"cas of {call.value!r}: the values of a kv history are texts, or null")
         seen = [call.result for call in calls if call.f == "get" and call.known]
         seen += [call.value[0] for call in calls if call.f == "cas"]
         return KeyValue(

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from checkers.models.model import REFUSED, UNOBSERVED, Call, Model, Refused, Unvalued, hashable
+from checkers.models.model import REFUSED, UNOBSERVED, Call, Model, Refused, Unvalued, hashable, visible
 
 List = tuple[Hashable, ...]
 
@@ -54,7 +54,7 @@ class ListAppend(Unvalued):
 
     def shown(self, state: Any) -> Any:
         """An object from names to lists."""
-        return {str(name): str(items) if items is UNOBSERVED else list(items) for name, items in state}
+        return {str(visible(name)): str(items) if items is UNOBSERVED else visible(items) for name, items in state}
 
     def narrowed(self, calls: Iterable[Call]) -> Model:
         """A list that is no beginning of a list that some call read never will be one: all such lists are one."""

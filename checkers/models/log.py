@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from checkers.models.model import REFUSED, Call, Model, Refused, Unvalued, hashable
+from checkers.models.model import REFUSED, Call, Model, Refused, Unvalued, hashable, visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,10 @@ class Log(Unvalued):
             return (*state, hashable(call.value)) if fits else REFUSED
         unknown = not call.known or (call.result is None and self.null_read == "unknown")
         return state if unknown or tuple(map(hashable, call.result or ())) == state else REFUSED
+
+    def shown(self, state: Any) -> Any:
+        """A list."""
+        return visible(state)
 
     def observation(self, call: Call) -> bool:
         """Reads."""

@@ -36,7 +36,8 @@ class Call(NamedTuple):
     """An operation without time and place: calls that are equal are interchangeable.
 
     ``known`` is whether ``result`` was reported; an ``info`` operation has an unknown result, and a model accepts any.
-    ``process`` is given to models that ask for it (:attr:`Model.by_process`).
+    ``process`` is given to models that ask for it (:attr:`Model.by_process`). Equal means equal as JSON: Python takes
+    ``1``, ``1.0`` and ``true`` for one, and has no hash for objects.
     """
 
     f: str
@@ -44,6 +45,21 @@ class Call(NamedTuple):
     result: Any
     known: bool
     process: int | None = None
+
+    def _identity(self) -> Hashable:
+        return self.f, hashable(self.value), hashable(self.result), self.known, self.process
+
+    def __eq__(self, other: object) -> bool:
+        """Are they interchangeable?"""
+        return isinstance(other, Call) and self._identity() == other._identity()
+
+    def __ne__(self, other: object) -> bool:
+        """A tuple has one of its own."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """As equality says."""
+        return hash(self._identity())
 
 
 class Model(Protocol):
@@ -113,12 +129,30 @@ class Unvalued:
 
 
 def hashable(value: Any) -> Hashable:
-    """JSON objects as sorted pairs; all else is hashable already. Keeps true apart from 1, and 1.0 too."""
+    """A value that is hashable, and equal to another one only if JSON says so.
+
+    Lists become tuples. What Python would confuse is tagged with its type, which is nothing that JSON can say: true and
+    1.0 are no 1, 0.0 is no -0.0, and no list is an object. :func:`visible` is the way back.
+    """
     if isinstance(value, dict):
-        return ("object", *sorted((key, hashable(item)) for key, item in value.items()))
-    if isinstance(value, bool | float):
-        return (type(value).__name__, value)
+        return (dict, *sorted((key, hashable(item)) for key, item in value.items()))
+    if isinstance(value, bool):
+        return bool, value
+    if isinstance(value, float):
+        return float, repr(value)
     if isinstance(value, tuple | list):
         return tuple(hashable(item) for item in value)
     plain: Hashable = value
     return plain
+
+
+def visible(value: Any) -> Any:
+    """The value that :func:`hashable` made this of, as the user wrote it."""
+    if not isinstance(value, tuple):
+        return value
+    tag = value[0] if value else None
+    if tag is dict:
+        return {key: visible(item) for key, item in value[1:]}
+    if tag is bool:
+        return value[1]
+    return float(value[1]) if tag is float else [visible(item) for item in value]

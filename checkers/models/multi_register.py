@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkers.event import shorten
-from checkers.models.model import REFUSED, Call, Model, Refused, Unvalued, hashable
+from checkers.models.model import REFUSED, Call, Model, Refused, Unvalued, hashable, visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class MultiRegister(Unvalued):
 
     def shown(self, state: Any) -> Any:
         """An object from names to values."""
-        return dict(state)
+        return {name: visible(value) for name, value in state}
 
     def _unknown(self, value: Any) -> bool:
         return value is None and self.null_read == "unknown"

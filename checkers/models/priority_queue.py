@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from checkers.models.container import Container, State, elements, visible
-from checkers.models.model import Call, Model, hashable
+from checkers.models.container import Container, State, elements
+from checkers.models.model import Call, Model, hashable, visible
 
 
 @dataclass(frozen=True, kw_only=True)

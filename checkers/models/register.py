@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from checkers.models.model import NOTHING, REFUSED, UNOBSERVED, Call, Model, Refused, hashable
+from checkers.models.model import NOTHING, REFUSED, UNOBSERVED, Call, Model, Refused, hashable, visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Register:
 
     def shown(self, state: Any) -> Any:
         """The value."""
-        return state
+        return visible(state)
 
     def narrowed(self, calls: Iterable[Call]) -> Model:
         """All values that no call observes are one."""

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from checkers.models.model import REFUSED, Call, Model, Refused, Unvalued, hashable
+from checkers.models.model import REFUSED, Call, Model, Refused, Unvalued, hashable, visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Set(Unvalued):
 
     def shown(self, state: Any) -> Any:
         """A list, sorted by what its elements look like."""
-        return sorted(state, key=repr)
+        return [visible(item) for item in sorted(state, key=repr)]
 
     def narrowed(self, calls: Iterable[Call]) -> Model:
         """Itself, after looking at the results."""

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-from checkers.models.model import REFUSED, Call, Model, Refused, Unvalued, hashable
+from checkers.models.model import REFUSED, Call, Model, Refused, Unvalued, hashable, visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class VersionedRegister(Unvalued):
 
     def shown(self, state: Any) -> Any:
         """``[version, value]``."""
-        return list(state)
+        return [state[0], visible(state[1])]
 
     def narrowed(self, calls: Iterable[Call]) -> Model:
         """Itself, after looking at the shape of the results."""

@@ -155,16 +155,9 @@ def call_of(history: History, row: int, model: Model) -> Call:
     """What the model sees of a row."""
     operation = history.operation(row)
     known = history.outcome[row] == OK
-    result = _tuples(operation.result) if known else None
+    result = operation.result if known else None
     process = operation.process if model.by_process else None
-    return Call(operation.f, _tuples(operation.value), result, bool(known), process)
-
-
-def _tuples(value: Any) -> Any:
-    """Objects as tuples: calls are dictionary keys."""
-    if isinstance(value, dict):
-        return tuple(sorted((name, _tuples(item)) for name, item in value.items()))
-    return tuple(_tuples(item) for item in value) if isinstance(value, tuple) else value
+    return Call(operation.f, operation.value, result, bool(known), process)
 
 
 def _kinds(history: History, done: Column, model: Model, kinds: dict[Call, int]) -> list[int]:

@@ -5,17 +5,19 @@ Transactions of a cycle are called T1, T2 ...; the same steps are in the evidenc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from checkers.history import History
+from checkers.models.model import visible
 from checkers.operation import Operation, Outcome
 from checkers.transactions import anomalies
 from checkers.transactions.cycles import Cycle, Step
 from checkers.transactions.dependencies import KINDS, NO_VERSION, PROCESS, REALTIME
 from checkers.transactions.observations import Observations, Words
 from checkers.transactions.sightings import Sighting
-from checkers.transactions.spelling import original, spell, spell_list
+from checkers.transactions.spelling import spell, spell_list
 from checkers.verdict import Blame, Finding
 from checkers.wording import Wording, listed, show
 
@@ -44,8 +46,8 @@ def explain_cycle(
         proof.extend(history.operation(row) for row in further if row not in {item.index for item in proof})
         a, b = (_called(history, words, names, told, row) for row in _as_named(clause, source, target))
         a, b = (a, b) if clause.find("{a}") < clause.find("{b}") else (b, a)
-        clauses.append(f"{clause.format(a=a, b=b)}: so {names[source]} before {names[target]}")
-        steps.append(_evidence(observations, step, source, target, clause.format(a=names[source], b=names[target])))
+        clauses.append(f"{_filled(clause, a, b)}: so {names[source]} before {names[target]}")
+        steps.append(_evidence(observations, step, source, target, _filled(clause, names[source], names[target])))
     if len(clauses) > STEPS_TOLD_MAX:
         left = len(clauses) - STEPS_TOLD_MAX + 1
         clauses = [*clauses[: STEPS_TOLD_MAX - 1], f"and {left} more such steps, back to T1"]
@@ -93,15 +95,20 @@ def _evidence(observations: Observations, step: Step, source: int, target: int, 
         "from": source,
         "to": target,
         "edge": KINDS[step.kind],
-        "key": original(observations.version_key[step.version]) if about else None,
-        "value": original(observations.version_value[step.version]) if about else None,
+        "key": visible(observations.version_key[step.version]) if about else None,
+        "value": visible(observations.version_value[step.version]) if about else None,
         "why": why,
     }
 
 
+def _filled(clause: str, a: str, b: str) -> str:
+    """A clause about two transactions. (Not ``str.format``: what users wrote stands in it too, braces and all.)"""
+    return re.sub(r"\{[ab]\}", lambda found: a if found[0] == "{a}" else b, clause)
+
+
 def _only_key(observations: Observations, cycle: Cycle) -> Any:
     keys = {observations.version_key[step.version] for step in cycle.steps if step.version != NO_VERSION}
-    return original(keys.pop()) if len(keys) == 1 else None
+    return visible(keys.pop()) if len(keys) == 1 else None
 
 
 def _nodes(operations: Iterable[Operation]) -> tuple[str, ...]:
@@ -168,11 +175,11 @@ def explain_sighting(history: History, checker: str, sighting: Sighting) -> Find
         checker=checker,
         kind=sighting.kind,
         message=message,
-        key=original(sighting.key),
+        key=visible(sighting.key),
         operations=tuple(operations),
         nodes=_nodes(operations),
         time_ns=_provable(operations),
-        evidence={name: original(value) for name, value in sighting.facts.items()},
+        evidence={name: visible(value) for name, value in sighting.facts.items()},
     )
 
 
@@ -181,7 +188,7 @@ Sentence = Callable[[Sighting, Sequence[Operation], Wording], str]
 
 def _reader(sighting: Sighting, operation: Operation, words: Wording, value: Any = None) -> str:
     read = sighting.facts["read"]
-    if isinstance(read, tuple):
+    if isinstance(visible(read), list):
         place = read.index(value) if value in read else len(read) - 1
         seen = spell_list(read, place)
     else:
@@ -192,7 +199,7 @@ def _reader(sighting: Sighting, operation: Operation, words: Wording, value: Any
 
 def _internal(sighting: Sighting, operations: Sequence[Operation], words: Wording) -> str:
     expected = sighting.facts["expected"]
-    shown = spell_list(expected, len(expected) - 1) if isinstance(expected, tuple) else spell(expected)
+    shown = spell_list(expected, len(expected) - 1) if isinstance(visible(expected), list) else spell(expected)
     must = f"must end in {shown}" if sighting.facts.get("ends") else f"must be {shown}"
     return f"{_reader(sighting, operations[0], words)}, but after its own earlier micro-operations that {must}."
 
@@ -247,7 +254,7 @@ def _incompatible(sighting: Sighting, operations: Sequence[Operation], words: Wo
 
 def _cyclic(sighting: Sighting, _operations: Sequence[Operation], _words: Wording) -> str:
     facts = sighting.facts
-    chain = " before ".join(show(original(value)) for value in facts["versions"])
+    chain = " before ".join(show(visible(value)) for value in facts["versions"])
     why = "; ".join(facts["why"][:6])
     return f"The values of {spell(sighting.key)} would have to come in a circle: {chain} ({why})."
 

@@ -44,26 +44,20 @@ class Transactions:
         """
         _check_functions(history)
         values: Sequence[Any] = history.values.values
-        if any(mark in code for code in history.values.codes if type(code) is bytes for mark in _NOT_PLAIN):
-            values = [_told_apart(value) for value in values]
+        tricky = any(mark in code for code in history.values.codes if type(code) is bytes for mark in _NOT_PLAIN)
         columns: list[Any] = []
         for outcome, column in ((OK, history.result), (INFO, history.value), (FAIL, history.value)):
             rows = np.flatnonzero(history.outcome == outcome)
             found = [values[code] for code in column[rows].tolist()]
             _check_shapes(history, rows, found, write, lists=write == "append" and outcome == OK)
-            columns.extend((rows, found))
+            columns.extend((rows, [_told_apart(transaction) for transaction in found] if tricky else found))
         ok_rows, ok, info_rows, info, fail_rows, fail = columns
         return Transactions(ok_rows=ok_rows, ok=ok, info_rows=info_rows, info=info, fail_rows=fail_rows, fail=fail)
 
 
-def _told_apart(value: Any) -> Any:
-    """A transaction whose keys and values are hashable and equal only if JSON says so; anything else as it is."""
-    if not isinstance(value, tuple):
-        return value
-    return tuple(
-        (micro[0], hashable(micro[1]), hashable(micro[2])) if isinstance(micro, tuple) and len(micro) == 3 else micro
-        for micro in value
-    )
+def _told_apart(transaction: Transaction) -> Transaction:
+    """With keys and values that are hashable, and equal only if JSON says so."""
+    return tuple((f, hashable(key), hashable(value)) for f, key, value in transaction)
 
 
 def _check_functions(history: History) -> None:
