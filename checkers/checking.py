@@ -50,6 +50,8 @@ class Check:
 
 
 def _linearizable(model: str, history: History, options: Options) -> Result:
+    if options.settings:
+        raise ValueError(f"{model} has no setting {next(iter(options.settings))!r}; it has: none")
     return linearizability.check(
         history,
         model=model,
@@ -62,7 +64,7 @@ def _linearizable(model: str, history: History, options: Options) -> Result:
 
 def _of_model(name: str) -> Check:
     model = MODELS[name](null_read="value")
-    summary = (type(model).__doc__ or "").split("\n")[0]
+    summary = " ".join((type(model).__doc__ or "").split("\n\n")[0].split())
     return Check(judge=partial(_linearizable, name), functions=model.functions, summary=f"linearizable: {summary}")
 
 

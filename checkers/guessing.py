@@ -82,6 +82,8 @@ _GUESSES: Mapping[frozenset[str], str | Callable[[History], str]] = {
     frozenset({"append", "read"}): "log",
     frozenset({"get", "put", "append", "delete", "cas"}): "kv",
     frozenset({"generate"}): "unique-ids",
+    frozenset({"hashes"}): "replica-hashes",
+    frozenset({"watch", "read", "write", "put", "delete", "cas"}): "watch",
     frozenset({"txn"}): _transactions,
 }
 """Functions that a history may have, in the order in which they are tried."""

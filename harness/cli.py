@@ -82,19 +82,28 @@ def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: 
 
 
 @cli.command()
-@click.argument("history", type=click.Path(path_type=Path))
-@click.option("--model", help="What the operations mean (default: guessed, and said).")
-@click.option("--initial", help="The initial value, as JSON (default: null; for kv the empty text).")
+@click.argument("history", type=click.Path(path_type=Path), required=False)
+@click.option("--model", help="What the operations mean (default: guessed, and said); `list` shows all models.")
+@click.option("--initial", help="The initial value, as JSON (default: null, or what the type begins with).")
 @click.option(
     "--null-read",
     type=click.Choice(["value", "unknown"]),
     default="value",
     show_default=True,
-    help="What a read of null says.",
+    help="Whether null that was read is a value like others, or says nothing.",
 )
-@click.option("--consistency-model", help="What transactions must be (default: strict-serializable).")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the model; may be repeated.")
-@click.option("--witness", type=click.Path(path_type=Path), help="A file for orders that show why it is valid.")
+@click.option(
+    "--consistency-model",
+    help="What transactions must be, like serializable or snapshot-isolation (default: strict-serializable).",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the model (`--model list` shows them), the value as JSON; may be repeated.",
+)
+@click.option("--witness", type=click.Path(path_type=Path), help="Write here, if it is valid, an order that shows why.")
 @click.option(
     "--budget-seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -109,10 +118,19 @@ def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: 
     show_default=True,
     help="Megabytes that the searches may use, besides the history.",
 )
-def check(history: Path, **wishes: Any) -> None:
-    """Judges a history file, or a run's folder again."""
-    from harness.commands.check import Wishes, check_command
+def check(history: Path | None, **wishes: Any) -> None:
+    """Judges a history file, or a run's folder again.
 
+    HISTORY is ours (JSON Lines), Jepsen's or Knossos's EDN, the lines of a jepsen.log, or a log of porcupine's; the
+    format is found out and said. Exit code: 0 valid, 1 invalid, 2 unknown, 64 not a history.
+    """
+    from harness.commands.check import Wishes, check_command, list_models
+
+    if wishes["model"] == "list":
+        list_models()
+        return
+    if history is None:
+        raise click.UsageError("Missing argument 'HISTORY': a history file, or the folder of a run.")
     sys.exit(check_command(history, Wishes(**wishes)))
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from checkers import CHECKS, MODELS, Budget, History, HistoryError, Options, Result, check, witness
 from checkers.guessing import guess
+from checkers.transactions import TRANSACTIONS
+from checkers.transactions.consistency import ALIASES, CONSISTENCY_MODELS
+from checkers.verdict import Validity
+from harness.commands.answer import headline, models, premises, told
 from harness.errors import EXIT_CODES, UsageError, nearest
 from harness.progress import output
 from reports.folder import RunFolder
-
-NULL_READS = {"value": "that there was none", "unknown": "nothing"}
 
 STATES_MAX = 2_000_000_000
 """Search states of a key, where seconds and memory bound a search."""
@@ -42,16 +44,24 @@ class Wishes:
         return Budget(states=STATES_MAX, bytes=self.budget_memory * 1_000_000, seconds=self.budget_seconds, clock=clock)
 
 
+def list_models() -> None:
+    """``--model list``."""
+    say = partial(output().print, markup=False, highlight=False)
+    for line in models():
+        say(line)
+
+
 def check_command(path: Path, wishes: Wishes) -> int:
-    """Prints the verdict and every finding; returns the exit code."""
+    """Prints the verdict and what was found; returns the exit code."""
+    if wishes.model is not None and wishes.model not in CHECKS:
+        hint = nearest(wishes.model, CHECKS)
+        raise UsageError(f"--model {wishes.model!r}: {hint}; `capsize check --model list` says what they are")
     if path.is_dir():
         if wishes.witness is not None:
             raise UsageError(f"--witness: {str(path)!r} is a folder; give the history file in it")
         return _check_folder(path)
     if not path.is_file():
         raise UsageError(f"history {str(path)!r}: no such file; give a history file or the folder of a run")
-    if wishes.model is not None and wishes.model not in CHECKS:
-        raise UsageError(f"--model {wishes.model!r}: {nearest(wishes.model, CHECKS)}")
     try:
         history = History.read(path)
     except HistoryError as error:
@@ -71,6 +81,8 @@ def _json(text: str) -> object:
 
 
 def _judge(history: History, wishes: Wishes) -> int:
+    if not len(history):
+        return _nothing(history)
     chosen = wishes.model or _guessed(history)
     if wishes.witness is not None and chosen not in MODELS:
         raise UsageError(f"--witness: {chosen} has no orders to show; those that have: {', '.join(MODELS)}")
@@ -78,27 +90,33 @@ def _judge(history: History, wishes: Wishes) -> int:
     settings = dict(map(_setting, wishes.settings))
     options = Options(initial=start, null_read=wishes.null_read, settings=settings, budget=wishes.budget())
     if wishes.consistency_model is not None:
-        options = replace(options, consistency_model=wishes.consistency_model)
-    say = output().print
-    say(
-        f"{len(history):,} operations ({history.format}), model {chosen}"
-        + ("" if wishes.model else " (guessed; --model says otherwise)"),
-        highlight=False,
-    )
+        options = replace(options, consistency_model=_consistency_model(chosen, wishes.consistency_model))
+    say = partial(output().print, markup=False, highlight=False)
+    say(headline(history, chosen, guessed=wishes.model is None))
     for note in history.notes:
-        say(f"note: {note}", markup=False, highlight=False)
-    null_read = NULL_READS[wishes.null_read]
-    say(f"initial value {json.dumps(start)}, a read of null says {null_read}", markup=False, highlight=False)
+        say(f"note: {note}")
     try:
         result = check(history, model=chosen, options=options)
     except HistoryError as error:
         raise UsageError(str(error)) from None
     except ValueError as error:
-        raise UsageError(f"model {chosen}: {error}") from None
+        raise UsageError(f"model {str(error).removeprefix(f'{chosen}: ')}") from None
+    if given := premises(chosen, options):
+        say(given)
     code = _say(result)
     if wishes.witness is not None:
         _write_witness(history, chosen, options, wishes.witness)
     return code
+
+
+def _nothing(history: History) -> int:
+    """An empty file never passes for valid: more likely it is the wrong one."""
+    say = partial(output().print, markup=False, highlight=False)
+    for note in history.notes:
+        say(f"note: {note}")
+    say(str(Validity.UNKNOWN).upper())
+    say(f"- nothing to judge: {history.source} ({history.format}) has no operations")
+    return EXIT_CODES[str(Validity.UNKNOWN)]
 
 
 def _write_witness(history: History, model: str, options: Options, path: Path) -> None:
@@ -115,6 +133,16 @@ def _write_witness(history: History, model: str, options: Options, path: Path) -
     say(f"witness (an order of the operations of each key, replayed): {path}")
 
 
+def _consistency_model(chosen: str, name: str) -> str:
+    if chosen not in TRANSACTIONS:
+        raise UsageError(
+            f"--consistency-model: {chosen} has no transactions; those that have: {', '.join(TRANSACTIONS)}"
+        )
+    if name not in {*CONSISTENCY_MODELS, *ALIASES}:
+        raise UsageError(f"--consistency-model {name!r}: {nearest(name, [*CONSISTENCY_MODELS, *ALIASES])}")
+    return name
+
+
 def _setting(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -129,15 +157,14 @@ def _guessed(history: History) -> str:
     name = guess(history)
     if name is None:
         functions = ", ".join(sorted(history.functions)) or "none at all"
-        raise UsageError(f"no model has the operations {functions}; say --model, one of: {', '.join(sorted(CHECKS))}")
+        raise UsageError(f"no model has the operations {functions}; say --model NAME (`--model list` shows all)")
     return name
 
 
 def _say(result: Result) -> int:
-    say = output().print
-    say(str(result.validity).upper(), markup=False, highlight=False)
-    for finding in result.findings:
-        say(f"- {finding.kind}: {finding.message}", markup=False, highlight=False)
+    say = partial(output().print, markup=False, highlight=False)
+    for line in told(result):
+        say(line)
     return EXIT_CODES[str(result.validity)]
 
 
