@@ -25,6 +25,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 RUNS_ROOT = "runs"
 
+FORMATS = ("jsonl", "edn", "jepsen-log", "porcupine-kv")
+"""Of histories, as ``checkers.formats.FORMATS`` has them."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="capsize", prog_name="capsize")
@@ -33,6 +36,14 @@ def cli() -> None:
 
     `capsize run` starts a cluster, attacks it, and says whether it kept its word.
     """
+
+
+def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--format NAME`` of the commands that read history files."""
+    decorate = click.option(
+        "--format", "format_", type=click.Choice(FORMATS), help="The file's format (default: found out, and said)."
+    )
+    return decorate(command)
 
 
 def runs_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,6 +95,7 @@ def run(scenario: str, settings: Sequence[str], folder: Path | None, runs_root: 
 @cli.command()
 @click.argument("history", type=click.Path(path_type=Path), required=False)
 @click.option("--model", help="What the operations mean (default: guessed, and said); `list` shows all models.")
+@format_option
 @click.option("--initial", help="The initial value, as JSON (default: null, or what the type begins with).")
 @click.option(
     "--null-read",
@@ -139,11 +151,12 @@ def check(history: Path | None, **wishes: Any) -> None:
 @click.option("--to", type=click.Choice(["edn", "parquet", "jsonl"]), required=True, help="The format to write.")
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write (default: beside HISTORY); - prints.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
-def export(history: Path, to: str, out: Path | None, force: bool) -> None:
+@format_option
+def export(history: Path, to: str, out: Path | None, force: bool, format_: str | None) -> None:
     """Writes a history file, or that of a run's folder, for other people's tools."""
     from harness.commands.export import export_command
 
-    export_command(history, to=to, out=out, force=force)
+    export_command(history, to=to, out=out, force=force, format_=format_)
 
 
 @cli.command()

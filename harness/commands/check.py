@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from checkers.verdict import Validity
 from harness.commands.answer import headline, models, premises, told
 from harness.errors import EXIT_CODES, UsageError, nearest
 from harness.progress import output
-from reports.folder import RunFolder
 
 STATES_MAX = 2_000_000_000
 """Search states of a key, where seconds and memory bound a search."""
@@ -30,6 +29,7 @@ class Wishes:
     """What the command line says about a history: texts as typed; None is the default."""
 
     model: str | None = None
+    format_: str | None = None
     initial: str | None = None
     null_read: str = "value"
     consistency_model: str | None = None
@@ -57,13 +57,17 @@ def check_command(path: Path, wishes: Wishes) -> int:
         hint = nearest(wishes.model, CHECKS)
         raise UsageError(f"--model {wishes.model!r}: {hint}; `capsize check --model list` says what they are")
     if path.is_dir():
-        if wishes.witness is not None:
-            raise UsageError(f"--witness: {str(path)!r} is a folder; give the history file in it")
+        if wishes != Wishes():
+            asked = [field.name for field in fields(Wishes) if getattr(wishes, field.name) != field.default]
+            option = {"settings": "set", "format_": "format"}.get(asked[0], asked[0]).replace("_", "-")
+            raise UsageError(
+                f"--{option}: {str(path)!r} is a folder, judged as its run says; give the history file in it"
+            )
         return _check_folder(path)
     if not path.is_file():
         raise UsageError(f"history {str(path)!r}: no such file; give a history file or the folder of a run")
     try:
-        history = History.read(path)
+        history = History.read(path, wishes.format_)
     except HistoryError as error:
         raise UsageError(str(error)) from None
     except UnicodeDecodeError as error:
@@ -169,9 +173,10 @@ def _say(result: Result) -> int:
 
 
 def _check_folder(path: Path) -> int:
+    from harness.commands.browse import run_folder  # brings all systems
     from harness.judge import judge, write_verdict
 
-    folder = RunFolder(path.resolve())
+    folder = run_folder(path)
     try:
         verdict = judge(folder)
     except (HistoryError, UnicodeDecodeError) as error:
@@ -181,7 +186,8 @@ def _check_folder(path: Path) -> int:
         sentence = write_verdict(folder, verdict)
     except OSError as error:
         sentence = f"(verdict.json could not be written: {error.strerror})"
-    say(f"{str(verdict.validity).upper()}: {sentence}")
+    repeated = any(finding.message == sentence for finding in verdict.findings)
+    say(str(verdict.validity).upper() + ("" if repeated else f": {sentence}"))
     for finding in verdict.findings:
         say(f"- {finding.kind} ({finding.blame}): {finding.message}")
     return EXIT_CODES[str(verdict.validity)]

@@ -21,7 +21,7 @@ TARGETS = ("edn", "parquet", "jsonl")
 STANDARD_OUTPUT = Path("-")
 
 
-def export_command(path: Path, *, to: str, out: Path | None, force: bool) -> None:
+def export_command(path: Path, *, to: str, out: Path | None, force: bool, format_: str | None = None) -> None:
     """Writes the history in the format ``to``, beside its source or where ``out`` says, and says where."""
     source = _source(path)
     if out == STANDARD_OUTPUT and to == "parquet":
@@ -29,7 +29,7 @@ def export_command(path: Path, *, to: str, out: Path | None, force: bool) -> Non
     target = out if out is not None else source.with_suffix(f".{to}")
     if out != STANDARD_OUTPUT:
         _check_target(target, source, force)
-    history = _read(source)
+    history = _read(source, format_)
     if out == STANDARD_OUTPUT:
         _print(history, to)
         return
@@ -66,9 +66,9 @@ def _check_target(target: Path, source: Path, force: bool) -> None:
         raise UsageError(f"{str(target)!r} is there already; --force writes over it, --out names another file")
 
 
-def _read(source: Path) -> History:
+def _read(source: Path, format_: str | None) -> History:
     try:
-        return History.read(source)
+        return History.read(source, format_)
     except HistoryError as error:
         raise UsageError(str(error)) from None
     except OSError as error:

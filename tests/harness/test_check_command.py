@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from checkers import CHECKS
+from checkers import CHECKS, formats
+from harness import cli
 from harness.commands.answer import FINDINGS_MAX, OPERATIONS_MAX
 from harness.commands.check import Wishes, check_command, list_models
 from harness.errors import UsageError
@@ -132,3 +133,20 @@ def test_every_model_and_setting_is_listed(capsys: pytest.CaptureFixture[str]) -
     for name, check in CHECKS.items():
         assert f"\n{name} " in f"\n{lines}"
         assert all(f"--set {setting}=" in lines for setting in check.settings)
+
+
+def test_a_folder_is_judged_as_its_run_says(tmp_path: Path) -> None:
+    """What only a history file can be asked is refused, and so is a folder that is no run's."""
+    with pytest.raises(UsageError, match=r"--set: .* is a folder, judged as its run says"):
+        check_command(tmp_path, Wishes(settings=("x=1",)))
+    with pytest.raises(UsageError, match="is not a run's folder"):
+        check_command(tmp_path, Wishes())
+
+
+def test_a_format_can_be_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every format that is known, by the names that errors give; a wrong one is refused with the line."""
+    assert set(cli.FORMATS) == set(formats.FORMATS)
+    path = written(tmp_path, (0, "write", 1, 1, None))
+    assert judged(capsys, path, format_="jsonl")[0] == 0
+    with pytest.raises(UsageError, match="line 1"):
+        check_command(path, Wishes(format_="porcupine-kv"))
