@@ -22,7 +22,7 @@ from checkers.models import MODELS
 from checkers.models.model import Model
 from checkers.search.exploration import Budget, Exploration
 from checkers.search.problem import Problem, problem
-from checkers.search.refusal import refuse
+from checkers.search.refusal import refuse, thing
 from checkers.search.turns import take_turns
 from checkers.verdict import LINEARIZABILITY, Blame, Finding, Result
 from checkers.wording import Wording, place
@@ -142,7 +142,7 @@ def _search_keys(
     gave_up = {key: found for key, found in turns.found.items() if found.linearizable is None}
     tally.keys_unknown = len(gave_up)
     if not tally.keys_refused:  # else they were left alone because the verdict is known
-        tally.findings.extend(_gave_up(history, rows[key], found) for key, found in gave_up.items())
+        tally.findings.extend(_gave_up(history, rows[key], found, model) for key, found in gave_up.items())
 
 
 def _rows_by_key(history: History, keys: list[int]) -> dict[int, Column]:
@@ -166,15 +166,16 @@ def _refused(history: History, rows: Column, found: Exploration, model: Model, i
         tally.findings.append(refuse(history, rows, found, model, initial))
 
 
-def _gave_up(history: History, rows: Column, found: Exploration) -> Finding:
+def _gave_up(history: History, rows: Column, found: Exploration, model: Model) -> Finding:
     key = history.keys.values[int(history.key[rows[0]])]
     last = history.operation(found.stuck) if found.stuck is not None else None
     upto = "" if last is None or last.return_ns is None else f" (up to {Wording([last]).ended(last)})"
+    where = place(key, thing(model))
     prefix = f"an order of the first {found.reached} completed operations{upto} was found"
     return Finding(
         checker=LINEARIZABILITY,
         kind="budget used up",
-        message=f"The search on {place(key)} gave up: {found.reason}; {prefix}, so that part is linearizable.",
+        message=f"The search on {where} gave up: {found.reason}; {prefix}, so that part is linearizable.",
         blame=Blame.GAVE_UP,
         key=key,
         evidence={"reached": found.reached, "explored": found.explored, "reason": found.reason},

@@ -119,7 +119,8 @@ class _Case:
 
     def sentence(self) -> str:
         """True as it stands, for readers without theory."""
-        words, where, stuck, start = Wording(self.operations), self.where(), self.stuck, show(self.initial)
+        words, where, stuck = Wording(self.operations), self.where(), self.stuck
+        start = _named(self.model.start(self.initial), self.model)
         if len(self.operations) == 1:
             told = f"{capital(words.deed(stuck))} on {where} at {words.began(stuck)} is impossible by itself"
             if not self.others:
@@ -142,7 +143,7 @@ class _Case:
 
     def where(self) -> str:
         """The key, or what the data type is called in a history that has none."""
-        return place(self.key, _thing(self.model))
+        return place(self.key, thing(self.model))
 
     def maybe(self) -> str:
         """What is meant by operations that nobody saw end."""
@@ -183,7 +184,8 @@ def _last(history: History, core: Core) -> int:
     return int(core.certain[np.argmax(history.return_[core.certain])])
 
 
-def _thing(model: Model) -> str:
+def thing(model: Model) -> str:
+    """What the data type is called in a history without keys."""
     if isinstance(model, Container):
         return f"the {model.noun}"
     if isinstance(model, Mutex | Owned):
@@ -201,4 +203,4 @@ def _state(state: Hashable, model: Model) -> Any:
     return str(UNOBSERVED) if state is UNOBSERVED else model.shown(state)
 
 
-__all__ = ["OPERATIONS_SHOWN_MAX", "refuse"]
+__all__ = ["OPERATIONS_SHOWN_MAX", "refuse", "thing"]

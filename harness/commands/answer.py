@@ -11,7 +11,7 @@ from typing import Any
 
 from checkers import CHECKS, MODELS, History, Options, Result
 from checkers.operation import Operation, Outcome
-from checkers.verdict import Finding
+from checkers.verdict import Blame, Finding
 from checkers.wording import Wording, show
 
 FINDINGS_MAX = 10
@@ -58,6 +58,8 @@ def told(result: Result) -> Iterator[str]:
     for finding in result.findings[:FINDINGS_MAX]:
         yield f"- {finding.kind}: {finding.message}"
         yield from _operations(finding)
+        if finding.blame is Blame.GAVE_UP:
+            yield "    (--budget-seconds and --budget-memory give it more)"
     if len(result.findings) > FINDINGS_MAX:
         yield f"- and {counted(len(result.findings) - FINDINGS_MAX, 'more finding')}"
     yield from _figures(result.statistics)
@@ -106,16 +108,15 @@ def _figure(value: Any) -> str:
 
 def _method(statistics: Mapping[str, Any]) -> Iterator[str]:
     keys, searched = int(statistics["keys"]), int(statistics["keys_searched"])
+    states = counted(int(statistics["search_states"]), "state")
     refused, unknown = int(statistics["keys_refused"]), int(statistics["keys_unknown"])
     parts = [f"judged {counted(keys, 'key')}" if keys > 1 else "judged"]
     if searched == 0:
         parts.append("by the polynomial method")
     elif searched == keys:
-        parts.append(f"by search ({statistics['search_states']:,} states)")
+        parts.append(f"by search ({states})")
     else:
-        parts.append(
-            f"by the polynomial method, but for {searched:,} by search ({statistics['search_states']:,} states)"
-        )
+        parts.append(f"by the polynomial method, but for {searched:,} by search ({states})")
     line = " ".join(parts)
     if keys > 1 and (refused or unknown):
         line += f": {refused:,} refused" + (f", {unknown:,} not decided" if unknown else "")

@@ -142,8 +142,9 @@ def _consistency_model(chosen: str, name: str) -> str:
         raise UsageError(
             f"--consistency-model: {chosen} has no transactions; those that have: {', '.join(TRANSACTIONS)}"
         )
-    if name not in {*CONSISTENCY_MODELS, *ALIASES}:
-        raise UsageError(f"--consistency-model {name!r}: {nearest(name, [*CONSISTENCY_MODELS, *ALIASES])}")
+    for one in name.split(","):
+        if one.strip() not in {*CONSISTENCY_MODELS, *ALIASES}:
+            raise UsageError(f"--consistency-model {one.strip()!r}: {nearest(one, [*CONSISTENCY_MODELS, *ALIASES])}")
     return name
 
 

@@ -123,7 +123,8 @@ def test_an_unknown_consistency_model_names_the_nearest(tmp_path: Path) -> None:
     """With Elle's names and their aliases."""
     path = written(tmp_path, (0, "txn", [["r", "x", None]], [["r", "x", []]], None))
     with pytest.raises(UsageError, match="did you mean 'serializable'"):
-        check_command(path, Wishes(model="list-append", consistency_model="serialisable"))
+        check_command(path, Wishes(model="list-append", consistency_model="snapshot-isolation, serialisable"))
+    assert check_command(path, Wishes(consistency_model="snapshot-isolation,PL-3", model="list-append")) == 0
 
 
 def test_every_model_and_setting_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,3 +151,20 @@ def test_a_format_can_be_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert judged(capsys, path, format_="jsonl")[0] == 0
     with pytest.raises(UsageError, match="line 1"):
         check_command(path, Wishes(format_="porcupine-kv"))
+
+
+def test_a_search_that_gave_up_says_what_would_help(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The data type by its name, the prefix that was checked, and the options."""
+    adds = [{"process": n, "type": "invoke", "f": "enqueue", "value": n % 9, "time": n} for n in range(18)]
+    adds += [{**event, "type": "ok", "time": 18 + n} for n, event in enumerate(adds)]
+    path = tmp_path / "history.jsonl"
+    takes = [
+        {"process": 0, "type": type_, "f": "dequeue", "value": value, "time": 100 + 2 * n + later}
+        for n, value in enumerate([8, 7, 6, 5, 4, 3, 2, 1, 0, 8, 7, 6, 5, 4, 3, 2, 8, 8])
+        for later, type_ in enumerate(("invoke", "ok"))
+    ]
+    path.write_text("".join(f"{json.dumps(event)}\n" for event in [*adds, *takes]))
+    code, lines = judged(capsys, path, budget_seconds=0.001)
+    assert code == 2
+    assert lines[3].startswith("- budget used up: The search on the queue gave up: 0.001 s were not enough")
+    assert lines[4] == "    (--budget-seconds and --budget-memory give it more)"
