@@ -32,6 +32,7 @@ import numpy as np  # noqa: E402
 
 from benchmarks.histories import (  # noqa: E402
     Shape,
+    contents,
     generate,
     grown_set,
     history_of,
@@ -40,6 +41,7 @@ from benchmarks.histories import (  # noqa: E402
     write_jsonl,
 )
 from checkers import Budget, History, Options, Result, check  # noqa: E402
+from tests.checkers import things  # noqa: E402
 
 VECTORS = ROOT.parent / "shared" / "vectors"
 
@@ -195,6 +197,22 @@ ROWS: Mapping[str, Row] = {
         model="set-full",
         verdict="valid",
         goal_s=3.0,
+    ),
+    "fifo-queue": Row(
+        work="fifo-queue, unique elements, 1,000,000 ops, c=10",
+        build=lambda: [contents(things.FifoQueue(), 1_000_000, 10)],
+        model="fifo-queue",
+        verdict="valid",
+        porcupine="(PolyLin, C++: 3.8 s)",
+        goal_s=3.8,
+    ),
+    "stack": Row(
+        work="stack, unique elements, 1,000,000 ops, c=10",
+        build=lambda: [contents(things.Stack(), 1_000_000, 10)],
+        model="stack",
+        verdict="valid",
+        porcupine="(PolyLin, C++: 6.3 s)",
+        goal_s=6.3,
     ),
 }
 """Every row by its name."""

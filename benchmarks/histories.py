@@ -20,6 +20,7 @@ from checkers import History, HistoryBuilder
 from checkers.event import Event
 from checkers.history import FAIL, INFO, NEVER, OK
 from checkers.values import ValueTable
+from tests.checkers.simulated import Thing, simulate
 from tests.checkers.transactions.simulated import simulated
 
 READ, WRITE, CAS = 0, 1, 2
@@ -267,3 +268,8 @@ def grown_set(adds: int, reads: int) -> History:
             events.append({**base, "type": "invoke", "value": None})
             events.append({**base, "type": "ok", "value": list(range(number + 1))})
     return from_events({**event, "time": time} for time, event in enumerate(events))
+
+
+def contents(thing: Thing, operations: int, concurrency: int) -> History:
+    """Clients on a queue or a stack whose elements are all new."""
+    return from_events(simulate(thing, random.Random(1), operations=operations, concurrency=concurrency).events)
