@@ -169,12 +169,13 @@ def report(run: Path) -> None:
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-def resume(run: Path) -> None:
-    """Lets a run go on that is frozen at a violation. RUN is its folder."""
-    from harness.commands.resume import resume_command
+@click.argument("run", type=click.Path(path_type=Path), required=False)
+@runs_option
+def resume(run: Path | None, runs_root: Path) -> None:
+    """Lets a run go on that is frozen at a violation. RUN is its folder (default: the one that is frozen)."""
+    from harness.commands.resume import frozen_run, resume_command
 
-    resume_command(run)
+    resume_command(run or frozen_run(runs_root))
 
 
 @cli.command()

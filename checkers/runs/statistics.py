@@ -1,7 +1,8 @@
 """The figures of a run: counts, rates, latencies, errors. Judges nothing.
 
 Latencies are in ms from invocation to completion, as clients saw them (all attempts of an operation together);
-quantiles are latencies that really occurred, not interpolated. Operations that nobody saw end count as ``info`` and
+quantiles are latencies that really occurred, not interpolated. Rates are over the time in which the cluster ran: what
+it stood frozen for inspection is told apart. Operations that nobody saw end count as ``info`` and
 have none.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from checkers.history import ABSENT, FAIL, INFO, OK, Column, History
-from checkers.runs.windows import span_ns
+from checkers.runs.windows import freeze_windows, span_ns
 from checkers.verdict import Result
 
 CHECKER = "statistics"
@@ -26,12 +27,16 @@ _ERRORS_MAX = 20
 def measure(history: History) -> Result:
     """Counts, rates and latencies over all, per function, per node and per kind of process; the commonest errors."""
     begin, end = span_ns(history)
-    seconds = (end - begin) / 1e9
+    frozen = sum(
+        max(min(window.end_ns(end), end) - max(window.from_ns, begin), 0) for window in freeze_windows(history.nemesis)
+    )
+    seconds = (end - begin - frozen) / 1e9
     every = np.ones(len(history), dtype=np.bool_)
     total = _figures(history, every)
     statistics = {
         "operations": len(history),
         "seconds": round(seconds, 3),
+        **({"frozen_s": round(frozen / 1e9, 3)} if frozen else {}),
         "rate_per_s": round(len(history) / seconds, 1) if seconds else 0.0,
         "ok_per_s": round(int((history.outcome == OK).sum()) / seconds, 1) if seconds else 0.0,
         "outcomes": total,

@@ -43,6 +43,27 @@ def resume_command(path: Path, *, sleep: Callable[[float], None] = time.sleep) -
     raise HarnessError(f"{folder.path} did not go on within {HEARD_TIMEOUT_S:g} s: is its controller dead?")
 
 
+def frozen_run(runs_root: Path) -> Path:
+    """The run below ``runs_root`` that is frozen now.
+
+    Raises:
+        UsageError: none is, or several are.
+    """
+    frozen = [path.parent for path in sorted(runs_root.glob("*/*/run.json")) if _stands(RunFolder(path.parent))]
+    if len(frozen) != 1:
+        known = "; name one: " + ", ".join(map(str, frozen)) if frozen else "; give its folder if it is elsewhere"
+        raise UsageError(f"{len(frozen) or 'no'} runs in {str(runs_root)!r} are frozen{known}")
+    return frozen[0]
+
+
+def _stands(folder: RunFolder) -> bool:
+    """As :func:`is_frozen`, of folders that nobody named: what cannot be read is not frozen."""
+    try:
+        return is_frozen(folder)
+    except UsageError:
+        return False
+
+
 def is_frozen(folder: RunFolder) -> bool:
     """Whether ``run.json`` says that the cluster stands still."""
     freeze = read_facts(folder).get("freeze")

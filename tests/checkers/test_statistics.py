@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from checkers import History
 from checkers.runs.statistics import measure
 from checkers.verdict import Validity
 from tests.checkers.stories import history
@@ -60,3 +61,17 @@ def test_empty_history() -> None:
     """Nothing happened, and that is said without an error."""
     told = figures()
     assert (told["operations"], told["rate_per_s"], told["outcomes"], told["processes"]) == (0, 0.0, {}, {})
+
+
+def test_time_spent_frozen_is_told_apart() -> None:
+    """Rates are over the time in which the cluster ran."""
+    events: list[dict[str, Any]] = [
+        {"process": 0, "type": "invoke", "f": "read", "time": 0},
+        {"process": 0, "type": "ok", "f": "read", "time": 1_000_000_000},
+        {"process": "nemesis", "type": "info", "f": "freeze", "time": 1_000_000_000, "value": {"nodes": ["n1"]}},
+        {"process": "nemesis", "type": "info", "f": "thaw", "time": 9_000_000_000, "value": {}},
+        {"process": 0, "type": "invoke", "f": "read", "time": 9_000_000_000},
+        {"process": 0, "type": "ok", "f": "read", "time": 10_000_000_000},
+    ]
+    told = measure(History.of(events)).statistics
+    assert (told["seconds"], told["frozen_s"], told["rate_per_s"]) == (2.0, 8.0, 1.0)

@@ -15,9 +15,11 @@ from checkers import History
 from checkers.runs.windows import fault_windows, freeze_windows
 from faults.fakes import FakeCluster
 from faults.needs import ProcessState
+from harness.commands.resume import frozen_run
 from harness.errors import UsageError
 from harness.fakes import VirtualLoop, run_virtual
 from harness.freezing import Freezer, resume_file, ways_in
+from harness.judge import FACTS_NEEDED
 from harness.live import Seen
 from harness.nemesis import Nemesis
 from harness.progress import Output, PlainProgress, Sight, sight_line
@@ -274,3 +276,19 @@ def test_campaigns_refuse_to_freeze(where: str, tmp_path: Path) -> None:
     suite.write_text(f"name: s\nruns:\n  - {{scenario: {scenario}, seeds: 1{setting}}}\n")
     with pytest.raises(UsageError, match="waits for a person"):
         load_suite(str(suite))
+
+
+def test_the_frozen_run_is_found(tmp_path: Path) -> None:
+    """`capsize resume` without a folder means the one run that stands still; none or several are told."""
+    with pytest.raises(UsageError, match=r"no runs in .* are frozen"):
+        frozen_run(tmp_path)
+    for name, freeze in {"a": {"resumed_ns": None}, "b": {"resumed_ns": 5}, "c": None}.items():
+        folder = tmp_path / "local-read" / name
+        folder.mkdir(parents=True)
+        facts = {**dict.fromkeys(FACTS_NEEDED), "freeze": freeze}
+        (folder / "run.json").write_bytes(orjson.dumps(facts))
+    (tmp_path / "local-read" / "b" / "run.json").write_text("torn")
+    assert frozen_run(tmp_path) == tmp_path / "local-read" / "a"
+    (tmp_path / "local-read" / "c" / "run.json").write_bytes((tmp_path / "local-read" / "a" / "run.json").read_bytes())
+    with pytest.raises(UsageError, match=r"2 runs in .* are frozen; name one: "):
+        frozen_run(tmp_path)
