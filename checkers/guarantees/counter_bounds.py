@@ -79,7 +79,7 @@ def _counter(history: History, rows: Rows, key: Any, start: int, null_read: str)
     if null_read == "unknown":
         reads = reads[history.result[reads] != history.values.find(None)]
     amount = _numbers(history, adds, history.value[adds], None)
-    value = _numbers(history, reads, history.result[reads], start)
+    value = _numbers(history, reads, history.result[reads], 0)
     if float(np.abs(amount.astype(np.float64)).sum()) + abs(start) >= _LARGEST:
         problem = "the amounts add up to more than a counter of 62 bits holds"
         raise HistoryError(history.source, None, problem, "Use smaller amounts.")

@@ -69,6 +69,7 @@ class Registers:
     pair_of: Column
     """The number of the value that each write wrote."""
     writers: Column
+    """How often each value came to be: the initial one once more than it was written."""
     settled: Column
     _call: Column
     _earliest: Column
@@ -81,6 +82,7 @@ class Registers:
         writes = writes[np.argsort(history.key[writes], kind="stable")]
         pair, pair_of = np.unique(_pairs(history, writes, history.value[writes]), return_inverse=True)
         writers = np.bincount(pair_of, minlength=len(pair))
+        writers += pair % len(history.values) == history.values.find(initial)  # it was there before anybody wrote it
         known, known_by = _known(history, writes, seen, pair, pair_of, writers)
         settled = np.full(len(pair), _NONE)
         np.maximum.at(settled, pair_of, known)

@@ -58,7 +58,7 @@ class _Log:
     judged: int = 0
 
 
-def judge(history: History, settings: Settings) -> Result:  # noqa: ARG001 (one signature for all)
+def judge(history: History, settings: Settings) -> Result:
     """Does every session see its own past?
 
     Raises:
@@ -68,6 +68,8 @@ def judge(history: History, settings: Settings) -> Result:  # noqa: ARG001 (one 
     breaches: list[_Breach] = []
     judged = 0
     rows = rows_of(history, "append", "read")
+    if settings.null_read == "unknown":
+        rows = rows[history.result[rows] != history.values.find(None)]
     for _, these in by_key(history, rows):
         log = _Log()
         breaches.extend(_sessions(history, contents, these, log))

@@ -140,7 +140,7 @@ class _Search:
     def _heavy(self) -> str | None:
         """Models with many states fill the memory without a search state of their own."""
         self.answers += 1
-        if self.answers % ANSWERS:
+        if self.answers % ANSWERS and self.problem.transitions.held <= self.budget.bytes:
             return None
         return self._out_of_memory() if self._bytes() > self.budget.bytes else self._late()
 
@@ -148,6 +148,7 @@ class _Search:
         """What is held, or would be with so many rows and a table so much larger."""
         memory = (rows or len(self.rows)) * (8 * self.words + 4) + 4 * len(self.heads) + 4 * heads
         transitions = 12 * len(self.keys) + MODEL_STATE_BYTES * len(self.problem.transitions.states)
+        transitions += self.problem.transitions.held
         return memory + transitions + sum(array.nbytes for array in (*self.operations, *self.frames))
 
     def _grow(self) -> bool:

@@ -42,7 +42,8 @@ Path = tuple[Any, int]
 
 STATE_BYTES, MODEL_STATE_BYTES, TRANSITION_BYTES = 150, 300, 120
 """What a search state, a model's state and a known transition are taken to need here (measured, all together: 56 to 73
-bytes a search state of a register, 514 of a queue whose every state is new; this says 150 and 727).
+bytes a search state of a register, 514 of a queue whose every state is new; this says 150 and 727). What is in a
+model's state comes on top (``Transitions.held``).
 """
 
 CLOCK_EVERY = 1024
@@ -140,6 +141,7 @@ class _Search:
         states, valued = self.budget.states, self.prune and self.problem.model.valued()
         stack: list[tuple[int, int, int, int, Path | None]] = [(0, 0, 0, 0, None)]
         frames: list[Iterator[tuple[int, int, int, int, Path | None]]] = []
+        transitions, room = self.problem.transitions, self.budget.bytes
         explored = 0
         state: tuple[int, int, int, int, Path | None] | None = stack[0]
         while True:
@@ -150,7 +152,7 @@ class _Search:
                     return self._result(True, explored)
                 if self._is_new(number, ahead, used, model_state):
                     explored += 1
-                    if explored > states or not explored % CLOCK_EVERY:
+                    if explored > states or not explored % CLOCK_EVERY or transitions.held > room:
                         gave_up = self._gave_up(explored)
                         if gave_up:
                             return self._result(None, explored, gave_up)
@@ -167,9 +169,10 @@ class _Search:
         """Why to stop here, if so."""
         if explored > self.budget.states:
             return f"{self.budget.states} search states were not enough"
-        if explored % CLOCK_EVERY:
+        held = self.problem.transitions.held
+        if explored % CLOCK_EVERY and held <= self.budget.bytes:
             return None
-        model_bytes = MODEL_STATE_BYTES * len(self.problem.transitions.states)
+        model_bytes = MODEL_STATE_BYTES * len(self.problem.transitions.states) + held
         table_bytes = TRANSITION_BYTES * len(self.problem.transitions) + 8 * self.problem.listed
         if explored * STATE_BYTES + model_bytes + table_bytes > self.budget.bytes:
             return f"{self.budget.bytes / 1e6:.0f} MB were not enough"

@@ -34,15 +34,19 @@ class InfoKind:
 
 
 class Transitions:
-    """The model's step as a table over numbered states and kinds of calls, filled as it is asked."""
+    """The model's step as a table over numbered states and kinds of calls, filled as it is asked.
 
-    __slots__ = ("_model", "_numbers", "_table", "calls", "observation", "observes", "produces", "states")
+    ``held``: bytes that the states take for what is in them (a log's state is the whole log, for each of its lengths).
+    """
+
+    __slots__ = ("_model", "_numbers", "_table", "calls", "held", "observation", "observes", "produces", "states")
 
     def __init__(self, model: Model, calls: Sequence[Call], start: Hashable) -> None:
         self._model = model
         self._table: dict[int, int] = {}
         self._numbers: dict[Hashable, int] = {start: 0}
         self.states: list[Hashable] = [start]
+        self.held = _held(start)
         self.calls = calls
         self.observation = [call.known and model.observation(call) for call in calls]
         self.produces = [model.produces(call) for call in calls]
@@ -70,7 +74,24 @@ class Transitions:
         number = self._numbers.setdefault(state, len(self.states))
         if number == len(self.states):
             self.states.append(state)
+            self.held += _held(state)
         return number
+
+
+_FEW = 16
+"""Parts of a state that are measured one by one; of more, the first stands for all."""
+
+
+def _held(state: Any) -> int:
+    """Bytes for what is in a state, elements that states share not counted."""
+    if isinstance(state, str):
+        return len(state)
+    if not isinstance(state, tuple | frozenset):
+        return 0
+    each = 8 if isinstance(state, tuple) else 64
+    if len(state) <= _FEW:
+        return each * len(state) + sum(map(_held, state))
+    return len(state) * (each + (56 if isinstance(next(iter(state)), tuple) else 0))
 
 
 @dataclass(kw_only=True, slots=True)

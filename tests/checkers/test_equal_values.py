@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from checkers import History, HistoryError, Validity, check, witness
+from checkers import Budget, History, HistoryError, Validity, check, witness
 from checkers.models.model import Call, hashable, visible
 
 VALUES: tuple[Any, ...] = (
@@ -135,3 +135,12 @@ def test_phantoms_of_any_kind(value: Any) -> None:
     """What nobody wrote is said to be just that."""
     phantom = told(("txn", [["w", "x", 7]], [["w", "x", 7]]), ("txn", [["r", "x", None]], [["r", "x", value]]))
     assert check(phantom, model="rw-register").validity is Validity.INVALID
+
+
+@pytest.mark.parametrize(("model", "f"), [("log", "append"), ("fifo-queue", "enqueue")])
+def test_large_states_count_for_the_budget(model: str, f: str) -> None:
+    """Each length of a log is a state of its own: the search ends at its budget of bytes, not of states."""
+    history = told(*[(f, 1, None)] * 2000)
+    result = check(history, model=model, search_only=True, budget=Budget(bytes=2_000_000))
+    assert result.validity is Validity.UNKNOWN
+    assert "2 MB were not enough" in result.findings[0].message

@@ -105,3 +105,10 @@ def test_values_and_settings_are_validated() -> None:
         COUNTER_BOUNDS.check(story(op(0, "read", None, 1, 0, 1)), initial="x")
     assert COUNTER_BOUNDS.check(story(op(0, "add", 1, 1, 0, 1))).validity is Validity.UNKNOWN
     assert COUNTER_BOUNDS.check(story(op(0, "read", None, 7, 0, 1)), initial=7).validity is Validity.VALID
+
+
+def test_a_read_of_null_is_one_of_zero() -> None:
+    """Whatever the initial value, as for the data type counter."""
+    history = story(op(0, "add", 1, 1, 0, 1), op(0, "read", None, None, 2, 3))
+    assert COUNTER_BOUNDS.check(history, {}, initial=-1).validity is Validity.VALID
+    assert COUNTER_BOUNDS.check(history, {}, initial=0).validity is Validity.INVALID

@@ -405,3 +405,15 @@ def test_a_lost_queue_value_is_told_by_durability_too() -> None:
     history = story(op(0, "enqueue", 1, 1, 0, 1), op(1, "drain", None, [], 5, 6, final=True))
     (finding,) = DURABILITY.check(history).findings
     assert (finding.checker, finding.kind) == ("durability", "lost")
+
+
+def test_the_initial_value_written_again_tells_no_order() -> None:
+    """A read of it before that write ended shows what was there from the beginning, not what was written."""
+    history = story(
+        op(2, "write", None, None, 0, None),
+        op(1, "read", None, None, 1, 2),
+        op(1, "write", 1, 1, 3, 4),
+        op(1, "read", None, None, 5, 6, final=True),
+    )
+    for guarantee, settings in ((STALENESS, {"bound_ms": 0}), (DURABILITY, {}), (SESSIONS, {})):
+        assert guarantee.check(history, settings).validity is not Validity.INVALID, guarantee.name

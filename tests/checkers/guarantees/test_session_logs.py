@@ -136,3 +136,10 @@ def test_each_guarantee_is_told(kind: str) -> None:
     operations, sentence = STORIES[kind]
     (finding,) = SESSIONS.check(story(*operations)).findings
     assert (finding.kind, finding.message) == (kind, sentence)
+
+
+def test_a_read_of_null_may_say_nothing() -> None:
+    """With ``null_read="unknown"``; otherwise it is the empty log."""
+    history = story(op(0, "append", 1, None, 0, 1), op(1, "read", None, [1], 2, 3), op(1, "read", None, None, 4, 5))
+    assert SESSIONS.check(history, {}, null_read="unknown").validity is not Validity.INVALID
+    assert SESSIONS.check(history, {}).validity is Validity.INVALID
