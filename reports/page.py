@@ -294,7 +294,11 @@ def _plot(record: Record, history: Part, end_ns: int) -> Part:
     def make() -> Markup:
         from reports.plots import plot  # late: matplotlib takes half a second to import
 
-        return Markup(plot(history.content, record.faults, end_ns))
+        if record.freeze is None:
+            return Markup(plot(history.content, record.faults, end_ns))
+        # A person may have looked for minutes: to scale, seconds of load would be a line at the edge.
+        before = history.content.select(history.content.call_ns < record.freeze.from_ns)
+        return Markup(plot(before, record.faults, record.freeze.from_ns))
 
     return _attempt("the plot", make)
 

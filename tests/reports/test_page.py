@@ -216,6 +216,7 @@ def test_a_freeze_lies_across_the_timeline(tmp_path: Path) -> None:
     text = page.render(folder)
     assert re.search(r'"family":"freeze","targets":\["n1"\],"begin":9000,"end":12000', text)
     assert text.count('"family":') == len(folder.schedule.read_text().splitlines()) + 1
+    assert "The plots end where the cluster was frozen" in text
 
 
 def test_building_again_gives_the_same_page(folders: dict[str, RunFolder]) -> None:
