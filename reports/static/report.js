@@ -106,7 +106,9 @@
     constructor(canvas, data, history) {
       this.canvas = canvas; this.data = data; this.history = history;
       this.context = canvas.getContext("2d");
-      this.end = data.end_ns; this.from = 0; this.to = this.end;
+      // What came before a freeze is what one wants to see; the freeze itself may have lasted for minutes.
+      const frozen = data.faults.find((fault) => fault.family === "freeze");
+      this.end = data.end_ns; this.from = 0; this.to = frozen ? Math.min(this.end, Math.max(frozen.begin * 1.2, 1e9)) : this.end;
       this.smallest = Math.min(this.end, Math.max(20 * history.unit_ns, 20000));
       this.nodes = data.nodes.filter((node) => data.roles[node] || data.faults.some((fault) => fault.targets.includes(node)));
       this.faultRows = packRows(data.faults);
