@@ -332,7 +332,7 @@ class HistoryBuilder:
         self._nemesis.append(_fault(event))
 
     def _refuse_second_invocation(self, process: int, line: int) -> None:
-        first = self._cells[self._open[process] + _CALL] + 1
+        first = self._cells[self._open[process] + _CALL]
         problem = f"process {process} invokes while its operation of event {first} is still open"
         raise self._error(
             line, problem, "Complete it first (info if nobody knows), or invoke under a new process number."
