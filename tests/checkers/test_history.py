@@ -125,7 +125,7 @@ def test_select_keeps_rows_and_positions() -> None:
         ([event(1, 0, "ok", "read", 1)], ["ok without an invocation", "process 0"]),
         (
             [event(1, 0, "invoke", "read"), event(2, 0, "invoke", "read")],
-            ["still open", "event 1", "new process number"],
+            ["still open", "event 0", "new process number"],
         ),
         ([event(5, 0, "invoke", "read"), event(4, 1, "invoke", "read")], ["time goes back from 5 to 4"]),
         ([event(1, 0, "invoke", "read"), event(2, 0, "ok", "write", 1)], ["invoked read but 'write' completed"]),
