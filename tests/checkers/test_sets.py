@@ -185,3 +185,20 @@ def test_results_that_are_none_are_errors() -> None:
     for row in (("contains", 7, "x", 1, 2), ("contains", 7, None, 1, 2), ("read", None, 3, 1, 2)):
         with pytest.raises(HistoryError, match="returned"):
             check(ops(row), model="set")
+
+
+def test_keys_are_read_in_any_order() -> None:
+    """A key that comes second and is read first does not make the other one impossible."""
+
+    def done(process: int, key: str, f: str, value: object, result: object, time: int) -> list[dict[str, object]]:
+        base = {"process": process, "key": key, "f": f}
+        end = {**base, "type": "ok", "time": time + 1, "value": result}
+        return [{**base, "type": "invoke", "time": time, "value": value}, end]
+
+    events = [
+        *done(0, "a", "add", 1, 1, 0),
+        *done(0, "b", "add", 1, 1, 2),
+        *done(0, "b", "read", None, [1], 4),
+        *done(0, "a", "read", None, [1], 6),
+    ]
+    assert check(History.of(events), model="set").validity is Validity.VALID

@@ -100,7 +100,7 @@ class _Leveller:
         codes = self.history.result[columns.read[reads]].tolist()
         for key, code, read in zip(self.history.key[columns.read[reads]].tolist(), codes, reads.tolist(), strict=True):
             of_key.setdefault(key, {}).setdefault(code, []).append(read)
-        for key, lists in of_key.items():
+        for key, lists in sorted(of_key.items()):  # the order that levels are compared in (`_ceilings`)
             mine = order[edges[key] : edges[key + 1]]
             self.element[columns.code[mine]] = mine
             fault = self._key(key, lists, mine)
