@@ -47,6 +47,7 @@ def test_as_the_twin_says(write: str, duplicates: bool) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("duplicates", [False, True])
 @pytest.mark.parametrize("write", MODELS)
 def test_as_the_twin_says_often(write: str, duplicates: bool) -> None:
