@@ -18,7 +18,7 @@ import numpy as np
 
 from checkers.models.model import NOTHING
 from checkers.search import exploration, kernel
-from checkers.search.exploration import CANCELLED, MODEL_STATE_BYTES, Budget, Exploration
+from checkers.search.exploration import CANCELLED, MODEL_STATE_BYTES, NO_MEMORY, Budget, Exploration
 from checkers.search.problem import Problem
 from checkers.search.supply import Supply
 
@@ -52,7 +52,7 @@ def search(
     Where nearly every search state asks the model, compiled loops are of no use: then that search does it.
     """
     if OPEN_BYTES * open_operations(problem) > budget.bytes:
-        reason = f"{budget.bytes / 1e6:.0f} MB were not enough for what is open at each return"
+        reason = f"{budget.bytes / 1e6:.0f} {NO_MEMORY} for what is open at each return"
         return Exploration(linearizable=None, order=(), reached=0, explored=0, stuck=problem.row[0], reason=reason)
     return _Search(problem, budget, deadline, prune, cancelled).run() or exploration.search(
         problem, budget, deadline, prune=prune, cancelled=cancelled
@@ -135,7 +135,7 @@ class _Search:
         return CANCELLED if self.cancelled() else None
 
     def _out_of_memory(self) -> str:
-        return f"{self.budget.bytes / 1e6:.0f} MB were not enough"
+        return f"{self.budget.bytes / 1e6:.0f} {NO_MEMORY}"
 
     def _heavy(self) -> str | None:
         """Models with many states fill the memory without a search state of their own."""

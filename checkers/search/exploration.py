@@ -46,6 +46,8 @@ bytes a search state of a register, 514 of a queue whose every state is new; thi
 model's state comes on top (``Transitions.held``).
 """
 
+NO_MEMORY = "MB were not enough"
+
 CLOCK_EVERY = 1024
 """Search states between two looks at the clock and the memory."""
 
@@ -92,6 +94,11 @@ class Exploration:
     stuck: int | None = None
     states: tuple[Hashable, ...] = ()
     reason: str | None = None
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether it gave up for want of memory: another turn with more states would end the same way."""
+        return self.reason is not None and NO_MEMORY in self.reason
 
 
 def search(
@@ -175,7 +182,7 @@ class _Search:
         model_bytes = MODEL_STATE_BYTES * len(self.problem.transitions.states) + held
         table_bytes = TRANSITION_BYTES * len(self.problem.transitions) + 8 * self.problem.listed
         if explored * STATE_BYTES + model_bytes + table_bytes > self.budget.bytes:
-            return f"{self.budget.bytes / 1e6:.0f} MB were not enough"
+            return f"{self.budget.bytes / 1e6:.0f} {NO_MEMORY}"
         if self._late():
             return f"{self.budget.seconds} s were not enough"
         return CANCELLED if self.cancelled() else None

@@ -3,7 +3,9 @@
 Keys take turns with budgets that grow, so that one hard key does not hide an easy violation in another. In the first
 turns each is searched in plain Python, which decides most keys before the compiled search would be loaded (about 0.4 s
 of imports); keys of many operations, and all later turns, are searched compiled, :data:`WORKERS` keys at a time, each
-with its share of the memory. A key that is alone has nobody to hide: it begins with the larger of the plain turns. Both searches make the same moves, so which one judged can't be told from the answer.
+with its share of the memory. A key that is alone has nobody to hide: it begins with the larger of the plain turns. One
+that ran out of memory has no further turn: more states would not help it. Both searches make the same moves, so which
+one judged can't be told from the answer.
 
 The answer does not depend on the threads: in a turn, keys count in their order. Once one is refused, those after it
 stay as the turn before left them, and what is still searched is cancelled. (Seconds, if a budget has any, do depend on
@@ -72,7 +74,7 @@ def take_turns(sizes: Mapping[int, int], prepare: Prepare, budget: Budget, *, re
         for key, found in answers:
             turns.found[key] = found
             turns.explored += found.explored
-        open_ = [key for key in open_ if turns.found[key].linearizable is None]
+        open_ = [key for key in open_ if turns.found[key].linearizable is None and not turns.found[key].out_of_memory]
         refused = refused or any(found.linearizable is False for found in turns.found.values())
         last = all(allowed[key].states == budget.states for key in open_)
         if refused or last or (deadline is not None and budget.clock is not None and budget.clock() > deadline):
