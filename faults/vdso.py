@@ -124,11 +124,13 @@ def image() -> Image:
 
 
 def _mapping(pid: int) -> tuple[int, int]:
-    """Where the vDSO lies in a process."""
-    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        if line.endswith("[vdso]"):
-            begin, end = line.split()[0].split("-")
-            return int(begin, 16), int(end, 16)
+    """Where the vDSO lies in a process; one that is just executing a program has none for a moment."""
+    for _ in range(TRIES):
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            if line.endswith("[vdso]"):
+                begin, end = line.split()[0].split("-")
+                return int(begin, 16), int(end, 16)
+        time.sleep(STOP_POLL_S)
     raise ClockError(f"process {pid} has no vDSO")
 
 

@@ -172,6 +172,7 @@ def _went_back(history: History, counter: _Counter, earlier: int, later: int) ->
 
 
 COUNTER_BOUNDS = Guarantee(
+    has_initial=True,
     name=NAME,
     judge=judge,
     functions=frozenset({"add", "read"}),

@@ -218,6 +218,7 @@ def _renamed(finding: Finding) -> Finding:
 
 
 DURABILITY = Guarantee(
+    has_initial=True,
     name=NAME,
     judge=judge,
     functions=frozenset({"add", "append", "write", "cas", "read", "enqueue", "dequeue", "drain"}),

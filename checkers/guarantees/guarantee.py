@@ -21,13 +21,14 @@ from checkers.verdict import Result
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Guarantee:
     """A check: how it judges, which functions a history may have, its settings (name: what it does), one line of what
-    it is."""
+    it is; ``has_initial``: whether it asks for an initial value."""
 
     name: str
     judge: Callable[[History, Settings], Result]
     functions: frozenset[str]
     summary: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    has_initial: bool = False
 
     def check(
         self,
@@ -52,6 +53,8 @@ class Guarantee:
             raise ValueError(
                 f"null_read is {null_read!r}; use 'value' (null is a value) or 'unknown' (it says nothing)"
             )
+        if initial is not None and not self.has_initial:
+            raise ValueError(f"{self.name} begins with nothing: there is no initial value to be {initial!r}")
         self._validate(history)
         return self.judge(history, Settings(check=self.name, values=values, initial=initial, null_read=null_read))
 

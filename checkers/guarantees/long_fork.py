@@ -193,6 +193,7 @@ def _phantom(history: History, row: int, step: Step) -> Finding:
 
 
 LONG_FORK = Guarantee(
+    has_initial=True,
     name=NAME,
     judge=judge,
     functions=frozenset({"txn"}),

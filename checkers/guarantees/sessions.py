@@ -185,6 +185,7 @@ def _proof(history: History, case: Case, breach: _Breach, now: str, before: str,
 
 
 SESSIONS = Guarantee(
+    has_initial=True,
     name=NAME,
     judge=judge,
     functions=frozenset({"read", "write", "cas", "append"}),

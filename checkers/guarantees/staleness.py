@@ -132,6 +132,7 @@ def _too_stale(history: History, row: int, by: int, since: int, age_ns: int, ver
 
 
 STALENESS = Guarantee(
+    has_initial=True,
     name=NAME,
     judge=judge,
     functions=frozenset({"read", "write", "cas"}),

@@ -58,6 +58,13 @@ def test_every_check_is_in_the_table_and_refuses_what_it_does_not_know(name: str
         check(story(), model=name, options=Options(settings={"wings": 2}))
 
 
+@pytest.mark.parametrize("name", [name for name, guarantee in GUARANTEES.items() if not guarantee.has_initial])
+def test_an_initial_value_that_nothing_has_is_refused(name: str) -> None:
+    """Nothing that was asked is passed over in silence."""
+    with pytest.raises(ValueError, match="begins with nothing"):
+        check(story(), model=name, initial=5)
+
+
 def test_the_docs_tell_of_every_check_and_setting() -> None:
     """docs/checkers/guarantees.md names each of them."""
     text = (ROOT / "docs" / "checkers" / "guarantees.md").read_text()
