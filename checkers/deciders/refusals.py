@@ -22,7 +22,9 @@ Ids = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 OPERATIONS_MAX = 40
-"""An argument that counts may rest on any number of operations; so many are kept beside those that have a role."""
+"""An argument that counts may rest on any number of operations; so many are kept beside those that have a role: half
+of them from its beginning, half from its end, where the count is exceeded.
+"""
 
 
 class Case:
@@ -99,7 +101,10 @@ class Refusals:
         """The finding of one key. ``roles``: rows by what they are in the argument; ``before``: pairs of rows where
         the first returned before the second began, on which it stands; ``also``: further rows that it rests on.
         """
-        rows = sorted({*roles.values(), *also[:OPERATIONS_MAX]})
+        half = OPERATIONS_MAX // 2
+        ordered = sorted(also)
+        kept = ordered if len(also) <= OPERATIONS_MAX else [*ordered[:half], *ordered[-half:]]
+        rows = sorted({*roles.values(), *kept})
         case = Case(self.history, self.noun, roles, rows)
         ended = [
             item.return_ns for item in case.operations if item.outcome is Outcome.OK and item.return_ns is not None
