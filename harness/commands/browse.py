@@ -84,6 +84,7 @@ def serve_command(runs_root: Path, host: str, port: int) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()  # now: a browser that comes before the server is up waits, and is not turned away
         except OSError as error:
             raise HarnessError(
                 f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"

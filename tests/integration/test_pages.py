@@ -222,6 +222,7 @@ def served(built: dict[str, RunFolder]) -> Iterator[str]:
     root = built["valid"].path.parent.parent
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # now: a browser that comes before the server is up waits, and is not turned away
         config = uvicorn.Config(application(root), log_level="error", access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
