@@ -28,12 +28,13 @@ from checkers.wording import Wording, capital, listed, show
 def explain(history: History, vocabulary: Vocabulary, conflict: Conflict) -> Finding:
     """The finding for a conflict."""
     case = _Case(history, vocabulary, conflict)
-    operations = tuple(case.by_row.values())
+    message = capital(_sentence(vocabulary, conflict.kind)(case)) + "."
+    operations = (*case.by_row.values(), *case.cited)
     returns = [item.return_ns for item in operations if item.outcome is Outcome.OK and item.return_ns is not None]
     return Finding(
         checker=LINEARIZABILITY,
         kind=conflict.kind,
-        message=capital(_sentence(vocabulary, conflict.kind)(case)) + ".",
+        message=message,
         key=case.key,
         operations=operations,
         nodes=tuple(sorted({item.node for item in operations if item.node is not None})),
@@ -66,6 +67,8 @@ class _Case:
         self.key = history.keys.values[conflict.key]
         self.by_row = {row: history.operation(row) for row in conflict.rows}
         self.wording = Wording(self.by_row.values())
+        self.cited: list[Operation] = []
+        """Failed attempts that the sentence names besides: a reader wants to see them."""
 
     @property
     def place(self) -> str:
@@ -163,6 +166,7 @@ def _nobody_put(case: _Case, value: Any) -> str:
     failed = np.flatnonzero(puts & (history.outcome == FAIL) & (history.key == case.conflict.key))
     if len(failed):
         attempt = history.operation(int(failed[0]))
+        case.cited.append(attempt)
         only = "the only attempt" if len(failed) == 1 else f"each of the {len(failed)} attempts, the first"
         return f"but {only} to {put} it (by {case.wording.who(attempt)}) certainly failed, and {begins}"
     elsewhere = np.flatnonzero(puts & (history.outcome != FAIL))

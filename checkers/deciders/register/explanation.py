@@ -31,6 +31,8 @@ class _Case:
         self.by_row = dict(zip(conflict.rows, self.rows, strict=True))
         self.path = [self.by_row[row] for row in conflict.path]
         self.words = Wording(self.rows)
+        self.cited: list[Operation] = []
+        """Failed attempts that the sentence names besides: a reader wants to see them."""
 
     def role(self, name: str) -> Operation:
         return self.by_row[self.conflict.roles[name]]
@@ -58,12 +60,13 @@ def explain(history: History, conflict: Conflict, initial: Any) -> Finding:
     """The finding for a conflict that :func:`checkers.deciders.register.judgement.judge` found in the history."""
     case = _Case(history, conflict, initial)
     returns = [item.return_ns for item in case.rows if item.outcome is Outcome.OK and item.return_ns is not None]
+    message = _SENTENCES[conflict.kind](case)
     return Finding(
         checker=LINEARIZABILITY,
         kind=conflict.kind,
-        message=_SENTENCES[conflict.kind](case),
+        message=message,
         key=case.key,
-        operations=case.rows,
+        operations=(*case.rows, *case.cited),
         nodes=tuple(sorted({item.node for item in case.rows if item.node is not None})),
         time_ns=max(returns, default=None),
         evidence={
@@ -88,6 +91,7 @@ def _nobody_wrote(case: _Case, value: Any) -> str:
     failed = np.flatnonzero(writes & (history.outcome == FAIL) & (history.key == case.conflict.key))
     if len(failed):
         attempt = history.operation(int(failed[0]))
+        case.cited.append(attempt)
         only = "the only attempt" if len(failed) == 1 else f"each of the {len(failed)} attempts, the first"
         return f"but {only} to write it ({deed(attempt)} by {case.words.who(attempt)}) certainly failed, and {begins}"
     elsewhere = np.flatnonzero(writes & (history.outcome != FAIL))
