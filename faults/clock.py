@@ -28,7 +28,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from faults.durations import Duration, SignedDuration, format_duration
-from faults.family import Parameters, Resolved, Target, Targeted, check_targets
+from faults.family import Claim, Parameters, Resolved, Target, Targeted, check_targets
 from faults.needs import Cluster, Node, Proof, Undo
 from faults.vdso import ClockError, Offsets, ProcessClock
 
@@ -191,7 +191,7 @@ class ClockFamily(Targeted):
     description = "clocks of the node's processes jump, drift or swing"
     Parameters = ClockParameters
     needs = frozenset({"clock"})
-    exclusive = False
+    claims: frozenset[Claim] = frozenset({"clock"})
 
     def resolve(
         self, parameters: ClockParameters, *, targets: tuple[str, ...], nodes: tuple[str, ...], random: Random

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import itertools
 import signal as signals
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from faults.cuts import CLIENT, ActiveCuts, Pair
-from faults.needs import Completed, Disk, Node, ProcessState, Undo
+from faults.needs import Admin, Completed, Disk, Files, HelperError, Limits, Messages, Node, ProcessState, Undo
 
 CLIENT_ADDRESS = "10.0.0.1"
 
@@ -77,6 +77,25 @@ _pids = itertools.count(1_000_000_000)
 
 
 @dataclass(slots=True)
+class FakeHelper:
+    """Answers as ``answer`` says, until it is closed."""
+
+    answer: Callable[[str], str] = str
+    closed: bool = False
+
+    async def ask(self, line: str, *, timeout_s: float = 5.0) -> str:
+        """At once."""
+        del timeout_s
+        if self.closed:
+            raise HelperError("the helper is dead")
+        return self.answer(line)
+
+    async def close(self) -> None:
+        """Ends it."""
+        self.closed = True
+
+
+@dataclass(slots=True)
 class FakeNode:
     """One node: a process that is a state, and a firewall."""
 
@@ -88,6 +107,9 @@ class FakeNode:
     broken_start: bool = False
     """Whether the server dies at once when it is started."""
     disk: Disk | None = None
+    files: Files | None = None
+    limits: Limits | None = None
+    data: str = "/data"
     broken_tools: bool = False
     """Whether every command in its namespace fails."""
     _state: ProcessState = ProcessState.RUNNING
@@ -103,6 +125,17 @@ class FakeNode:
             if chain not in ("INPUT", "OUTPUT"):
                 self.firewall.scrub(chain)
         return Completed(status=0)
+
+    async def host(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
+        """The same."""
+        return await self.run(argv, stdin=stdin)
+
+    async def spawn(self, argv: Sequence[str], *, network: bool = True) -> FakeHelper:
+        """A helper that answers every line with itself."""
+        del argv, network
+        if self.broken_tools:
+            raise HelperError("no such tool")
+        return FakeHelper()
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """Says where it would run."""
@@ -182,6 +215,8 @@ class FakeCluster:
         self.nodes: Mapping[str, Node] = dict(self.fake_nodes)
         self.links = FakeLinks(self.fake_nodes)
         self.undo = FakeUndoList()
+        self.admin: Admin | None = None
+        self.messages: Messages | None = None
 
     def pairs(self) -> list[Pair]:
         """Every direction between two nodes."""

@@ -9,8 +9,9 @@ of that.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from random import Random
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,6 +28,28 @@ class Parameters(BaseModel):
     """What a scenario says about a fault: strict, nothing unknown, never changed afterwards."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Claim = Literal["process", "network", "clock", "storage", "resources", "members", "messages"]
+"""What a fault can take for itself at its targets."""
+
+Storage = Literal["image", "fuse"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setup:
+    """What must be there from the start of a cluster, so that a fault can be injected later."""
+
+    storage: frozenset[Storage] = frozenset()
+    """What nodes' data is on: ``image`` (an ext4 file system of the node's own), ``fuse`` (a user-space file system
+    above it); both may be wanted.
+    """
+    hooks: frozenset[str] = frozenset()
+    """Hooks that the system's nodes are started with: ``messages``."""
+
+    def __or__(self, other: Setup) -> Setup:
+        """Everything that either wants."""
+        return Setup(storage=self.storage | other.storage, hooks=self.hooks | other.hooks)
 
 
 class Family(Protocol):
@@ -49,8 +72,11 @@ class Family(Protocol):
         """Abilities that a substrate must have for it."""
 
     @property
-    def exclusive(self) -> bool:
-        """Whether it takes its targets' processes for itself: two exclusive faults never hold one node at a time."""
+    def claims(self) -> frozenset[Claim]:
+        """What it takes for itself at its targets: two faults that claim the same never hold one node at a time."""
+
+    def setup(self, parameters: Any) -> Setup:
+        """What must be there from the start of the cluster."""
 
     def resolve(self, parameters: Any, *, targets: tuple[str, ...], nodes: tuple[str, ...], random: Random) -> Resolved:
         """Everything that is needed to inject it, as plain JSON. Pure: the same arguments give the same fault.
@@ -69,7 +95,16 @@ class Family(Protocol):
         """Parameters drawn at random, such as make sense among these nodes."""
 
 
-class Targeted:
+class Unprepared:
+    """Families that can be injected into any cluster: a base."""
+
+    def setup(self, parameters: Any) -> Setup:
+        """Nothing."""
+        del parameters
+        return Setup()
+
+
+class Targeted(Unprepared):
     """The resolution of families whose targets are all there is to it: a base, so that each says only what it does."""
 
     def resolve(self, parameters: Any, *, targets: tuple[str, ...], nodes: tuple[str, ...], random: Random) -> Resolved:
@@ -84,12 +119,12 @@ class Targeted:
 
 
 def conflict(first: Family, first_resolved: Resolved, second: Family, second_resolved: Resolved) -> tuple[str, ...]:
-    """Nodes for whose process both faults compete; empty if the two may overlap in time.
+    """Nodes for which both faults compete; empty if the two may overlap in time.
 
-    The rule: ``kill`` and ``pause`` need a target's process for themselves (a paused node that is killed could prove
-    neither); partitions compose with everything, and with each other.
+    The rule: who kills or pauses needs a target's process for itself (a paused node that is killed could prove
+    neither), who damages its storage needs that, and so on; partitions compose with everything, and with each other.
     """
-    if not (first.exclusive and second.exclusive):
+    if not first.claims & second.claims:
         return ()
     return tuple(sorted(set(first_resolved["targets"]) & set(second_resolved["targets"])))
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
-from faults.family import Parameters, Resolved, Target, Targeted
+from faults.family import Claim, Parameters, Resolved, Target, Targeted
 from faults.needs import Cluster, Node, ProcessState, Proof
 
 DEATH_POLL_S = 0.002
@@ -75,7 +75,7 @@ class KillFamily(Targeted):
     description = "SIGKILL to the node's processes; healing starts it again with the same data"
     Parameters = KillParameters
     needs = frozenset({"kill"})
-    exclusive = True
+    claims: frozenset[Claim] = frozenset({"process"})
 
     def summary(self, resolved: Resolved) -> str:
         """Who is killed."""

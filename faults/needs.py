@@ -41,13 +41,42 @@ class Loss:
 
 
 class Disk(Protocol):
-    """The file system that a node's data is on, where the run gave the node one of its own."""
+    """The file system that a node's data is on, where the run gave the node one of its own (storage ``image``)."""
 
     async def lose_unsynced(self) -> Loss:
         """What was written and not synced is gone, as after a failure of the power; what was synced is there again.
 
         The node's processes must be dead: nobody may have a file open.
         """
+
+
+class Files(Protocol):
+    """The user-space file system between a node and its data, where the run put one there (storage ``fuse``)."""
+
+
+class Limits(Protocol):
+    """What the operating system lets a node's processes use, where it can be limited."""
+
+
+class Helper(Protocol):
+    """A process of the harness's own on a node's host, not of the node's tree: it answers lines with lines.
+
+    It ends when its input ends, and then undoes what it did: whoever started it is dead, or has lost the host.
+    """
+
+    async def ask(self, line: str, *, timeout_s: float = 5.0) -> str:
+        """Sends a line; returns the next line that it prints.
+
+        Raises:
+            HelperError: it is dead (with what it said last), or does not answer in time.
+        """
+
+    async def close(self) -> None:
+        """Ends its input and waits for it to end. Safe to call twice, and when it is dead."""
+
+
+class HelperError(Exception):
+    """A helper died or does not answer."""
 
 
 class Node(Protocol):
@@ -59,10 +88,33 @@ class Node(Protocol):
 
     @property
     def disk(self) -> Disk | None:
-        """The node's own disk; None if its data is in a folder of this machine's."""
+        """The node's own disk; None if its data is in a folder of the host's."""
+
+    @property
+    def files(self) -> Files | None:
+        """What stands between the node and its data; None if nothing does."""
+
+    @property
+    def limits(self) -> Limits | None:
+        """Its resources; None if they cannot be limited here."""
+
+    @property
+    def data(self) -> str:
+        """The folder of its data, as :meth:`host` sees it."""
 
     async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
         """Runs a privileged command inside the node's *network namespace* (tools come from outside any image)."""
+
+    async def host(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
+        """Runs a privileged command on the node's host, where its process ids and its data are."""
+
+    async def spawn(self, argv: Sequence[str], *, network: bool = True) -> Helper:
+        """Starts a helper, in the node's network namespace or on its host. ``argv`` begins with a program of the
+        host's; ``python3 -m faults.x`` means an interpreter that can import ``faults`` there.
+
+        Raises:
+            HelperError: it cannot be started.
+        """
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """The same as an argument vector that the watchdog can run on this machine after the controller is dead."""
@@ -107,6 +159,8 @@ class Undo:
     id: str
     kind: str
     arguments: Mapping[str, Any]
+    after_s: float | None = None
+    """The dead man's limit: undone after so long even if the controller lives (and may be undone once more later)."""
 
 
 class UndoList(Protocol):
@@ -117,6 +171,14 @@ class UndoList(Protocol):
 
     async def discharge(self, undo_id: str) -> None:
         """Forgets an entry. No error if it is unknown."""
+
+
+class Admin(Protocol):
+    """Membership and leadership, by the calls that the system's operators use."""
+
+
+class Messages(Protocol):
+    """Single messages between nodes, by type and peer."""
 
 
 class Cluster(Protocol):
@@ -133,6 +195,14 @@ class Cluster(Protocol):
     @property
     def undo(self) -> UndoList:
         """What the watchdog would do if the controller died now."""
+
+    @property
+    def admin(self) -> Admin | None:
+        """The system's own administration: who belongs to it, who leads; None if it has none that we can use."""
+
+    @property
+    def messages(self) -> Messages | None:
+        """The hook in the system's transport; None if it has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from faults.cuts import CLIENT, Pair
-from faults.family import Parameters, Resolved, Target, check_targets
+from faults.family import Claim, Parameters, Resolved, Target, Unprepared, check_targets
 from faults.needs import Cluster, Node, Proof, Undo
 from faults.shapes import SHAPES, SIDED, Division
 
@@ -207,14 +207,14 @@ class Partition:
         return None
 
 
-class PartitionFamily:
+class PartitionFamily(Unprepared):
     """See the module."""
 
     name = "partition"
     description = "packets between nodes are dropped, in both directions or in one; established connections too"
     Parameters = PartitionParameters
     needs = frozenset({"partition"})
-    exclusive = False
+    claims: frozenset[Claim] = frozenset()
 
     def resolve(self, parameters: Any, *, targets: tuple[str, ...], nodes: tuple[str, ...], random: Random) -> Resolved:
         """The cut directions, and the sides for the words."""

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from faults.family import Parameters, Resolved, Target, Targeted
+from faults.family import Claim, Parameters, Resolved, Target, Targeted
 from faults.needs import Cluster, Node, ProcessState, Proof, Undo
 
 STATE_POLL_S = 0.002
@@ -81,7 +81,7 @@ class PauseFamily(Targeted):
     description = "SIGSTOP to the node's processes; healing continues them"
     Parameters = PauseParameters
     needs = frozenset({"pause"})
-    exclusive = True
+    claims: frozenset[Claim] = frozenset({"process"})
 
     def summary(self, resolved: Resolved) -> str:
         """Who is paused."""

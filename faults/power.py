@@ -14,7 +14,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from random import Random
 
-from faults.family import Parameters, Resolved, Target, Targeted
+from faults.family import Claim, Parameters, Resolved, Setup, Target, Targeted
 from faults.kill import Kill
 from faults.needs import Cluster, Disk, Loss, Proof
 
@@ -64,7 +64,12 @@ class PowerFamily(Targeted):
     description = "the node's power fails: what it had not synced is lost; healing starts it again"
     Parameters = PowerParameters
     needs = frozenset({"kill", "power"})
-    exclusive = True
+    claims: frozenset[Claim] = frozenset({"process", "storage"})
+
+    def setup(self, parameters: object) -> Setup:
+        """Each node on a disk of its own."""
+        del parameters
+        return Setup(storage=frozenset({"image"}))
 
     def summary(self, resolved: Resolved) -> str:
         """Whose power fails."""

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from faults import FAMILIES
+from faults.family import Claim
 from faults.needs import Cluster, Fault, Proof
 from harness.recorder import Recorder
 from harness.schedule import PlannedFault
@@ -93,8 +94,8 @@ class Nemesis:
     executed: list[ExecutedFault] = field(default_factory=list)
     active: dict[int, str] = field(default_factory=dict)
     """Summaries of the faults in force, by id (for progress)."""
-    held: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    """Nodes whose process a fault in force has killed or paused, by id: no second such fault may take them."""
+    held: dict[int, frozenset[tuple[str, Claim]]] = field(default_factory=dict)
+    """What faults in force claim, by id: (node, claim). No second fault may claim the same."""
     leader_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     frozen: bool = False
     """While it is set nothing is injected and nothing healed: somebody looks at the cluster as it is."""
@@ -213,16 +214,15 @@ class Nemesis:
         async with self.leader_lock:
             wanted = {selector} if isinstance(selector, str) else set(selector)
             leader = await self._wait_leader() if wanted & NEEDS_LEADER else None
-            exclusive = FAMILIES[executed.planned.family].exclusive
-            taken = {node for nodes in self.held.values() for node in nodes} if exclusive else set()
+            claims = FAMILIES[executed.planned.family].claims
+            taken = {node for held in self.held.values() for node, claim in held if claim in claims}
             candidates = tuple(node for node in self.cluster.nodes if node not in taken)
             subject = str(executed.trigger["node"]) if executed.trigger else None
             pool = candidates if selector == "one" and candidates else tuple(self.cluster.nodes)
             stream = executed.planned.stream(self.seed, number)
             targets = resolve_targets(selector, nodes=pool, leader=leader, random=stream, subject=subject)
             free = tuple(node for node in targets if node in candidates)
-            if exclusive:
-                self.held[number] = free
+            self.held[number] = frozenset((node, claim) for node in free for claim in claims)
             return free
 
     async def _wait_leader(self) -> str | None:

@@ -27,6 +27,7 @@ from harness.substrates.protocol import Cluster, Launch, Place
 from harness.systems import SYSTEMS
 from harness.systems.protocol import Session
 from harness.workloads import WORKLOADS
+from harness.world import World
 
 READY_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 120.0
@@ -150,6 +151,7 @@ async def stop_cluster(run: Run, cluster: Cluster) -> None:
 async def make_cluster(run: Run) -> Cluster:
     """The cluster that the scenario asks for, not started yet."""
     system = SYSTEMS[run.scenario.head.system]
+    setup = run.scenario.setup
 
     def launch(place: Place, places: Mapping[str, Place]) -> Launch:
         return system.launch(
@@ -159,6 +161,7 @@ async def make_cluster(run: Run) -> Cluster:
             seed=run.seed,
             bug=run.scenario.head.bug,
             announce_bug=run.scenario.head.announce_bug,
+            hooks=setup.hooks,
         )
 
     return await run.substrate.cluster(
@@ -168,6 +171,7 @@ async def make_cluster(run: Run) -> Cluster:
         image=system.image,
         folder=run.folder.nodes,
         undo=run.watchdog,
+        setup=setup,
     )
 
 
@@ -228,7 +232,7 @@ def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorde
     """The nemesis with its schedule."""
     return Nemesis(
         schedule=plan_schedule(run.scenario, run.seed),
-        cluster=cluster,
+        cluster=World.of(cluster, session),
         leader=lambda: ask_leader(session, run.scenario.nodes),
         recorder=recorder,
         clock=run.clock,

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from checkers.raft.traces import AnyEvent
 from faults import FAMILIES
+from faults.family import Setup
 from harness.documents import Document, load_document
 from harness.documents import Path as PlaceInFile
 from harness.durations import Duration, format_duration, parse_duration
@@ -85,6 +86,20 @@ class FaultEntry:
         """Every family that the entry may inject."""
         return self.random if self.family is None else (self.family,)
 
+    def setup(self, nodes: tuple[str, ...]) -> Setup:
+        """What it needs of the cluster; of what is drawn at random, all that may be drawn."""
+        if self.family is not None:
+            return FAMILIES[self.family].setup(self.parameters)
+        wanted, random = Setup(), Random(0)
+        for name in self.random:
+            for _ in range(SETUP_DRAWS):
+                wanted = wanted | FAMILIES[name].setup(FAMILIES[name].draw(random, nodes))
+        return wanted
+
+
+SETUP_DRAWS = 64
+"""How often a family that is drawn at random is asked what it may need: parameters are drawn from a few kinds."""
+
 
 class Head(BaseModel):
     """Everything in a scenario file but faults and the parts that other modules validate."""
@@ -132,6 +147,14 @@ class Scenario:
     def nodes(self) -> tuple[str, ...]:
         """Names of the nodes: n1, n2, ..."""
         return tuple(f"n{number}" for number in range(1, self.head.nodes + 1))
+
+    @property
+    def setup(self) -> Setup:
+        """What the cluster must have from its start, so that every fault can be injected."""
+        wanted = Setup()
+        for entry in self.faults:
+            wanted = wanted | entry.setup(self.nodes)
+        return wanted
 
     @property
     def freeze_limit_ns(self) -> int:

@@ -86,7 +86,8 @@ class Watchdog:
             WatchdogError: it is gone or does not answer.
         """
         arguments = _with_start(undo.arguments) if undo.kind in ("continue", "kill") else dict(undo.arguments)
-        await self._ask({"op": "register", "undo": {"id": undo.id, "kind": undo.kind, "arguments": arguments}})
+        entry = {"id": undo.id, "kind": undo.kind, "arguments": arguments}
+        await self._ask({"op": "register", "undo": entry, "after_s": undo.after_s})
 
     async def discharge(self, undo_id: str) -> None:
         """Forgets an entry.

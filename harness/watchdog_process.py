@@ -8,6 +8,8 @@ holds the undo list and confirms every entry. The rules:
 * While entries are held, a controller that has not been heard for ``silence_s`` (30 s: hung, or stopped by a person)
   is ended with SIGKILL first and treated as dead. Letting it wake up beside a removed cluster would make it report
   deaths that it did not see caused.
+* An entry with a limit of its own (``after_s``, the dead man's) is undone when it has been held so long, even while the
+  controller lives; it stays on the list, so that healing can still be verified (and the deed undone once more).
 * Entries are undone newest first, each within 3 s, all within 8 s; then every process in the run's private mount
   namespace is killed. What was done goes to the run's ``harness.log``; what could not be done stays in ``undo.jsonl``
   for ``capsize clean``.
@@ -44,17 +46,37 @@ class Keeper:
     def __init__(self, ledger: Ledger, log: Path) -> None:
         self.ledger = ledger
         self._log = log
+        self._due: dict[str, float] = {}
 
     def answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Does what the controller asks for."""
         match message["op"]:
             case "register":
                 self.ledger.register(message["undo"])
+                self._remember(message["undo"]["id"], message.get("after_s"))
             case "discharge":
                 self.ledger.discharge(message["id"])
+                self._due.pop(message["id"], None)
             case "close":
                 return {"n": message["n"], "undone": self.undo_all()}
         return {"n": message["n"]}
+
+    def _remember(self, entry_id: str, after_s: float | None) -> None:
+        if after_s is not None:
+            self._due[entry_id] = time.monotonic() + after_s
+
+    def next_s(self) -> float | None:
+        """Seconds until some entry's limit; None if none has one."""
+        return max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
+
+    def undo_due(self) -> None:
+        """Undoes what has been held longer than its limit."""
+        now = time.monotonic()
+        for entry_id in [each for each, due in self._due.items() if due <= now]:
+            del self._due[entry_id]
+            entry = self.ledger.entries[entry_id]
+            error = undoing.perform(entry, timeout_s=ENTRY_TIMEOUT_S)
+            self.say(f"{entry_id} ({entry['kind']}) was held longer than its limit: {error or 'undone'}")
 
     def undo_all(self) -> list[dict[str, Any]]:
         """Undoes every entry, newest first; those that fail are kept."""
@@ -103,11 +125,18 @@ def _serve(keeper: Keeper, line: socket.socket, config: Mapping[str, Any]) -> st
     poll.register(pidfd, select.POLLIN)
     buffer = b""
     silence_s = float(config["silence_s"])
+    heard = time.monotonic()
     while True:
-        ready = dict(poll.poll(silence_s * 1000 if keeper.ledger.entries else None))
+        waits = [silence_s - (time.monotonic() - heard) if keeper.ledger.entries else None, keeper.next_s()]
+        wait = min((max(0.0, each) for each in waits if each is not None), default=None)
+        ready = dict(poll.poll(None if wait is None else wait * 1000))
+        keeper.undo_due()
         if not ready:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            return f"was silent for {silence_s:g} s and was killed"
+            if keeper.ledger.entries and time.monotonic() - heard >= silence_s:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                return f"was silent for {silence_s:g} s and was killed"
+            continue
+        heard = time.monotonic()
         if line.fileno() in ready:
             chunk = _receive(line)
             if not chunk:

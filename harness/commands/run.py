@@ -36,6 +36,9 @@ from harness.running import Run
 from harness.scenario import Scenario, load_scenario
 from harness.substrates import SUBSTRATES
 from harness.substrates.protocol import Substrate
+from harness.systems import SYSTEMS
+from harness.systems.protocol import ABILITIES as SYSTEM_ABILITIES
+from harness.systems.protocol import System
 from harness.watchdog import Watchdog
 from reports.folder import RunFolder
 
@@ -79,23 +82,37 @@ def usable_substrate(scenario: Scenario) -> Substrate:
     return substrate
 
 
+def refusals(substrate: Substrate, system: System) -> Mapping[str, str]:
+    """Fault families that cannot be injected, each with the reason."""
+    reasons = {
+        **substrate.refused(),
+        **dict.fromkeys(SYSTEM_ABILITIES - system.abilities, f"system {system.name!r} has no means for it"),
+    }
+    refused = {
+        name: [reasons[need] for need in sorted(family.needs) if need in reasons] for name, family in FAMILIES.items()
+    }
+    return {name: "; ".join(why) for name, why in refused.items() if why}
+
+
 def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequence[str]]:
-    """The scenario with the families that the substrate can inject, and sentences about what was left out.
+    """The scenario with the families that can be injected, and sentences about what was left out.
 
     Only what is drawn at random may be left out. The resolved document says the same, because a run is judged by it.
 
     Raises:
         UsageError: a fault that was asked for by name cannot be injected, or nothing is left to draw from.
     """
-    able = {name for name, family in FAMILIES.items() if family.needs <= substrate.abilities()}
+    refused = refusals(substrate, SYSTEMS[scenario.head.system])
     entries, source, left_out = list(scenario.faults), [*scenario.source.get("faults", ())], set[str]()
     for place, entry in enumerate(scenario.faults):
-        unable = [family for family in entry.families if family not in able]
-        kept = tuple(family for family in entry.random if family in able)
+        unable = [family for family in entry.families if family in refused]
+        kept = tuple(family for family in entry.random if family not in refused)
         if unable and not kept:
+            why = "; ".join(f"{family} ({refused[family]})" for family in unable)
+            able = ", ".join(sorted(set(FAMILIES) - set(refused)))
             raise UsageError(
-                f"substrate {substrate.name!r} cannot inject {', '.join(unable)}: "
-                f"leave it out or choose another substrate; it can: {', '.join(sorted(able))}"
+                f"substrate {substrate.name!r} cannot inject {why}: leave it out or choose another substrate; "
+                f"it can: {able}"
             )
         if unable:
             entries[place] = replace(entry, random=kept)
@@ -105,7 +122,7 @@ def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequenc
         return scenario, ()
     note = f"left out of the random faults, because substrate {substrate.name!r} cannot inject them: "
     smaller = replace(scenario, faults=tuple(entries), source={**scenario.source, "faults": source})
-    return smaller, (note + ", ".join(sorted(left_out)),)
+    return smaller, (note + "; ".join(f"{family} ({refused[family]})" for family in sorted(left_out)),)
 
 
 def make_folder(scenario: Scenario, seed: int, folder: Path | None, runs_root: Path) -> RunFolder:
@@ -285,7 +302,7 @@ def _facts(
         "versions": versions(),
         "git": git_facts(),
         "machine": machine_facts(),
-        "abilities": sorted(substrate.abilities()),
+        "abilities": sorted(set(FAMILIES) - set(refusals(substrate, SYSTEMS[scenario.head.system]))),
         "one_clock": substrate.one_clock,
         "phases": [],
         "notes": [],

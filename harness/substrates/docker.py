@@ -12,21 +12,24 @@ import asyncio
 import os
 import shutil
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from faults.cuts import CLIENT
-from faults.needs import Node, Undo, UndoList
+from faults.family import Setup
+from faults.needs import Admin, Messages, Node, Undo, UndoList
 from harness import marks
 from harness.errors import HarnessError
 from harness.namespaces import SEARCH_PATH
 from harness.probes import Endpoint, Probes
 from harness.substrates import subnets
+from harness.substrates.abilities import refused_here
 from harness.substrates.docker_node import DirectHands, DockerNode, EngineHands, Hands, exit_status
 from harness.substrates.door import MOUNT, Door
 from harness.substrates.engine import ContainerFacts, ContainerSpec, Engine, EngineError, SubnetTakenError, connect
 from harness.substrates.protocol import Image, LaunchOf, Place
+from harness.substrates.storage import Storage
 
 LOG_DIR = "/capsize/log"
 DATA_DIR = "/capsize/data"
@@ -52,6 +55,7 @@ class Plan:
     toolbox: str
     launch: LaunchOf
     keep_data: bool = False
+    setup: Setup = field(default_factory=Setup)
     pool: subnets.Network = subnets.POOL
 
     @property
@@ -85,7 +89,12 @@ class Plan:
             capabilities=("NET_ADMIN", "NET_RAW"),
         )
 
-    def server_spec(self, place: Place, places: Mapping[str, Place]) -> ContainerSpec:
+    def storage(self, node: str, undo: UndoList) -> Storage:
+        """What a node's data is on."""
+        folder = self.folder / node
+        return Storage(name=node, folder=folder, wanted=self.setup.storage, undo=undo, keep_data=self.keep_data)
+
+    def server_spec(self, place: Place, places: Mapping[str, Place], data: Path) -> ContainerSpec:
         """The server: what the system launches, with its output in ``node.log``."""
         launch = self.launch(place, places)
         home = self.folder / place.name
@@ -95,7 +104,7 @@ class Plan:
             argv=["/bin/sh", "-c", _INIT, "capsize", *launch.argv],
             labels=self.labels,
             env={"HOME": DATA_DIR, **launch.env},
-            mounts={str(home): LOG_DIR, str(home / "data"): DATA_DIR},
+            mounts={str(home): LOG_DIR, str(data): DATA_DIR},
             workdir=LOG_DIR,
             user=f"{os.getuid()}:{os.getgid()}",
             network_of=self.holder(place.name),
@@ -109,10 +118,13 @@ class DockerCluster:
         self.places: Mapping[str, Place] = {}
         self.links = Probes()
         self.undo = undo
+        self.admin: Admin | None = None
+        self.messages: Messages | None = None
         self._plan = plan
         self._engine = engine
         self._names = names
         self._nodes: dict[str, DockerNode] = {}
+        self._storage: dict[str, Storage] = {}
         self._made: list[Undo] = []
         """What was registered, in the order of making; so what has to be removed, from the end."""
 
@@ -163,10 +175,9 @@ class DockerCluster:
         )
 
     async def _start_node(self, place: Place, door: Door) -> None:
-        data = self._plan.folder / place.name / "data"
-        if not self._plan.keep_data:
-            await self._register("remove", str(data), argument="path")
-        data.mkdir(parents=True, exist_ok=True)
+        storage = self._storage[place.name] = self._plan.storage(place.name, self.undo)
+        storage.folder.mkdir(parents=True, exist_ok=True)
+        await storage.make()
         holder, server = self._plan.holder(place.name), self._plan.server(place.name)
         await self._register("container", holder)
         await self._register("container", server)
@@ -175,8 +186,10 @@ class DockerCluster:
         hands = hands_on(self._engine, holder, held)
         opened = await door.receive(place.name)
         self.links.add(place.name, Endpoint(address=place.address, netns=hands.netns), opened)
-        facts = await self._engine.launch(self._plan.server_spec(place, self.places))
-        self._nodes[place.name] = DockerNode(place=place, engine=self._engine, hands=hands, server=server, facts=facts)
+        facts = await self._engine.launch(self._plan.server_spec(place, self.places, storage.data))
+        self._nodes[place.name] = DockerNode(
+            place=place, engine=self._engine, hands=hands, server=server, facts=facts, storage=storage
+        )
 
     def _add_client(self, address: str) -> None:
         """The controller's end, for faults that cut clients off: its address on the bridge, in the machine's own
@@ -234,8 +247,7 @@ class DockerCluster:
         if left:
             reasons = "; ".join(map(str, errors))
             raise HarnessError(f"still there after removal: {', '.join(left)} ({reasons}); `capsize clean` tries again")
-        if not self._plan.keep_data:
-            await asyncio.to_thread(self._remove_data)
+        await all_of(storage.remove() for storage in self._storage.values())
         await all_of(self.undo.discharge(undo.id) for undo in self._made)
         self._made.clear()
         self._engine.close()
@@ -248,10 +260,6 @@ class DockerCluster:
                 break
             await asyncio.sleep(REMOVAL_POLL_S)
         return left
-
-    def _remove_data(self) -> None:
-        for name in self._names:
-            shutil.rmtree(self._plan.folder / name / "data", ignore_errors=True)
 
     async def _register(self, kind: str, name: str, *, argument: str = "id") -> None:
         undo = Undo(id=f"{kind} {name}", kind=kind, arguments={argument: name})
@@ -306,9 +314,9 @@ class DockerSubstrate:
         engine.close()
         return _missing_tools()
 
-    def abilities(self) -> frozenset[str]:
+    def refused(self) -> Mapping[str, str]:
         """See the protocol."""
-        return frozenset({"kill", "pause", "partition"})
+        return refused_here()
 
     def prepare(self) -> None:
         """Nothing: the controller stays in the machine's own network, whose bridge is how clients reach containers."""
@@ -322,6 +330,7 @@ class DockerSubstrate:
         image: Image | None,
         folder: Path,
         undo: object,
+        setup: Setup,
     ) -> DockerCluster:
         """See the protocol. Builds the image of the system first, if the engine does not have it.
 
@@ -334,7 +343,13 @@ class DockerSubstrate:
             raise HarnessError("this system cannot run in containers: it names no image; use --substrate process")
         tag, toolbox = await asyncio.to_thread(_ensure_images, image)
         plan = Plan(
-            run_id=run_id, folder=folder.resolve(), image=tag, toolbox=toolbox, launch=launch, keep_data=self.keep_data
+            run_id=run_id,
+            folder=folder.resolve(),
+            image=tag,
+            toolbox=toolbox,
+            launch=launch,
+            keep_data=self.keep_data,
+            setup=setup,
         )
         return DockerCluster(plan=plan, engine=connect(), names=nodes, undo=cast(UndoList, undo))
 

@@ -19,11 +19,13 @@ from typing import Protocol
 
 import psutil
 
-from faults.needs import Completed, Disk, ProcessState
+from faults.needs import Completed, Disk, Files, Limits, ProcessState
 from harness import processes
 from harness.errors import HarnessError
 from harness.substrates.engine import ContainerFacts, Engine, EngineError
+from harness.substrates.helpers import LocalHelper, locally
 from harness.substrates.protocol import Place
+from harness.substrates.storage import Storage
 from harness.tools import run_tool
 
 END_POLL_S = 0.01
@@ -114,10 +116,13 @@ class EngineHands:
 class DockerNode:
     """Implements :class:`faults.needs.Node`."""
 
-    def __init__(self, *, place: Place, engine: Engine, hands: Hands, server: str, facts: ContainerFacts) -> None:
+    def __init__(
+        self, *, place: Place, engine: Engine, hands: Hands, server: str, facts: ContainerFacts, storage: Storage
+    ) -> None:
         self.name = place.name
         self.address = place.address
-        self.disk: Disk | None = None
+        self.storage = storage
+        self.limits: Limits | None = None
         self.hands = hands
         self.ended_by_fault = False
         self.own_death: int | None = None
@@ -138,10 +143,34 @@ class DockerNode:
         """Whether the server's first process exists; when it dies, the kernel ends the rest of its pid namespace."""
         return processes.is_process(self._pid, self._start)
 
+    @property
+    def disk(self) -> Disk | None:
+        """See :class:`faults.needs.Node`."""
+        return self.storage.disk
+
+    @property
+    def files(self) -> Files | None:
+        """See :class:`faults.needs.Node`."""
+        return self.storage.files
+
+    @property
+    def data(self) -> str:
+        """See :class:`faults.needs.Node`. The folder that is mounted into the container."""
+        return str(self.storage.data)
+
     async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
         """See :class:`faults.needs.Node`."""
-        done = await run_tool(self.command(argv), stdin=stdin or "")
+        return await self.host(self.command(argv), stdin=stdin)
+
+    async def host(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
+        """See :class:`faults.needs.Node`."""
+        done = await run_tool(argv, stdin=stdin or "")
         return Completed(status=done.status, stdout=done.stdout, stderr=done.stderr)
+
+    async def spawn(self, argv: Sequence[str], *, network: bool = True) -> LocalHelper:
+        """See :class:`faults.needs.Node`."""
+        words = locally(argv)
+        return await LocalHelper.start(locally(self.command(words)) if network else words)
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """See :class:`faults.needs.Node`."""

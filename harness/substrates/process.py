@@ -21,12 +21,16 @@ from pathlib import Path
 from typing import cast
 
 from faults.cuts import CLIENT
-from faults.needs import Completed, Disk, Node, ProcessState, Undo, UndoList
+from faults.family import Setup
+from faults.needs import Admin, Completed, Disk, Files, Limits, Messages, Node, ProcessState, Undo, UndoList
 from harness import marks, namespaces, processes
 from harness.errors import HarnessError
 from harness.probes import Endpoint, Probes
 from harness.substrates import lab
+from harness.substrates.abilities import refused_here
+from harness.substrates.helpers import LocalHelper, locally
 from harness.substrates.protocol import Image, Launch, LaunchOf, Place
+from harness.substrates.storage import Storage
 from harness.tools import run_tool, wait_exit
 
 SIGNAL_ROUNDS_MAX = 20
@@ -42,7 +46,8 @@ class ProcessNode:
     def __init__(self, *, name: str, address: str, undo: UndoList, on_exit: Callable[[str, int], None]) -> None:
         self.name = name
         self.address = address
-        self.disk: Disk | None = None
+        self.storage: Storage | None = None
+        self.limits: Limits | None = None
         self.launch = Launch(argv=())
         self.folder = Path()
         self.env: Mapping[str, str] = {}
@@ -52,10 +57,34 @@ class ProcessNode:
         self._watcher: asyncio.Task[None] | None = None
         self._sent: set[int] = set()
 
+    @property
+    def disk(self) -> Disk | None:
+        """See :class:`faults.needs.Node`."""
+        return None if self.storage is None else self.storage.disk
+
+    @property
+    def files(self) -> Files | None:
+        """See :class:`faults.needs.Node`."""
+        return None if self.storage is None else self.storage.files
+
+    @property
+    def data(self) -> str:
+        """See :class:`faults.needs.Node`."""
+        return str(self.folder / "data" if self.storage is None else self.storage.data)
+
     async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
         """Runs a command of this machine in the node's network namespace."""
-        done = await run_tool(self.command(argv), stdin=stdin or "")
+        return await self.host(self.command(argv), stdin=stdin)
+
+    async def host(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
+        """Runs a command of this machine."""
+        done = await run_tool(argv, stdin=stdin or "")
         return Completed(status=done.status, stdout=done.stdout, stderr=done.stderr)
+
+    async def spawn(self, argv: Sequence[str], *, network: bool = True) -> LocalHelper:
+        """See :class:`faults.needs.Node`."""
+        words = locally(argv)
+        return await LocalHelper.start(locally(self.command(words)) if network else words)
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """The same for the watchdog, which is in the run's mount namespace and sees the path."""
@@ -163,22 +192,32 @@ class ProcessCluster:
     """Implements :class:`harness.substrates.protocol.Cluster`."""
 
     def __init__(
-        self, *, run_id: str, names: Sequence[str], launch: LaunchOf, folder: Path, undo: UndoList, keep_data: bool
+        self,
+        *,
+        run_id: str,
+        names: Sequence[str],
+        launch: LaunchOf,
+        folder: Path,
+        undo: UndoList,
+        keep_data: bool,
+        setup: Setup,
     ) -> None:
         self.links = Probes()
         self.undo = undo
+        self.admin: Admin | None = None
+        self.messages: Messages | None = None
         self._launch = launch
-        self._keep_data = keep_data
         self._exits: dict[str, int] = {}
         self._servers = {
             name: ProcessNode(name=name, address=lab.address_of(number), undo=undo, on_exit=self._exits.__setitem__)
             for number, name in enumerate(names, 1)
         }
         self.nodes: Mapping[str, Node] = dict(self._servers)
-        self.places: Mapping[str, Place] = {name: _place(node, folder) for name, node in self._servers.items()}
         for name, node in self._servers.items():
             node.folder = folder / name
+            node.storage = Storage(name=name, folder=node.folder, wanted=setup.storage, undo=undo, keep_data=keep_data)
             node.env = {**marks.environment_marks(run_id), "CAPSIZE_NODE": name}
+        self.places: Mapping[str, Place] = {name: _place(node) for name, node in self._servers.items()}
 
     async def start(self) -> None:
         """Builds the network, starts every node, and verifies that all links are open.
@@ -187,7 +226,7 @@ class ProcessCluster:
             HarnessError: the machine does not allow it; what was made is removed by :meth:`stop`.
         """
         namespaces.enter()
-        await asyncio.gather(*map(self._make_folders, self.places.values()))
+        await asyncio.gather(*map(_make_storage, self._servers.values()))
         await lab.build(tuple(self._servers))
         for name, node in self._servers.items():
             self.links.add(name, Endpoint(address=node.address, netns=lab.netns_of(name)))
@@ -217,24 +256,12 @@ class ProcessCluster:
         if namespaces.entered():
             with _noting(errors):
                 await lab.remove(tuple(self._servers))
-        for place in self.places.values():
+        for node in self._servers.values():
             with _noting(errors):
-                await self._remove_data(place)
+                if node.storage is not None:
+                    await node.storage.remove()
         if errors:
             raise HarnessError(f"not everything could be removed: {'; '.join(errors)}")
-
-    async def _make_folders(self, place: Place) -> None:
-        if not self._keep_data:
-            await self.undo.register(
-                Undo(id=f"data of {place.name}", kind="remove", arguments={"path": place.data_dir})
-            )
-        Path(place.data_dir).mkdir(parents=True, exist_ok=True)
-
-    async def _remove_data(self, place: Place) -> None:
-        if not self._keep_data:
-            if os.path.exists(place.data_dir):
-                shutil.rmtree(place.data_dir)
-            await self.undo.discharge(f"data of {place.name}")
 
     async def _verify_links(self) -> None:
         names = tuple(self.links.addresses)
@@ -268,12 +295,20 @@ class ProcessSubstrate:
         """
         namespaces.enter()
 
-    def abilities(self) -> frozenset[str]:
-        """Fault families that can be injected here."""
-        return frozenset({"kill", "pause", "partition"})
+    def refused(self) -> Mapping[str, str]:
+        """See the protocol."""
+        return refused_here()
 
     async def cluster(
-        self, *, run_id: str, nodes: Sequence[str], launch: LaunchOf, image: Image | None, folder: Path, undo: object
+        self,
+        *,
+        run_id: str,
+        nodes: Sequence[str],
+        launch: LaunchOf,
+        image: Image | None,
+        folder: Path,
+        undo: object,
+        setup: Setup,
     ) -> ProcessCluster:
         """A cluster that is not started yet."""
         del image
@@ -281,15 +316,26 @@ class ProcessSubstrate:
             raise HarnessError(f"no node can be called {CLIENT!r}: that is where clients send from")
         held = cast(UndoList, undo)
         return ProcessCluster(
-            run_id=run_id, names=nodes, launch=launch, folder=folder.resolve(), undo=held, keep_data=self.keep_data
+            run_id=run_id,
+            names=nodes,
+            launch=launch,
+            folder=folder.resolve(),
+            undo=held,
+            keep_data=self.keep_data,
+            setup=setup,
         )
 
 
-def _place(node: ProcessNode, folder: Path) -> Place:
-    own = folder / node.name
+def _place(node: ProcessNode) -> Place:
     return Place(
-        name=node.name, address=node.address, data_dir=str(own / "data"), log_dir=str(own), python=sys.executable
+        name=node.name, address=node.address, data_dir=node.data, log_dir=str(node.folder), python=sys.executable
     )
+
+
+async def _make_storage(node: ProcessNode) -> None:
+    node.folder.mkdir(parents=True, exist_ok=True)
+    assert node.storage is not None
+    await node.storage.make()
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from faults.family import Setup
 from faults.needs import Cluster as FaultCluster
 
 
@@ -70,8 +71,14 @@ class Cluster(FaultCluster, Protocol):
         """Ends and removes all that it created; verified. Safe to call twice and after a failed start."""
 
 
+ABILITIES = frozenset({"kill", "pause", "partition", "network", "clock", "power", "disk", "rot", "resource"})
+"""What a fault family can need of a substrate; what it can need of a system: ``ABILITIES`` of
+:mod:`harness.systems.protocol`.
+"""
+
+
 class Substrate(Protocol):
-    """A kind of place. ``abilities`` are named as fault families need them."""
+    """A kind of place."""
 
     name: str
     one_clock: bool
@@ -85,10 +92,22 @@ class Substrate(Protocol):
         own.
         """
 
-    def abilities(self) -> frozenset[str]:
-        """Fault families that can be injected here."""
+    def refused(self) -> Mapping[str, str]:
+        """Abilities (of :data:`ABILITIES`) that cannot be had here, each with the reason and what would mend it. Quick:
+        probed, not guessed.
+        """
 
     async def cluster(
-        self, *, run_id: str, nodes: Sequence[str], launch: LaunchOf, image: Image | None, folder: Path, undo: object
+        self,
+        *,
+        run_id: str,
+        nodes: Sequence[str],
+        launch: LaunchOf,
+        image: Image | None,
+        folder: Path,
+        undo: object,
+        setup: Setup,
     ) -> Cluster:
-        """A cluster that is not started yet. ``folder`` is the run folder's ``nodes/``."""
+        """A cluster that is not started yet. ``folder`` is the run folder's ``nodes/``; ``setup`` is what faults will
+        need of it.
+        """

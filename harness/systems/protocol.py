@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from faults.needs import Admin, Messages
 from harness.clients import Client
 from harness.substrates.protocol import Image, Launch, Place
 
@@ -45,8 +46,20 @@ class Session(Protocol):
         deciding place.
         """
 
+    @property
+    def admin(self) -> Admin | None:
+        """Who belongs to the cluster and who leads it, for faults; None if the system has no calls for that."""
+
+    @property
+    def messages(self) -> Messages | None:
+        """The hook in its nodes' transport; None if there is none."""
+
     async def close(self) -> None:
         """Releases connections without waiting for nodes."""
+
+
+ABILITIES = frozenset({"membership", "leadership", "message"})
+"""What a fault family can need of a system."""
 
 
 class System(Protocol):
@@ -62,6 +75,8 @@ class System(Protocol):
     """Workloads that its clients understand."""
     promises: frozenset[str]
     """Fault families that it promises to survive; what others provoke is beyond promise."""
+    abilities: frozenset[str]
+    """Of :data:`ABILITIES`, those that it has."""
     bugs: Mapping[str, PlantedBug]
     Options: type[BaseModel]
     """What a scenario may say under ``options``."""
@@ -78,8 +93,11 @@ class System(Protocol):
         seed: int,
         bug: str | None,
         announce_bug: str | None,
+        hooks: frozenset[str] = frozenset(),
     ) -> Launch:
-        """How the node at ``place`` is started. ``announce_bug`` makes it log a bug's line with the bug off."""
+        """How the node at ``place`` is started. ``announce_bug`` makes it log a bug's line with the bug off; ``hooks``
+        are those of :class:`faults.family.Setup`, of which only known ones are asked for.
+        """
 
     def session(self, addresses: Mapping[str, str], options: Any) -> Session:
         """Access to the nodes at these addresses."""

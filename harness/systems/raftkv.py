@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from checkers.operation import Outcome
+from faults.needs import Admin, Messages
 from harness.clients import Completion, Invocation
 from harness.durations import Duration, parse_duration
 from harness.substrates.protocol import Image, Launch, Place
@@ -74,6 +75,8 @@ class RaftkvSession:
     client_library: kv.KvClient
     nodes: Sequence[str]
     options: RaftkvOptions
+    admin: Admin | None = None
+    messages: Messages | None = None
 
     async def status(self, node: str, *, timeout_s: float) -> NodeStatus | None:
         """What the node says of itself; None if it does not."""
@@ -249,6 +252,7 @@ class Raftkv:
     traces = True
     workloads = frozenset({"register"})
     promises = frozenset({"kill", "pause", "partition"})
+    abilities: frozenset[str] = frozenset()
     Options: type[BaseModel] = RaftkvOptions
     bugs: Mapping[str, PlantedBug] = {
         bug.name: PlantedBug(
@@ -270,8 +274,10 @@ class Raftkv:
         seed: int,
         bug: str | None,
         announce_bug: str | None,
+        hooks: frozenset[str] = frozenset(),
     ) -> Launch:
         """``python -m node`` with every node's addresses."""
+        del hooks
         nodes = [
             word
             for other in places.values()

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -313,9 +313,9 @@ def test_settings_reach_into_mappings() -> None:
 class NoKills(ProcessSubstrate):
     """A substrate that cannot inject everything."""
 
-    def abilities(self) -> frozenset[str]:
+    def refused(self) -> Mapping[str, str]:
         """No kill."""
-        return super().abilities() - {"kill"}
+        return {**super().refused(), "kill": "nobody may die here"}
 
 
 RANDOM = "name: x\nfaults:\n  - {at: 1s, for: 1s, pause: {target: n1}}\n  - {random: [kill, pause], interval: 3s}\n"

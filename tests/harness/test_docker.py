@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from faults.cuts import CLIENT
 from faults.fakes import FakeUndoList
+from faults.family import Setup
 from faults.kill import Kill
 from faults.needs import ProcessState
 from faults.pause import Pause
@@ -239,14 +240,20 @@ class TestSubstrate:
         """With the next step."""
         with pytest.raises(HarnessError, match="--substrate process"):
             await DockerSubstrate().cluster(
-                run_id="r", nodes=NAMES, launch=launch, image=None, folder=tmp_path, undo=FakeUndoList()
+                run_id="r", nodes=NAMES, launch=launch, image=None, folder=tmp_path, undo=FakeUndoList(), setup=Setup()
             )
 
     async def test_no_node_is_called_like_the_clients(self, tmp_path: Path) -> None:
         """The name is taken by the controller's end of links."""
         with pytest.raises(HarnessError, match=CLIENT):
             await DockerSubstrate().cluster(
-                run_id="r", nodes=[CLIENT], launch=launch, image=None, folder=tmp_path, undo=FakeUndoList()
+                run_id="r",
+                nodes=[CLIENT],
+                launch=launch,
+                image=None,
+                folder=tmp_path,
+                undo=FakeUndoList(),
+                setup=Setup(),
             )
 
 

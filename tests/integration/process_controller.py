@@ -21,6 +21,7 @@ from typing import Any
 
 from faults import FAMILIES
 from faults.cuts import CLIENT
+from faults.family import Setup
 from faults.needs import Fault, ProcessState
 from harness.errors import HarnessError
 from harness.processes import is_process, start_ticks
@@ -48,7 +49,7 @@ async def running(folder: Path, silence_s: float = 30.0) -> AsyncIterator[Proces
     run_id = folder.name
     watchdog = Watchdog.start(run_id=run_id, folder=folder, silence_s=silence_s)
     cluster = await ProcessSubstrate().cluster(
-        run_id=run_id, nodes=NODES, launch=launch, image=None, folder=folder / "nodes", undo=watchdog
+        run_id=run_id, nodes=NODES, launch=launch, image=None, folder=folder / "nodes", undo=watchdog, setup=Setup()
     )
     try:
         await cluster.start()
@@ -235,7 +236,7 @@ async def refused(folder: Path) -> None:
         return Launch(argv=["capsize-no-such-program"]) if place.name == "n4" else launch(place, places)
 
     cluster = await substrate.cluster(
-        run_id=folder.name, nodes=NODES, launch=wrong, image=None, folder=folder / "nodes", undo=watchdog
+        run_id=folder.name, nodes=NODES, launch=wrong, image=None, folder=folder / "nodes", undo=watchdog, setup=Setup()
     )
     try:
         await cluster.start()

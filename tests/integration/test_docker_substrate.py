@@ -13,6 +13,7 @@ import docker
 import pytest
 
 from faults.cuts import CLIENT
+from faults.family import Setup
 from faults.kill import KillFamily
 from faults.needs import Fault, ProcessState
 from faults.partition import PartitionFamily, PartitionParameters
@@ -65,6 +66,7 @@ async def made(folder: Path, run_id: str, undo: Watchdog) -> DockerCluster:
         image=Image(target="raftkv", tag="capsize/raftkv"),
         folder=folder / "nodes",
         undo=undo,
+        setup=Setup(),
     )
 
 

@@ -1,0 +1,32 @@
+"""What can be done to nodes on this machine: one probe for each ability that needs more than to be root in a namespace.
+
+Substrates whose nodes run on this machine share it. A probe answers why not (with the next step), or None, in
+milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from harness.substrates.protocol import ABILITIES
+
+
+def _not_built() -> str | None:
+    return "not built yet"
+
+
+PROBES: Mapping[str, Callable[[], str | None]] = {
+    "network": _not_built,
+    "clock": _not_built,
+    "power": _not_built,
+    "disk": _not_built,
+    "rot": _not_built,
+    "resource": _not_built,
+}
+"""By ability; what is not here needs nothing beyond the substrate itself."""
+
+
+def refused_here(abilities: frozenset[str] = ABILITIES) -> Mapping[str, str]:
+    """Of these abilities, those that this machine does not have, each with the reason."""
+    reasons = {ability: PROBES[ability]() for ability in sorted(abilities) if ability in PROBES}
+    return {ability: reason for ability, reason in reasons.items() if reason is not None}

@@ -1,0 +1,82 @@
+"""What a node's data is on: a folder, or as a run's faults need it an ext4 image of its own, a user-space file system,
+or the second above the first.
+
+Substrates whose nodes' data is on this machine make one :class:`Storage` for each node before it is started, hand
+``data`` to the node, and remove it after the node is dead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.family import Storage as Kind
+from faults.needs import Disk, Files, Undo, UndoList
+from harness.errors import HarnessError
+from harness.substrates.disks import ImageDisk
+
+
+@dataclass(slots=True, kw_only=True)
+class Storage:
+    """One node's. ``folder`` is the node's folder in the run folder."""
+
+    name: str
+    folder: Path
+    wanted: frozenset[Kind]
+    undo: UndoList
+    keep_data: bool = False
+    image: ImageDisk | None = None
+    mounted_files: Files | None = None
+
+    @property
+    def data(self) -> Path:
+        """The node's data folder; known before it is made."""
+        return self.folder / "disk" / "data" if "image" in self.wanted else self._plain
+
+    @property
+    def disk(self) -> Disk | None:
+        """The disk of its own."""
+        return self.image
+
+    @property
+    def files(self) -> Files | None:
+        """The user-space file system."""
+        return self.mounted_files
+
+    async def make(self) -> None:
+        """Makes it; what is made is registered with the watchdog first.
+
+        Raises:
+            HarnessError: the machine does not allow it.
+        """
+        if not self.keep_data:
+            await self.undo.register(Undo(id=self._undo_id, kind="remove", arguments={"path": str(self._plain)}))
+        if "fuse" in self.wanted:
+            raise HarnessError("storage fuse is not built yet")
+        if "image" in self.wanted:
+            self.image = ImageDisk(image=self.folder / "disk.img", mount=self.folder / "disk", undo=self.undo)
+            await self.image.make()
+        self.data.mkdir(parents=True, exist_ok=True)
+
+    async def remove(self) -> None:
+        """Removes it; the data too, unless it is to be kept (then what was on an image is copied to the folder
+        ``data``). Safe to call twice.
+        """
+        if self.image is not None:
+            if self.keep_data and os.path.ismount(self.image.mount):
+                shutil.copytree(self.image.data, self._plain, symlinks=True, dirs_exist_ok=True)
+            await self.image.remove()
+        if not self.keep_data:
+            if self._plain.exists():
+                shutil.rmtree(self._plain)
+            await self.undo.discharge(self._undo_id)
+
+    @property
+    def _plain(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def _undo_id(self) -> str:
+        return f"data of {self.name}"
