@@ -96,6 +96,67 @@ class FakeHelper:
 
 
 @dataclass(slots=True)
+class FakeDisk:
+    """A disk that is a state, and what became of its marks."""
+
+    loss: Loss = field(default_factory=lambda: Loss(synced_kept=True, unsynced_lost=True))
+    """What a failure of the power does to it."""
+    stubborn: bool = False
+    """Whether nothing that is done to it has any effect."""
+    losses: int = 0
+    """How often its power failed."""
+    _state: DiskState = DiskState.WORKS
+
+    async def lose_unsynced(self) -> Loss:
+        """As ``loss`` says."""
+        self.losses += 1
+        self._state = DiskState.WORKS
+        return self.loss
+
+    async def fill(self) -> None:
+        """Full."""
+        self._become(DiskState.FULL)
+
+    async def free(self) -> None:
+        """No longer full."""
+        self._end(DiskState.FULL)
+
+    async def make_read_only(self) -> None:
+        """Read-only."""
+        self._become(DiskState.READ_ONLY)
+
+    async def make_writable(self) -> None:
+        """No longer read-only."""
+        self._end(DiskState.READ_ONLY)
+
+    async def die(self) -> None:
+        """Dead."""
+        self._become(DiskState.DEAD)
+
+    async def revive(self) -> None:
+        """No longer dead."""
+        self._end(DiskState.DEAD)
+
+    async def state(self) -> DiskState:
+        """As it is."""
+        return self._state
+
+    def undo(self, state: DiskState) -> Undo:
+        """Says what would be undone."""
+        if state not in (DiskState.FULL, DiskState.READ_ONLY):
+            raise ValueError(f"nothing needs to be undone for a disk that is {state}")
+        return Undo(id=f"disk {id(self)} {state}", kind="run", arguments={"argv": ["mend", state]})
+
+    def _become(self, state: DiskState) -> None:
+        if not self.stubborn:
+            self._state = state
+
+    def _end(self, state: DiskState) -> None:
+        if not self.stubborn and self._state is state:
+            self._state = DiskState.WORKS
+
+
+@dataclass(slots=True)
 class FakeNode:
     """One node: a process that is a state, and a firewall."""
 
@@ -110,6 +171,8 @@ class FakeNode:
     files: Files | None = None
     limits: Limits | None = None
     data: str = "/data"
+    argv: Sequence[str] = ("server",)
+    dismissed: bool = False
     broken_tools: bool = False
     """Whether every command in its namespace fails."""
     _state: ProcessState = ProcessState.RUNNING
@@ -148,8 +211,13 @@ class FakeNode:
         effect = {signals.SIGKILL: ProcessState.DEAD, signals.SIGSTOP: ProcessState.STOPPED}
         self._state = effect.get(signals.Signals(number), ProcessState.RUNNING)
 
+    def dismiss(self) -> None:
+        """Takes note of it."""
+        self.dismissed = True
+
     async def start(self) -> None:
         """Runs again, as another process."""
+        self.dismissed = False
         self._state = ProcessState.DEAD if self.broken_start else ProcessState.RUNNING
         self._pid = next(_pids)
 

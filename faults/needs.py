@@ -40,13 +40,56 @@ class Loss:
     unsynced_lost: bool
 
 
+class DiskState(enum.StrEnum):
+    """What the harness's own try at a disk came to: a small file is made, written and removed, a mark is read."""
+
+    WORKS = "works"
+    FULL = "full"  # ENOSPC
+    READ_ONLY = "read-only"  # EROFS
+    DEAD = "dead"  # EIO on everything
+
+
 class Disk(Protocol):
-    """The file system that a node's data is on, where the run gave the node one of its own (storage ``image``)."""
+    """The file system that a node's data is on, where the run gave the node one of its own (storage ``image``).
+
+    What is done to it is undone by the method named beside it; all of these may be called twice. What a bare process
+    must do to undo it after the controller's death is in :meth:`undo`, to be registered before the deed.
+    """
 
     async def lose_unsynced(self) -> Loss:
         """What was written and not synced is gone, as after a failure of the power; what was synced is there again.
 
         The node's processes must be dead: nobody may have a file open.
+        """
+
+    async def fill(self) -> None:
+        """Takes all the room that is left: from now on the node's writes fail with ENOSPC."""
+
+    async def free(self) -> None:
+        """Gives back what :meth:`fill` took."""
+
+    async def make_read_only(self) -> None:
+        """From now on writes fail with EROFS, on files that are open, too."""
+
+    async def make_writable(self) -> None:
+        """Ends what :meth:`make_read_only` began."""
+
+    async def die(self) -> None:
+        """Everything fails with EIO from now on, for a node that runs, too; what was not synced is lost."""
+
+    async def revive(self) -> None:
+        """A disk that died comes back with what was synced. The node's processes must be dead, as for
+        :meth:`lose_unsynced`.
+        """
+
+    async def state(self) -> DiskState:
+        """What a try comes to. Nothing is synced by it."""
+
+    def undo(self, state: DiskState) -> Undo:
+        """How a bare process ends this state: for a fault that is about to make the disk full or read-only.
+
+        Raises:
+            ValueError: nothing needs to be undone for this state: a dead disk ends with its node.
         """
 
 
@@ -85,6 +128,10 @@ class Node(Protocol):
     name: str
     address: str
     """The IPv4 address by which other nodes and clients reach it."""
+    argv: Sequence[str]
+    """The command by which its server is started. Another one may be set while the server is dead; it holds from the
+    next start on.
+    """
 
     @property
     def disk(self) -> Disk | None:
@@ -124,6 +171,11 @@ class Node(Protocol):
 
     async def start(self) -> None:
         """Starts the server again, with the same data, after it died."""
+
+    def dismiss(self) -> None:
+        """From now until its next start the server may end by itself, and that is no crash: whoever is removed from a
+        membership leaves.
+        """
 
     async def state(self) -> ProcessState:
         """The observed state of the server process."""
@@ -173,8 +225,72 @@ class UndoList(Protocol):
         """Forgets an entry. No error if it is unknown."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """One member of the system's cluster. ``id`` is its identity: a node that comes back under a new one is, to the
+    system, somebody else. ``started``: it has joined at least once.
+    """
+
+    node: str
+    id: str
+    voter: bool
+    started: bool
+
+
+class AdminError(Exception):
+    """The system refused, or did not answer in time; the text says which, in the system's own words."""
+
+
 class Admin(Protocol):
-    """Membership and leadership, by the calls that the system's operators use."""
+    """Membership and leadership, by the calls that the system's operators use.
+
+    Changes may be asked of any node that answers; what was asked for in vain is told by :class:`AdminError`. In doubt
+    the membership is read again: nothing here is undone by itself.
+    """
+
+    async def members(self, node: str) -> Sequence[Member] | None:
+        """The membership as this node has it applied; None if it does not answer."""
+
+    async def leader(self, node: str) -> str | None:
+        """Who leads, as this node believes; None if it knows nobody, or does not answer."""
+
+    async def applied(self, node: str) -> int | None:
+        """Index of the last log entry that this node has applied; None if it does not answer."""
+
+    async def remove(self, member: Member) -> None:
+        """Takes a member out.
+
+        Raises:
+            AdminError: refused (it would break the quorum), or no answer.
+        """
+
+    async def add(self, node: str) -> Member:
+        """Enters a node under a new identity, without a vote if the system knows such members. It is not started.
+
+        Raises:
+            AdminError: refused, or no answer.
+        """
+
+    async def joining(self, node: str, argv: Sequence[str]) -> Sequence[str]:
+        """The command by which the node, once entered and without data, is started to join: ``argv``, changed.
+
+        Raises:
+            AdminError: nobody tells who the members are.
+        """
+
+    async def promote(self, member: Member) -> None:
+        """Gives a member its vote. No error if it has one.
+
+        Raises:
+            AdminError: refused (it lags behind too far yet), or no answer.
+        """
+
+    async def transfer(self, node: str) -> None:
+        """Asks the leader to hand its leadership to this node.
+
+        Raises:
+            AdminError: refused, nobody leads, or no answer.
+        """
 
 
 class Messages(Protocol):

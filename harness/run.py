@@ -168,7 +168,7 @@ async def make_cluster(run: Run) -> Cluster:
         run_id=run.run_id,
         nodes=run.scenario.nodes,
         launch=launch,
-        image=system.image,
+        image=system.image(run.scenario.options),
         folder=run.folder.nodes,
         undo=run.watchdog,
         setup=setup,

@@ -25,21 +25,23 @@ from harness.namespaces import SEARCH_PATH
 from harness.probes import Endpoint, Probes
 from harness.substrates import subnets
 from harness.substrates.abilities import refused_here
-from harness.substrates.docker_node import DirectHands, DockerNode, EngineHands, Hands, exit_status
+from harness.substrates.docker_node import RELAUNCH, DirectHands, DockerNode, EngineHands, Hands, exit_status
 from harness.substrates.door import MOUNT, Door
 from harness.substrates.engine import ContainerFacts, ContainerSpec, Engine, EngineError, SubnetTakenError, connect
-from harness.substrates.protocol import Image, LaunchOf, Place
+from harness.substrates.protocol import Image, Launch, LaunchOf, Place
 from harness.substrates.storage import Storage
 
 LOG_DIR = "/capsize/log"
 DATA_DIR = "/capsize/data"
+PROGRAMS_DIR = "/opt/capsize/bin"
+"""Where images have the programs of :class:`harness.substrates.protocol.Image`."""
 NODE_LOG = "node.log"
 NETWORK_TRIES_MAX = 20
 LINKS_TIMEOUT_S = 5.0
 REMOVALS = ("container", "docker_network")
 REMOVAL_POLL_S = 0.1
 REMOVAL_POLLS_MAX = 50
-_INIT = f'"$@" >>{LOG_DIR}/{NODE_LOG} 2>&1; exit $?'
+_INIT = f'[ ! -e {LOG_DIR}/{RELAUNCH} ] || . {LOG_DIR}/{RELAUNCH}; "$@" >>{LOG_DIR}/{NODE_LOG} 2>&1; exit $?'
 """The container's first process: a shell that waits. The server must not be the first process itself, because to that
 one the kernel delivers no signal that it has no handler for, not even its own abort(3) (pid_namespaces(7)).
 """
@@ -94,9 +96,8 @@ class Plan:
         folder = self.folder / node
         return Storage(name=node, folder=folder, wanted=self.setup.storage, undo=undo, keep_data=self.keep_data)
 
-    def server_spec(self, place: Place, places: Mapping[str, Place], data: Path) -> ContainerSpec:
+    def server_spec(self, place: Place, launch: Launch, data: Path) -> ContainerSpec:
         """The server: what the system launches, with its output in ``node.log``."""
-        launch = self.launch(place, places)
         home = self.folder / place.name
         return ContainerSpec(
             name=self.server(place.name),
@@ -142,7 +143,14 @@ class DockerCluster:
         subnet = await self._make_network()
         found = subnets.addresses(subnet, self._names)
         self.places = {
-            name: Place(name=name, address=found[name], data_dir=DATA_DIR, log_dir=LOG_DIR, python="python3")
+            name: Place(
+                name=name,
+                address=found[name],
+                data_dir=DATA_DIR,
+                log_dir=LOG_DIR,
+                python="python3",
+                programs=PROGRAMS_DIR,
+            )
             for name in self._names
         }
         door = Door(self._plan.run_id)
@@ -186,9 +194,16 @@ class DockerCluster:
         hands = hands_on(self._engine, holder, held)
         opened = await door.receive(place.name)
         self.links.add(place.name, Endpoint(address=place.address, netns=hands.netns), opened)
-        facts = await self._engine.launch(self._plan.server_spec(place, self.places, storage.data))
+        launch = self._plan.launch(place, self.places)
+        facts = await self._engine.launch(self._plan.server_spec(place, launch, storage.data))
         self._nodes[place.name] = DockerNode(
-            place=place, engine=self._engine, hands=hands, server=server, facts=facts, storage=storage
+            place=place,
+            engine=self._engine,
+            hands=hands,
+            server=server,
+            facts=facts,
+            storage=storage,
+            argv=tuple(launch.argv),
         )
 
     def _add_client(self, address: str) -> None:

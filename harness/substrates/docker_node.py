@@ -13,6 +13,7 @@ SIGSTOP.
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 from collections.abc import Sequence
 from typing import Protocol
@@ -33,6 +34,8 @@ END_POLLS_MAX = 1000
 """10 s: how long the engine may take to notice that a container's process is gone."""
 RESCANS_MAX = 5
 """A tree that forks while it is signalled is signalled again; a stopped or killed process forks no more."""
+RELAUNCH = "relaunch.sh"
+"""In the node's log folder: the command of the next start, if it is no longer the first one (``set -- WORDS``)."""
 _CONTINUING = frozenset({signal.SIGSTOP, signal.SIGCONT})
 _FIRST_SIGNAL_STATUS = 128
 
@@ -117,7 +120,15 @@ class DockerNode:
     """Implements :class:`faults.needs.Node`."""
 
     def __init__(
-        self, *, place: Place, engine: Engine, hands: Hands, server: str, facts: ContainerFacts, storage: Storage
+        self,
+        *,
+        place: Place,
+        engine: Engine,
+        hands: Hands,
+        server: str,
+        facts: ContainerFacts,
+        storage: Storage,
+        argv: Sequence[str] = (),
     ) -> None:
         self.name = place.name
         self.address = place.address
@@ -131,6 +142,7 @@ class DockerNode:
         """The container that the server runs in, for people who want to look inside."""
         self._engine = engine
         self._server = server
+        self._argv = argv
         self._adopt(facts)
 
     def _adopt(self, facts: ContainerFacts) -> None:
@@ -142,6 +154,17 @@ class DockerNode:
     def alive(self) -> bool:
         """Whether the server's first process exists; when it dies, the kernel ends the rest of its pid namespace."""
         return processes.is_process(self._pid, self._start)
+
+    @property
+    def argv(self) -> Sequence[str]:
+        """See :class:`faults.needs.Node`."""
+        return self._argv
+
+    @argv.setter
+    def argv(self, argv: Sequence[str]) -> None:
+        """A container's command cannot be changed: its init reads another one from a file beside the log."""
+        self._argv = tuple(argv)
+        (self.storage.folder / RELAUNCH).write_text(f"set -- {shlex.join(argv)}\n", encoding="utf-8")
 
     @property
     def disk(self) -> Disk | None:
@@ -189,6 +212,10 @@ class DockerNode:
                 return
             await self.hands.signal(self._server, pids, number)
             done.update(pids)
+
+    def dismiss(self) -> None:
+        """See :class:`faults.needs.Node`."""
+        self.ended_by_fault = True
 
     async def start(self) -> None:
         """See :class:`faults.needs.Node`.

@@ -17,6 +17,7 @@ import signal as signals
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -56,6 +57,16 @@ class ProcessNode:
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._sent: set[int] = set()
+        self._dismissed = False
+
+    @property
+    def argv(self) -> Sequence[str]:
+        """See :class:`faults.needs.Node`."""
+        return self.launch.argv
+
+    @argv.setter
+    def argv(self, argv: Sequence[str]) -> None:
+        self.launch = replace(self.launch, argv=tuple(argv))
 
     @property
     def disk(self) -> Disk | None:
@@ -111,10 +122,15 @@ class ProcessNode:
             raise HarnessError(f"node {self.name} runs already: it is started again only after it died")
         await self._discharge()
         self._sent.clear()
+        self._dismissed = False
         self._process = self._spawn()
         self._watcher = asyncio.create_task(self._watch(self._process), name=f"exit of {self.name}")
         pid = self._process.pid
         await self._undo.register(Undo(id=self._undo_id(pid), kind="kill", arguments={"pid": pid}))
+
+    def dismiss(self) -> None:
+        """See :class:`faults.needs.Node`."""
+        self._dismissed = True
 
     async def state(self) -> ProcessState:
         """What /proc says about every thread of the tree; dead if the process that we started is."""
@@ -178,7 +194,7 @@ class ProcessNode:
     def _is_ours(self, status: int) -> bool:
         """Whether a signal of ours ended it: killed by one that we sent, or ended after we asked it to."""
         asked = {signals.SIGTERM, signals.SIGINT, signals.SIGHUP} & self._sent
-        return -status in self._sent or bool(asked)
+        return -status in self._sent or bool(asked) or self._dismissed
 
     async def _discharge(self) -> None:
         if self._process is not None:

@@ -27,6 +27,8 @@ class Place:
     """Logs and ``trace.jsonl``; never damaged. Its files end up in ``nodes/<name>/`` of the run folder."""
     python: str
     """A Python interpreter that can import our packages there."""
+    programs: str | None = None
+    """The folder of the image's programs; None where there is no image: then the program's path is this machine's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +45,8 @@ class Image:
 
     target: str
     tag: str
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """Programs of this machine that are put into it, into ``compose/programs`` of the build: name to path."""
 
 
 LaunchOf = Callable[[Place, Mapping[str, Place]], Launch]

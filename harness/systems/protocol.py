@@ -67,8 +67,6 @@ class System(Protocol):
 
     name: str
     title: str
-    image: Image | None
-    """What container substrates run it in."""
     traces: bool
     """Whether nodes write ``trace.jsonl``."""
     workloads: frozenset[str]
@@ -81,8 +79,11 @@ class System(Protocol):
     Options: type[BaseModel]
     """What a scenario may say under ``options``."""
 
-    def missing(self) -> Sequence[str]:
-        """What this machine lacks to run it, each with the line that mends it."""
+    def missing(self, options: Any) -> Sequence[str]:
+        """What this machine lacks to run it with these options, each with the line that mends it."""
+
+    def image(self, options: Any) -> Image | None:
+        """What container substrates run it in; None if it cannot run in containers."""
 
     def launch(
         self,

@@ -248,7 +248,6 @@ class Raftkv:
 
     name = "raftkv"
     title = "the Raft key-value store that ships with Capsize"
-    image: Image | None = Image(target="raftkv", tag="capsize/raftkv")
     traces = True
     workloads = frozenset({"register"})
     promises = frozenset({"kill", "pause", "partition"})
@@ -261,9 +260,15 @@ class Raftkv:
         for bug in BUGS.values()
     }
 
-    def missing(self) -> Sequence[str]:
+    def missing(self, options: Any) -> Sequence[str]:
         """Nothing: it ships with Capsize."""
+        del options
         return ()
+
+    def image(self, options: Any) -> Image | None:
+        """Python, what the node imports, and the node."""
+        del options
+        return Image(target="raftkv", tag="capsize/raftkv")
 
     def launch(
         self,
