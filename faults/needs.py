@@ -329,11 +329,22 @@ class Proof:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
+class NotNowError(Exception):
+    """What an injection needs is not there just now (nobody leads, no majority answers), and nothing was done yet.
+
+    A fault that was drawn at random is then left out, with this reason; one that was asked for did not bite.
+    """
+
+
 class Fault(Protocol):
     """One fault with resolved targets, ready to be injected once and healed once."""
 
     async def inject(self) -> Proof:
-        """Registers the undo, does the deed, verifies that it bit."""
+        """Registers the undo, does the deed, verifies that it bit.
+
+        Raises:
+            NotNowError: it cannot be done just now, and nothing was done.
+        """
 
     async def heal(self) -> Proof:
         """Undoes the deed (safe to call twice, and after a failed inject), verifies it, discharges the undo."""
