@@ -14,7 +14,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from faults.cuts import CLIENT, ActiveCuts, Pair
-from faults.needs import Admin, Completed, Disk, Files, HelperError, Limits, Messages, Node, ProcessState, Undo
+from faults.needs import (
+    Admin,
+    Completed,
+    Disk,
+    DiskState,
+    Files,
+    HelperError,
+    Limits,
+    Loss,
+    Messages,
+    Node,
+    ProcessState,
+    Undo,
+)
 
 CLIENT_ADDRESS = "10.0.0.1"
 

@@ -75,6 +75,12 @@ class Family(Protocol):
     def claims(self) -> frozenset[Claim]:
         """What it takes for itself at its targets: two faults that claim the same never hold one node at a time."""
 
+    @property
+    def damages(self) -> bool:
+        """Whether it destroys data that a node had synced. Over a run at most a minority of the nodes may be its
+        targets, for good: what a majority remembers must not be lost (a node with a new identity counts as whole).
+        """
+
     def setup(self, parameters: Any) -> Setup:
         """What must be there from the start of the cluster."""
 
@@ -96,7 +102,9 @@ class Family(Protocol):
 
 
 class Unprepared:
-    """Families that can be injected into any cluster: a base."""
+    """Families that can be injected into any cluster, and destroy nothing: a base."""
+
+    damages = False
 
     def setup(self, parameters: Any) -> Setup:
         """Nothing."""
