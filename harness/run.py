@@ -22,7 +22,7 @@ from harness.nemesis import Nemesis
 from harness.readiness import Recovery, ask_leader, wait_leader, wait_recovered
 from harness.recorder import Recorder
 from harness.running import Run
-from harness.schedule import plan_schedule
+from harness.schedule import plan_schedule, setup_of
 from harness.substrates.protocol import Cluster, Launch, Place
 from harness.systems import SYSTEMS
 from harness.systems.protocol import Session
@@ -151,7 +151,7 @@ async def stop_cluster(run: Run, cluster: Cluster) -> None:
 async def make_cluster(run: Run) -> Cluster:
     """The cluster that the scenario asks for, not started yet."""
     system = SYSTEMS[run.scenario.head.system]
-    setup = run.scenario.setup
+    setup = setup_of(plan_schedule(run.scenario, run.seed))
 
     def launch(place: Place, places: Mapping[str, Place]) -> Launch:
         return system.launch(

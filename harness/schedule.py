@@ -13,8 +13,10 @@ from random import Random
 from pydantic import BaseModel
 
 from faults import FAMILIES
+from faults.family import Setup
+from harness.entries import FaultEntry, Trigger
 from harness.errors import UsageError
-from harness.scenario import FaultEntry, Scenario, Trigger
+from harness.scenario import Scenario
 
 FAULTS_MAX = 10_000
 
@@ -29,10 +31,22 @@ class PlannedFault:
     for_ns: int
     at_ns: int | None = None
     when: Trigger | None = None
+    drawn: bool = False
+    """Whether its family was drawn at random: nobody asked for this very fault, so it may be left out."""
 
     def stream(self, seed: int, number: int) -> Random:
         """The random stream of one execution (a trigger may fire more than once), its own and nobody else's."""
         return Random(f"fault {number} of {seed}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Swarm:
+    """What a run drew from the families of one entry of ``faults``."""
+
+    entry: int
+    """Its place in the list, from 0."""
+    on: tuple[str, ...]
+    off: tuple[str, ...]
 
 
 def plan_schedule(scenario: Scenario, seed: int) -> tuple[PlannedFault, ...]:
@@ -44,7 +58,7 @@ def plan_schedule(scenario: Scenario, seed: int) -> tuple[PlannedFault, ...]:
     drafts = [
         draft
         for place, entry in enumerate(scenario.faults)
-        for draft in _expand(entry, scenario, Random(f"entry {place} of {seed}"))
+        for draft in _quietened(_expand(entry, place, scenario, seed), scenario)
     ]
     drafts.sort(key=lambda draft: (draft.at_ns is None, draft.at_ns or 0))
     if len(drafts) > FAULTS_MAX:
@@ -52,24 +66,58 @@ def plan_schedule(scenario: Scenario, seed: int) -> tuple[PlannedFault, ...]:
     return tuple(replace(draft, id=number) for number, draft in enumerate(drafts, start=1))
 
 
-def _expand(entry: FaultEntry, scenario: Scenario, random: Random) -> Iterator[PlannedFault]:
+def plan_swarms(scenario: Scenario, seed: int) -> tuple[Swarm, ...]:
+    """Which families are on in this run, entry by entry, where that is drawn."""
+    return tuple(
+        Swarm(
+            entry=place,
+            on=(on := entry.swarm_on(seed, place)),
+            off=tuple(name for name in entry.families if name not in on),
+        )
+        for place, entry in enumerate(scenario.faults)
+        if entry.swarm
+    )
+
+
+def setup_of(schedule: Sequence[PlannedFault]) -> Setup:
+    """What the cluster must have from its start, so that every planned fault can be injected; no more than that."""
+    wanted = Setup()
+    for planned in schedule:
+        wanted = wanted | FAMILIES[planned.family].setup(planned.parameters)
+    return wanted
+
+
+def _expand(entry: FaultEntry, place: int, scenario: Scenario, seed: int) -> Iterator[PlannedFault]:
     if entry.family is None:
-        yield from _expand_random(entry, scenario, random)
+        yield from _expand_random(entry, place, scenario, seed)
         return
     assert entry.parameters is not None
+    planned = PlannedFault(id=0, family=entry.family, parameters=entry.parameters, for_ns=entry.for_ns)
     if entry.when is not None:
-        yield PlannedFault(id=0, family=entry.family, parameters=entry.parameters, for_ns=entry.for_ns, when=entry.when)
+        yield replace(planned, when=entry.when)
         return
     times = [entry.at_ns] if entry.at_ns is not None else _multiples(entry.every_ns or 0, scenario.head.time)
     for at_ns in times:
-        yield PlannedFault(id=0, family=entry.family, parameters=entry.parameters, for_ns=entry.for_ns, at_ns=at_ns)
+        yield replace(planned, at_ns=at_ns)
 
 
-def _expand_random(entry: FaultEntry, scenario: Scenario, random: Random) -> Iterator[PlannedFault]:
+def _expand_random(entry: FaultEntry, place: int, scenario: Scenario, seed: int) -> Iterator[PlannedFault]:
+    random, on = Random(f"entry {place} of {seed}"), entry.swarm_on(seed, place)
+    names, weights = zip(*(pair for pair in entry.random if pair[0] in on), strict=True)
     for at_ns in _multiples(entry.interval_ns, scenario.head.time):
-        family = random.choice(entry.random)
+        (family,) = random.choices(names, weights)
         parameters = FAMILIES[family].draw(random, scenario.nodes)
-        yield PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, at_ns=at_ns)
+        yield PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, at_ns=at_ns, drawn=True)
+
+
+def _quietened(drafts: Iterator[PlannedFault], scenario: Scenario) -> Iterator[PlannedFault]:
+    """Those that a quiet phase leaves time for, cut off where it begins; triggers are held back when they fire."""
+    quiet = scenario.head.quiet
+    for draft in drafts:
+        if quiet is None or draft.at_ns is None:
+            yield draft
+        elif (for_ns := quiet.allowed_ns(draft.at_ns, draft.for_ns)) > 0:
+            yield replace(draft, for_ns=for_ns)
 
 
 def _multiples(period_ns: int, end_ns: int) -> Sequence[int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from harness.scenario import TRIGGER_ALIASES, Trigger
+from harness.entries import TRIGGER_ALIASES, Trigger
 
 POLL_S = 0.005
 

@@ -106,7 +106,7 @@ def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequenc
     entries, source, left_out = list(scenario.faults), [*scenario.source.get("faults", ())], set[str]()
     for place, entry in enumerate(scenario.faults):
         unable = [family for family in entry.families if family in refused]
-        kept = tuple(family for family in entry.random if family not in refused)
+        kept = entry.without(refused).random
         if unable and not kept:
             why = "; ".join(f"{family} ({refused[family]})" for family in unable)
             able = ", ".join(sorted(set(FAMILIES) - set(refused)))
@@ -115,8 +115,8 @@ def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequenc
                 f"it can: {able}"
             )
         if unable:
-            entries[place] = replace(entry, random=kept)
-            source[place] = {**source[place], "random": list(kept)}
+            entries[place] = entry.without(refused)
+            source[place] = {**source[place], "random": dict(kept)}
             left_out.update(unable)
     if not left_out:
         return scenario, ()

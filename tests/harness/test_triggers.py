@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.scenario import Trigger
+from harness.entries import Trigger
 from harness.triggers import Tail, TriggerWatch, matches
 
 
