@@ -138,34 +138,30 @@ class FakeDisk:
         """Read-only."""
         self._become(DiskState.READ_ONLY)
 
-    async def make_writable(self) -> None:
-        """No longer read-only."""
-        self._end(DiskState.READ_ONLY)
-
     async def die(self) -> None:
         """Dead."""
         self._become(DiskState.DEAD)
 
     async def revive(self) -> None:
-        """No longer dead."""
-        self._end(DiskState.DEAD)
+        """No longer dead or read-only."""
+        self._end(DiskState.DEAD, DiskState.READ_ONLY)
 
     async def state(self) -> DiskState:
         """As it is."""
         return self._state
 
-    def undo(self, state: DiskState) -> Undo:
+    def undo(self, state: DiskState) -> Undo | None:
         """Says what would be undone."""
-        if state not in (DiskState.FULL, DiskState.READ_ONLY):
-            raise ValueError(f"nothing needs to be undone for a disk that is {state}")
-        return Undo(id=f"disk {id(self)} {state}", kind="run", arguments={"argv": ["mend", state]})
+        if state is not DiskState.FULL:
+            return None
+        return Undo(id=f"full disk {id(self)}", kind="run", arguments={"argv": ["free"]})
 
     def _become(self, state: DiskState) -> None:
         if not self.stubborn:
             self._state = state
 
-    def _end(self, state: DiskState) -> None:
-        if not self.stubborn and self._state is state:
+    def _end(self, *states: DiskState) -> None:
+        if not self.stubborn and self._state in states:
             self._state = DiskState.WORKS
 
 
@@ -258,6 +254,10 @@ class FakeLinks:
     def addresses(self) -> Mapping[str, str]:
         """The nodes' and the clients'."""
         return {**{name: node.address for name, node in self.nodes.items()}, CLIENT: CLIENT_ADDRESS}
+
+    def filter_line(self, node: str) -> None:
+        """There is no kernel here: rules are made by commands."""
+        del node
 
     async def probe(self, pairs: Sequence[Pair], *, timeout_s: float) -> Mapping[Pair, bool]:
         """At once."""

@@ -8,11 +8,14 @@ already resolved to node names. Beside each protocol's real implementations (in 
 from __future__ import annotations
 
 import enum
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from faults.cuts import ActiveCuts
+from faults.journeys import Burst, Journeys
+from faults.shaped import ShapedLinks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,8 +55,7 @@ class DiskState(enum.StrEnum):
 class Disk(Protocol):
     """The file system that a node's data is on, where the run gave the node one of its own (storage ``image``).
 
-    What is done to it is undone by the method named beside it; all of these may be called twice. What a bare process
-    must do to undo it after the controller's death is in :meth:`undo`, to be registered before the deed.
+    What is done to it is undone by the method that each names; all of them may be called twice.
     """
 
     async def lose_unsynced(self) -> Loss:
@@ -63,33 +65,30 @@ class Disk(Protocol):
         """
 
     async def fill(self) -> None:
-        """Takes all the room that is left: from now on the node's writes fail with ENOSPC."""
+        """Takes all the room that is left: the node's writes fail with ENOSPC until :meth:`free`."""
 
     async def free(self) -> None:
         """Gives back what :meth:`fill` took."""
 
     async def make_read_only(self) -> None:
-        """From now on writes fail with EROFS, on files that are open, too."""
-
-    async def make_writable(self) -> None:
-        """Ends what :meth:`make_read_only` began."""
+        """Writes and syncs fail with EROFS, on open files, too, and what was not synced is lost; until
+        :meth:`revive`.
+        """
 
     async def die(self) -> None:
-        """Everything fails with EIO from now on, for a node that runs, too; what was not synced is lost."""
+        """Everything fails with EIO, reads too, and what was not synced is lost; until :meth:`revive`."""
 
     async def revive(self) -> None:
-        """A disk that died comes back with what was synced. The node's processes must be dead, as for
-        :meth:`lose_unsynced`.
+        """A disk that died or became read-only works again, with what was synced. The node's processes must be dead,
+        as for :meth:`lose_unsynced`.
         """
 
     async def state(self) -> DiskState:
         """What a try comes to. Nothing is synced by it."""
 
-    def undo(self, state: DiskState) -> Undo:
-        """How a bare process ends this state: for a fault that is about to make the disk full or read-only.
-
-        Raises:
-            ValueError: nothing needs to be undone for this state: a dead disk ends with its node.
+    def undo(self, state: DiskState) -> Undo | None:
+        """How a bare process ends this state after the controller's death: to be registered before the deed. None if
+        there is nothing to end: a disk that is dead or read-only goes with its node.
         """
 
 
@@ -192,11 +191,24 @@ class Links(Protocol):
         """What network faults cut right now."""
 
     @property
+    def shaped(self) -> ShapedLinks:
+        """What network faults delay, lose and spoil right now."""
+
+    @property
     def addresses(self) -> Mapping[str, str]:
         """IPv4 address of every endpoint: the nodes, and :data:`faults.cuts.CLIENT` if that is known."""
 
+    def filter_line(self, node: str) -> socket.socket | None:
+        """A netlink socket to the packet filter (nf_tables) in the node's network namespace, opened at first use and
+        kept by the links; None where the controller may not have one, or the kernel has no such filter: then rules
+        are made by commands.
+        """
+
     async def probe(self, pairs: Sequence[tuple[str, str]], *, timeout_s: float) -> Mapping[tuple[str, str], bool]:
         """For each (source, target): did a datagram from source's namespace reach target's? One way, all at once."""
+
+    async def measure(self, pairs: Sequence[tuple[str, str]], burst: Burst) -> Mapping[tuple[str, str], Journeys]:
+        """For each (source, target): what became of a burst of datagrams, timed one way by one clock, all at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

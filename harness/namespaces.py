@@ -22,12 +22,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from harness import mounts
 from harness.errors import HarnessError
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 0x4000, 1 << 18
+MNT_DETACH = 2
 NETNS_FOLDER = "/run/netns"
 TOOLS = {"ip": "iproute2", "iptables": "iptables", "iptables-restore": "iptables", "nsenter": "util-linux"}
 """Commands that the harness runs, and the Debian and Ubuntu packages that ship them."""
@@ -88,6 +90,9 @@ def _unshare() -> None:
 
 def _furnish() -> None:
     _call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+    for disk in mounts.disks():  # a copy here would keep them alive when their own runs unmount them
+        with contextlib.suppress(OSError):  # inside a user namespace they cannot be left behind
+            _call("umount2", os.fsencode(disk.point), MNT_DETACH)
     _call("mount", b"capsize", b"/run", b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=755")
     done = subprocess.run(
         ["ip", "link", "set", "lo", "up"],

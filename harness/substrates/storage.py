@@ -7,6 +7,7 @@ Substrates whose nodes' data is on this machine make one :class:`Storage` for ea
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from faults.family import Storage as Kind
 from faults.needs import Disk, Files, Undo, UndoList
 from harness.errors import HarnessError
+from harness.mounts import IMAGE_NAME
 from harness.substrates.disks import ImageDisk
 
 
@@ -53,10 +55,11 @@ class Storage:
         """
         if not self.keep_data:
             await self.undo.register(Undo(id=self._undo_id, kind="remove", arguments={"path": str(self._plain)}))
+            await self.undo.register(Undo(id=self._image_undo_id, kind="remove", arguments={"path": str(self._file)}))
         if "fuse" in self.wanted:
             raise HarnessError("storage fuse is not built yet")
         if "image" in self.wanted:
-            self.image = ImageDisk(image=self.folder / "disk.img", mount=self.folder / "disk", undo=self.undo)
+            self.image = ImageDisk(image=self._file, mount=self.folder / "disk", undo_list=self.undo)
             await self.image.make()
         self.data.mkdir(parents=True, exist_ok=True)
 
@@ -71,12 +74,35 @@ class Storage:
         if not self.keep_data:
             if self._plain.exists():
                 shutil.rmtree(self._plain)
+            await self.undo.discharge(self._image_undo_id)
             await self.undo.discharge(self._undo_id)
+
+    def check_seen(self, path: str) -> None:
+        """Whether a container, in whose root ``path`` leads to its data folder, really sees this storage. No error if
+        the container is dead.
+
+        Raises:
+            HarnessError: it sees something else.
+        """
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if self.wanted and os.stat(path).st_dev != self.data.stat().st_dev:
+                raise HarnessError(
+                    f"the container of {self.name} does not see what is mounted at {self.data}: its engine runs in"
+                    " another mount namespace; start the engine and Capsize in the same one, or use --substrate process"
+                )
 
     @property
     def _plain(self) -> Path:
         return self.folder / "data"
 
     @property
+    def _file(self) -> Path:
+        return self.folder / IMAGE_NAME
+
+    @property
     def _undo_id(self) -> str:
         return f"data of {self.name}"
+
+    @property
+    def _image_undo_id(self) -> str:
+        return f"image of {self.name}"
