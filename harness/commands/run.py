@@ -52,6 +52,7 @@ def run_command(
 ) -> int:
     """Runs one scenario; returns the exit code."""
     scenario = load_scenario(name, laid_over(read_settings(settings), _faults(overrides)))
+    check_system(scenario)
     substrate = usable_substrate(scenario)
     scenario, notes = reduced(scenario, substrate)
     seed = scenario.head.seed if scenario.head.seed is not None else secrets.randbits(SEED_BITS)
@@ -65,6 +66,17 @@ def run_command(
         return code
     finally:
         progress.close()
+
+
+def check_system(scenario: Scenario) -> None:
+    """Refuses to begin without the programs of the system under test.
+
+    Raises:
+        HarnessError: this machine lacks something, with the line that mends it.
+    """
+    missing = SYSTEMS[scenario.head.system].missing(scenario.options)
+    if missing:
+        raise HarnessError(f"system {scenario.head.system!r} cannot run here: {'; '.join(missing)}")
 
 
 def usable_substrate(scenario: Scenario) -> Substrate:

@@ -41,8 +41,11 @@ LABEL_TARGET = "capsize.target"
 INPUTS: Mapping[str, Sequence[str]] = {
     "toolbox": (DOCKERFILE,),
     "raftkv": (DOCKERFILE, "compose/node.lock", "node/**/*.py"),
+    "etcd": (DOCKERFILE,),
 }
 """What each target of the Dockerfile is made of, as patterns below the repository."""
+PROGRAMS = "compose/programs"
+"""Where programs of this machine are put in the context of a build."""
 DEBOOTSTRAP_TIMEOUT_S = 900
 BUILD_TIMEOUT_S = 900
 KEPT_IMAGES = 3
@@ -57,7 +60,22 @@ class ImageError(HarnessError):
 
 def reference(image: Image, root: Path = ROOT) -> str:
     """The tag under which the image made of the checkout's present state is known: ``<tag>:<hash>``."""
-    return f"{image.tag}:{digest(inputs(image.target, root))}"
+    return f"{image.tag}:{digest(everything(image, root))}"
+
+
+def everything(image: Image, root: Path = ROOT) -> Mapping[str, bytes]:
+    """Every file that goes into the image: its target's, and programs of this machine.
+
+    Raises:
+        ImageError: the target is not in the table, or a program cannot be read.
+    """
+    programs = {}
+    for name, path in image.programs.items():
+        try:
+            programs[f"{PROGRAMS}/{name}"] = Path(path).read_bytes()
+        except OSError as error:
+            raise ImageError(f"{path} cannot be put into an image: {error.strerror}") from None
+    return {**inputs(image.target, root), **programs}
 
 
 def inputs(target: str, root: Path = ROOT) -> Mapping[str, bytes]:
@@ -228,7 +246,7 @@ def choose_source(lines: Iterable[str], codename: str) -> tuple[str, str, str]:
 
 def _build(client: DockerClient, image: Image, tag: str) -> None:
     base = base_image(client)
-    files = dict(inputs(image.target))
+    files = dict(everything(image))
     with tempfile.TemporaryDirectory(prefix="capsize-image-") as folder:
         if any(name.endswith(".lock") for name in files):
             wheels = _wheels(client, base, Path(folder))
@@ -277,6 +295,7 @@ def context(files: Mapping[str, bytes]) -> io.BytesIO:
         for name, content in sorted(files.items()):
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
+            entry.mode = 0o755 if name.startswith(PROGRAMS) else 0o644
             archive.addfile(entry, io.BytesIO(content))
     buffer.seek(0)
     return buffer
