@@ -21,6 +21,7 @@ from harness.entries import FaultEntry, Frame, parse_entries
 from harness.errors import UsageError, nearest
 from harness.quiet import Quiet
 from harness.substrates import SUBSTRATES
+from harness.substrates.ssh_hosts import Hosts
 from harness.systems import SYSTEMS
 from harness.validation import validated
 from harness.workloads import WORKLOADS
@@ -50,6 +51,8 @@ class Head(BaseModel):
     system: str = "raftkv"
     nodes: int = Field(default=5, ge=1, le=NODES_MAX)
     substrate: str = "process"
+    hosts: Hosts | None = None
+    """Where nodes run on the substrate ``ssh``; other substrates need none."""
     time: Duration = 30_000_000_000
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     bug: str | None = None
@@ -144,6 +147,7 @@ def parse_scenario(text: str, name: str, overrides: Mapping[str, Any] | None = N
     head = validated(Head, data, document, ())
     _check_names(head, document)
     _check_freeze(head, document)
+    _check_hosts(head, document)
     system = SYSTEMS[head.system]
     workload, parameters = _workload(head, document)
     options = validated(system.Options, head.options, document, ("options",))
@@ -196,6 +200,17 @@ def _check_names(head: Head, document: Document) -> None:
             raise document.error(
                 (field,), f"unknown bug {bug!r} of {head.system}: {nearest(bug, bugs) if bugs else 'it has none'}"
             )
+
+
+def _check_hosts(head: Head, document: Document) -> None:
+    """A host for each node, where nodes run on hosts."""
+    given = len(head.hosts or ())
+    if head.substrate == "ssh" and given < head.nodes:
+        raise document.error(
+            ("hosts",),
+            f"{head.nodes} nodes on {given} hosts: give one to each under `hosts`"
+            f" (docs/substrates.md), or run fewer{f', like --nodes {given}' if given else ''}",
+        )
 
 
 def _check_freeze(head: Head, document: Document) -> None:
