@@ -37,6 +37,6 @@ class ActiveCuts:
         """``holder`` cuts nothing any more. No error if it never did."""
         self._by_holder.pop(holder, None)
 
-    def union(self) -> frozenset[Pair]:
-        """Every direction that some fault cuts."""
-        return frozenset(pair for pairs in self._by_holder.values() for pair in pairs)
+    def union(self, *, besides: str | None = None) -> frozenset[Pair]:
+        """Every direction that some fault cuts; but for those that only ``besides`` does."""
+        return frozenset(pair for holder, pairs in self._by_holder.items() if holder != besides for pair in pairs)
