@@ -11,6 +11,15 @@ from faults.family import Family
 from faults.kill import KillFamily
 from faults.partition import PartitionFamily
 from faults.pause import PauseFamily
+from faults.power import PowerFamily
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (KillFamily(), PauseFamily(), PartitionFamily())}
+FAMILIES: Mapping[str, Family] = {
+    family.name: family
+    for family in (
+        KillFamily(),
+        PauseFamily(),
+        PartitionFamily(),
+        PowerFamily(),
+    )
+}
 """By the name that scenarios use."""

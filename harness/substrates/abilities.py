@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from harness.substrates import disks
 from harness.substrates.protocol import ABILITIES
 
 
@@ -18,7 +19,7 @@ def _not_built() -> str | None:
 PROBES: Mapping[str, Callable[[], str | None]] = {
     "network": _not_built,
     "clock": _not_built,
-    "power": _not_built,
+    "power": disks.why_refused,
     "disk": _not_built,
     "rot": _not_built,
     "resource": _not_built,

@@ -27,13 +27,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from faults.needs import DiskState, Loss, Undo, UndoList
-from harness import mounts
+from harness import mounts, namespaces
 from harness.errors import HarnessError
 from harness.tools import run_tool
 
@@ -44,11 +45,40 @@ POLL_S = 0.02
 POLLS_MAX = 150
 """3 s: how long something may still hold a disk whose node is dead."""
 
+TOOLS = {"mkfs.ext4": "e2fsprogs", "mount": "mount", "umount": "mount", "mountpoint": "util-linux"}
+"""Commands that are run, and the Debian and Ubuntu packages that ship them."""
+
+_ALL_IDS = 2**32 - 1
+_CAP_SYS_ADMIN = 21
 _SHUTDOWN, _WITHOUT_FLUSH = 0x8004587D, 2
 _SYNCED, _UNSYNCED, _FILLER, _TRY = "synced-mark", "unsynced-mark", "filler", "try"
 _STATES = {errno.ENOSPC: DiskState.FULL, errno.EROFS: DiskState.READ_ONLY, errno.EIO: DiskState.DEAD}
 UNMOUNT = 'while mountpoint -q "$1"; do umount -l "$1" || exit 1; done'
 """For a bare process: right as often as it is run, and wherever (in another namespace nothing is mounted there)."""
+
+
+def why_refused() -> str | None:
+    """Why there can be no such disks here, with the next step; None if there can."""
+    for tool, package in TOOLS.items():
+        if shutil.which(tool, path=namespaces.SEARCH_PATH) is None:
+            return f"{tool} not found: sudo apt-get install -y {package}"
+    control = Path("/dev/loop-control")
+    if not control.exists():
+        return "no loop devices (/dev/loop-control): sudo modprobe loop   (in a container: docker run --privileged)"
+    if not (os.access(control, os.W_OK) and _may_mount()):
+        return "loop devices are mounted by root only: run the same command with sudo"
+    if "\text4\n" not in Path("/proc/filesystems").read_text(encoding="ascii"):
+        return "the kernel has no ext4: sudo modprobe ext4"
+    return None
+
+
+def _may_mount() -> bool:
+    """Whether this is root outside any user namespace, with the right to administrate."""
+    if Path("/proc/self/uid_map").read_text(encoding="ascii").split() != ["0", "0", str(_ALL_IDS)]:
+        return False
+    status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) & 1 << _CAP_SYS_ADMIN)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -155,11 +185,13 @@ class ImageDisk:
             self._renew_marks()
 
     async def state(self) -> DiskState:
-        """See :class:`faults.needs.Disk`.
+        """See :class:`faults.needs.Disk`. One that is not mounted is dead.
 
         Raises:
             OSError: the disk fails in a way that has no name here.
         """
+        if not os.path.ismount(self.mount):
+            return DiskState.DEAD
         path = self.mount / _TRY
         try:
             (self.mount / _SYNCED).read_bytes()
