@@ -1,0 +1,158 @@
+"""What is to happen to which operations: rules, and the counting that decides.
+
+A rule names operations and a pattern of paths, and what becomes of an operation that it matches: it waits, fails, does
+a part, or is the node's last one. Everything random comes from one seeded stream.
+
+The harness's own probes are files at the root of the mount (:data:`PROBE`), beside the node's folder: a probe meets
+every rule for its operation whatever the rule's path and probability, except for crashes, and is counted apart. Nothing
+else at the root meets any rule.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+DATA = "data"
+"""The node's folder, below the root."""
+PROBE = "probe-"
+"""What the names of the harness's probes begin with."""
+
+READING = ("read", "open", "list", "stat")
+WRITING = (
+    "write",
+    "fsync",
+    "truncate",
+    "allocate",
+    "create",
+    "unlink",
+    "rename",
+    "link",
+    "mkdir",
+    "rmdir",
+    "attributes",
+)
+OPERATIONS = (*READING, *WRITING)
+"""What a rule can name: system calls as the kernel hands them on. ``fsync`` is fdatasync(2) and the sync of a folder,
+too; ``open`` is that of a file that exists, ``create`` of one that does not.
+"""
+
+ACTIONS = ("wait", "fail", "fill", "short", "crash")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One rule; all of it is plain JSON. ``action``: ``wait`` does nothing but wait; ``fail`` answers with ``error``;
+    ``fill`` answers ENOSPC to what needs room; ``short`` writes a part and says so; ``crash`` kills the caller's tree.
+    """
+
+    operations: Sequence[str]
+    path: str = "*"
+    """A pattern (fnmatch(3)) of the path below the node's folder, or of the last name in it if it has no slash."""
+    probability: float = 1.0
+    action: str = "wait"
+    delay_s: float = 0.0
+    """Before anything else."""
+    error: int = errno.EIO
+    number: int = 1
+    """Of a crash: which of the matching operations, counted from when the rule was laid down."""
+    side: str = "before"
+    """Of a crash: whether the operation has taken effect: ``before`` or ``after`` it has, or ``torn`` (a part)."""
+    power: bool = False
+    """Of a crash: whether what is not synced is lost."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a rule: operations that fitted it, those of them that it hit, and probes that it hit."""
+
+    matched: int = 0
+    hit: int = 0
+    probed: int = 0
+
+
+@dataclass(slots=True)
+class Fate:
+    """What is to happen to one operation."""
+
+    delay_s: float = 0.0
+    error: int | None = None
+    short: bool = False
+    crash: Rule | None = None
+
+
+@dataclass(slots=True)
+class Rules:
+    """The rules in force, in their order: delays add up, of the rest the first counts."""
+
+    random: Random
+    rules: list[tuple[Rule, Tally]] = field(default_factory=list)
+
+    def replace(self, rules: Sequence[Mapping[str, Any]]) -> None:
+        """Other rules from now on, with new counts.
+
+        Raises:
+            TypeError, ValueError: one is none.
+        """
+        made = [Rule(**rule) for rule in rules]
+        for rule in made:
+            unknown = sorted(set(rule.operations) - set(OPERATIONS))
+            if unknown or rule.action not in ACTIONS:
+                raise ValueError(f"not an operation or action: {', '.join([*unknown, rule.action])}")
+        self.rules = [(rule, Tally()) for rule in made]
+
+    def tallies(self) -> list[dict[str, int]]:
+        """The counts, in the order of the rules."""
+        return [{"matched": each.matched, "hit": each.hit, "probed": each.probed} for _, each in self.rules]
+
+    def decide(self, operation: str, path: str, grows: bool) -> Fate | None:
+        """The fate of an operation on a path below the root; None if nothing is to happen to it."""
+        folder, _, name = path.partition("/")
+        probe = folder.startswith(PROBE)
+        if not probe and folder != DATA:
+            return None
+        fate: Fate | None = None
+        for rule, tally in self.rules:
+            if operation in rule.operations and self._hits(rule, tally, name, probe=probe, grows=grows):
+                fate = fate or Fate()
+                fate.delay_s += rule.delay_s
+                if fate.error is None and fate.crash is None and not fate.short:
+                    _decide(fate, rule)
+        return fate
+
+    def _hits(self, rule: Rule, tally: Tally, name: str, *, probe: bool, grows: bool) -> bool:
+        if rule.action == "fill" and not grows:
+            return False
+        if probe:
+            tally.probed += rule.action != "crash"
+            return rule.action != "crash"
+        if not matches(rule.path, name):
+            return False
+        tally.matched += 1
+        if rule.action == "crash":
+            hits = tally.matched == rule.number
+        else:
+            hits = rule.probability >= 1 or self.random.random() < rule.probability
+        tally.hit += hits
+        return hits
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a path below the node's folder fits a pattern."""
+    return fnmatch.fnmatchcase(name if "/" in pattern else name.rpartition("/")[2], pattern)
+
+
+def _decide(fate: Fate, rule: Rule) -> None:
+    match rule.action:
+        case "fail":
+            fate.error = rule.error
+        case "fill":
+            fate.error = errno.ENOSPC
+        case "short":
+            fate.short = True
+        case "crash":
+            fate.crash = rule

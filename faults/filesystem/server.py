@@ -1,0 +1,267 @@
+"""The server of one mount: one thread that answers the kernel, and the harness in between.
+
+An operation that has to wait is a heap entry, not a thread, so a slow sync of one file holds up nobody else. It
+is given up when its caller is being killed. A crash is decided while the operation is held: the node's tree gets its
+SIGKILL, whatever it still tries is refused, and only then the operation is answered, to nobody.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import itertools
+import json
+import os
+import select
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from faults.filesystem import wire
+from faults.filesystem.device import Device
+from faults.filesystem.rules import DATA, Fate, Rule, Rules
+from faults.filesystem.store import Store
+from faults.filesystem.tasks import Task, Tasks
+from faults.filesystem.trees import is_dying, kill_tree
+from faults.filesystem.unsynced import torn
+from faults.filesystem.wire import Opcode, Request
+
+BATCH = 64
+"""Requests that are answered before others get their turn: the harness, and operations whose time has come."""
+GIVEN_UP_POLL_S = 0.02
+"""How often it is looked whether the caller of an interrupted operation is being killed."""
+_ALWAYS = frozenset({"release"})
+
+
+@dataclass(slots=True)
+class Held:
+    """An operation that waits. ``interrupted``: its caller got a signal, perhaps a deadly one."""
+
+    request: Request
+    task: Task
+    fate: Fate
+    interrupted: bool = False
+
+
+class Server:
+    """Serves one device from one store."""
+
+    def __init__(self, device: Device, store: Store, random: Random) -> None:
+        self._device = device
+        self._store = store
+        self._tasks = Tasks(store)
+        self._random = random
+        self.rules = Rules(random)
+        self._counts: Counter[str] = Counter()
+        self._held: list[tuple[float, int, int]] = []
+        self._waiting: dict[int, Held] = {}
+        self._order = itertools.count()
+        self._crash: dict[str, Any] | None = None
+
+    # ---- the harness's side
+
+    def command(self, line: bytes) -> dict[str, Any]:
+        """Does what the harness says in a line, and answers."""
+        try:
+            message = json.loads(line)
+            return self._obey(message)
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+
+    def _obey(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        match message["do"]:
+            case "rules":
+                self.rules.replace(message["rules"])
+            case "thaw":
+                self._crash = None
+            case "lose":
+                return {"files": self._store.lose_unsynced(), **self._status()}
+            case "sync":
+                self._store.sync_all()
+            case "status":
+                pass
+            case other:
+                raise ValueError(f"unknown command {other!r}")
+        return self._status()
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "operations": dict(self._counts),
+            "rules": self.rules.tallies(),
+            "waiting": len(self._waiting),
+            "crash": self._crash,
+        }
+
+    # ---- the kernel's side
+
+    def next_s(self) -> float | None:
+        """Seconds until something is due."""
+        if not self._held:
+            return None
+        left_s = max(0.0, self._held[0][0] - time.monotonic())
+        return min(left_s, GIVEN_UP_POLL_S) if any(each.interrupted for each in self._waiting.values()) else left_s
+
+    def serve(self) -> None:
+        """Answers what has arrived, at most :data:`BATCH` requests.
+
+        Raises:
+            EOFError: it was unmounted.
+        """
+        for _ in range(BATCH):
+            request = self._device.receive()
+            if request is None:
+                return
+            self._receive(request)
+
+    def release(self) -> None:
+        """Does what has waited long enough, and gives up what nobody waits for any more."""
+        now = time.monotonic()
+        while self._held and self._held[0][0] <= now:
+            _, _, unique = heapq.heappop(self._held)
+            held = self._waiting.pop(unique, None)
+            if held is not None:
+                self._execute(held.request, held.task, held.fate)
+        for unique, held in list(self._waiting.items()):
+            if held.interrupted and is_dying(held.request.pid):
+                del self._waiting[unique]
+                self._device.refuse(unique, errno.EINTR)
+
+    def _receive(self, request: Request) -> None:
+        match request.opcode:
+            case Opcode.FORGET:
+                self._store.forget(request.node, *wire.FORGET_IN.unpack_from(request.body))
+            case Opcode.BATCH_FORGET:
+                for number, lookups in wire.FORGET_ONE.iter_unpack(request.body[wire.BATCH_FORGET_IN.size :]):
+                    self._store.forget(number, lookups)
+            case Opcode.INTERRUPT:
+                self._interrupt(*wire.INTERRUPT_IN.unpack_from(request.body))
+            case Opcode.INIT:
+                self._device.reply(request.unique, wire.init_reply(request.body))
+            case Opcode.DESTROY:
+                self._device.reply(request.unique)
+            case _:
+                self._answer(request)
+
+    def _interrupt(self, unique: int) -> None:
+        held = self._waiting.get(unique)
+        if held is None:
+            return
+        held.interrupted = True  # perhaps by a signal that it will survive: Go's runtime sends itself some
+        self.release()
+
+    def _answer(self, request: Request) -> None:
+        try:
+            task = self._tasks.understand(request)
+        except OSError as error:
+            self._device.refuse(request.unique, error.errno or errno.EIO)
+            return
+        if task is None:
+            self._device.refuse(request.unique, errno.ENOSYS)
+            return
+        self._counts[task.operation] += 1
+        if self._crash is not None and task.operation not in _ALWAYS and task.path.partition("/")[0] == DATA:
+            self._device.refuse(request.unique, errno.EIO)
+            return
+        fate = self.rules.decide(task.operation, task.path, task.grows) if self.rules.rules else None
+        if fate is None:
+            self._perform(request, task)
+        elif fate.delay_s > 0:
+            self._hold(request.kept(), fate)
+        else:
+            self._execute(request, task, fate)
+
+    def _hold(self, request: Request, fate: Fate) -> None:
+        task = self._tasks.understand(request)
+        assert task is not None
+        self._waiting[request.unique] = Held(request, task, fate)
+        heapq.heappush(self._held, (time.monotonic() + fate.delay_s, next(self._order), request.unique))
+
+    def _execute(self, request: Request, task: Task, fate: Fate) -> None:
+        if fate.crash is not None:
+            self._die(request, task, fate.crash)
+        elif fate.error is not None:
+            if task.operation == "fsync" and task.inode is not None:
+                self._store.fail_sync(task.inode)
+            self._device.refuse(request.unique, fate.error)
+        elif fate.short and task.part is not None and task.length > 1:
+            self._perform(request, task, self._random.randrange(1, task.length))
+        else:
+            self._perform(request, task)
+
+    def _perform(self, request: Request, task: Task, part: int | None = None) -> None:
+        try:
+            body = task.work() if part is None or task.part is None else task.part(part)
+        except OSError as error:
+            self._device.refuse(request.unique, error.errno or errno.EIO)
+            return
+        self._device.reply(request.unique, body)
+
+    # ---- crashes
+
+    def _die(self, request: Request, task: Task, rule: Rule) -> None:
+        """Kills the caller's tree with the operation in hand. Nothing that it still tries has an effect."""
+        kept = self._take_part(task, rule)
+        began = time.monotonic()
+        killed = kill_tree(request.pid) if request.pid > 0 else []
+        lost = self._store.lose_unsynced() if rule.power else None
+        self._crash = {
+            "operation": task.operation,
+            "path": task.path.partition("/")[2],
+            "number": rule.number,
+            "side": rule.side,
+            "killed": killed,
+            "took_ms": round((time.monotonic() - began) * 1000, 3),
+            "files_that_lost": lost,
+            **({"bytes": task.length, "kept": kept} if task.part is not None else {}),
+        }
+        for unique in [request.unique, *self._waiting]:
+            self._device.refuse(unique, errno.EIO)
+        self._waiting.clear()
+
+    def _take_part(self, task: Task, rule: Rule) -> int:
+        """How much of the operation has taken effect when the node dies: all, nothing, or of a write a few sectors.
+        Then what was written to the file before is on the disk, too: it was written back in order.
+        """
+        if rule.side == "before":
+            return 0
+        length = torn(task.offset, task.length, self._random.random()) if rule.side == "torn" else task.length
+        try:
+            if rule.side == "torn" and task.part is not None and task.inode is not None:
+                task.part(length)
+                self._store.sync_content(task.inode)
+            else:
+                task.work()
+        except OSError:
+            return 0
+        return length
+
+
+def run(server: Server, device: Device, commands: int, replies: int) -> None:
+    """Serves until the file system is unmounted. The harness's input may end before: then the rules end, and the
+    node, if it still lives, has a disk that works.
+    """
+    poll = select.poll()
+    poll.register(device.fd, select.POLLIN)
+    poll.register(commands, select.POLLIN | select.POLLHUP)
+    buffer = b""
+    while True:
+        wait_s = server.next_s()
+        ready = dict(poll.poll(None if wait_s is None else wait_s * 1000))
+        try:
+            if device.fd in ready:
+                server.serve()
+        except EOFError:
+            return
+        server.release()
+        if commands in ready:
+            chunk = os.read(commands, 1 << 16)
+            if not chunk:
+                poll.unregister(commands)
+                server.rules.replace([])
+                continue
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            for line in lines:
+                os.write(replies, json.dumps(server.command(line)).encode() + b"\n")
