@@ -9,6 +9,7 @@ that do not bite, a process that shrugs off signals, a command that fails.
 from __future__ import annotations
 
 import itertools
+import json
 import signal as signals
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class FakeFirewall:
     """The chains of one network namespace."""
 
     chains: dict[str, list[str]] = field(default_factory=lambda: {"INPUT": [], "OUTPUT": []})
+    mute: bool = False
+    """Whether it drops what it should reject."""
 
     def restore(self, text: str) -> Completed:
         """``iptables-restore --noflush``: all of it, or nothing."""
@@ -58,7 +61,14 @@ class FakeFirewall:
     def drops(self, hook: str, source: str, target: str) -> bool:
         """Whether a packet is dropped at ``INPUT`` or ``OUTPUT``."""
         lists = [self.chains[rule.removeprefix("-j ")] for rule in self.chains[hook]]
-        return any(rule in (f"-s {source}/32 -j DROP", f"-d {target}/32 -j DROP") for rules in lists for rule in rules)
+        match = f"! -i lo -s {source}/32 -j " if hook == "INPUT" else f"-d {target}/32 -j "
+        return any(rule.startswith((f"{match}DROP", f"{match}REJECT")) for rules in lists for rule in rules)
+
+    def refuses(self, target: str) -> bool:
+        """Whether who sends to this address from here is told that it does not get through."""
+        return not self.mute and any(
+            rule.startswith(f"-d {target}/32 -j REJECT") for rules in self.chains.values() for rule in rules
+        )
 
     def is_clean(self) -> bool:
         """Whether nothing is left of any fault."""
@@ -193,13 +203,19 @@ class FakeNode:
             return Completed(status=1, stderr="no such tool")
         if argv[0] == "iptables-restore":
             return self.firewall.restore(stdin or "")
+        if argv[0] == "python3":  # faults.knocking
+            told = {address: ["TCP", "UDP"] * self.firewall.refuses(address) for address in json.loads(stdin or "[]")}
+            return Completed(status=0, stdout=json.dumps(told))
         for chain in [name for name in self.firewall.chains if name in " ".join(argv)]:
             if chain not in ("INPUT", "OUTPUT"):
                 self.firewall.scrub(chain)
         return Completed(status=0)
 
     async def host(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
-        """The same."""
+        """The same; clients, who send from here, are refused by whoever cuts them off."""
+        if argv[0] == "python3" and not self.broken_tools:
+            told = {address: ["TCP", "UDP"] for address in json.loads(stdin or "[]")}
+            return Completed(status=0, stdout=json.dumps(told))
         return await self.run(argv, stdin=stdin)
 
     async def spawn(self, argv: Sequence[str], *, network: bool = True) -> FakeHelper:

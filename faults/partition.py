@@ -1,13 +1,19 @@
 """``partition``: packets between nodes are dropped, in both directions or in one.
 
-Every cut (source, target) is a rule in the target's own network namespace that drops what comes from the source's
-address, in a chain of this fault's own: so overlapping partitions compose, and healing one leaves the others. All
-rules of a node go in with one ``iptables-restore``, all nodes in parallel. There is no rule for established
-connections: they are cut as well. Traffic of clients flows unless ``clients: true``; then it is cut off from the
-first side, by rules in the nodes' namespaces, never in the controller's.
+Every cut (source, target) is a rule in a node's own network namespace, in a table (or chain) of this fault's own: so
+overlapping partitions compose, and healing one leaves the others. With ``action: drop`` the *target* drops what comes
+from the source's address; with ``reject`` the *source*'s packets are refused as they leave, TCP by a reset, all else
+by "port unreachable", as a rejecting firewall would: senders know at once instead of waiting for a time-out. There is
+no rule for established connections: they are cut as well. Traffic of clients flows unless ``clients: true``; then it
+is cut off from the first side, by rules in the nodes' namespaces, never in the controller's.
+
+Speed: where the controller may hold a netlink socket in the node's namespace, all rules of a node are one system call
+(:mod:`faults.nftables`), so that no process is started between the decision and the cut; elsewhere one
+``iptables-restore`` a node, side by side (:mod:`faults.firewall`).
 
 Proof of the bite: a datagram through each cut direction does not arrive, and through every other that was open before
-still does. Proof of healing: through each that this fault cut, unless another still cuts it.
+still does; for ``reject`` also a TCP connection and a connected UDP socket through each cut direction are refused at
+once. Proof of healing: a datagram arrives through each direction that this fault cut, unless another still cuts it.
 """
 
 from __future__ import annotations
@@ -23,7 +29,10 @@ from pydantic import model_validator
 
 from faults.cuts import CLIENT, Pair
 from faults.family import Claim, Parameters, Resolved, Target, Unprepared, check_targets
-from faults.needs import Cluster, Node, Proof, Undo
+from faults.firewall import Firewall, Rule
+from faults.knocking import REFUSED, knock
+from faults.needs import Cluster, Proof
+from faults.nftables import Hook
 from faults.shapes import SHAPES, SIDED, Division
 
 BLOCKED_TIMEOUT_S = 0.2
@@ -31,19 +40,22 @@ BLOCKED_TIMEOUT_S = 0.2
 OPEN_TIMEOUT_S = 1.0
 """How long one may take before an open link counts as closed; links that are open answer at once."""
 
-Shape = Literal["halves", "isolate", "bridge", "majorities-ring", "random"]
+Shape = Literal["halves", "isolate", "bridge", "majorities-ring", "minority-third", "link", "random"]
 Direction = Literal["both", "in", "out"]
+Action = Literal["drop", "reject"]
 
 
 class PartitionParameters(Parameters):
-    """Who is cut from whom. ``in`` and ``out`` are seen from the first side: the half, the isolated, or one side of
-    the bridge.
+    """Who is cut from whom. ``in`` and ``out`` are seen from the first side: the half, the isolated, the third, one
+    side of the bridge, or one end of the link.
     """
 
     shape: Shape = "halves"
     target: Target | None = None
-    """Who stands on the first side (``halves``, ``isolate``) or is the bridge; drawn at random if nobody is named."""
+    """Who stands on the first side, is the bridge, or is at an end of the link; drawn at random if nobody is named."""
     direction: Direction = "both"
+    action: Action = "drop"
+    """Whether packets vanish, or their senders are told that they do not get through."""
     clients: bool = False
     """Whether clients are cut off from the first side, too."""
 
@@ -60,58 +72,24 @@ class PartitionParameters(Parameters):
         return self
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NodeRules:
-    """What one node's firewall has to drop: packets from these addresses, and packets to these."""
+def rules_of(cuts: Sequence[Pair], addresses: Mapping[str, str], action: Action) -> dict[str, tuple[Rule, ...]]:
+    """The rules of each node that needs some.
 
-    from_addresses: tuple[str, ...]
-    to_addresses: tuple[str, ...]
-
-    def apply(self, chain: str) -> str:
-        """Input for ``iptables-restore --noflush``: one transaction, all or nothing."""
-        lines = [f":{chain} - [0:0]"]
-        lines += [f"-A {chain} -s {address}/32 -j DROP" for address in self.from_addresses]
-        lines += [f"-A {chain} -d {address}/32 -j DROP" for address in self.to_addresses]
-        lines += [f"-I {hook} -j {chain}" for hook in self._hooks()]
-        return _transaction(lines)
-
-    def remove(self, chain: str) -> str:
-        """Input that takes it out again; fails as a whole if it is not there."""
-        return _transaction([f"-D {hook} -j {chain}" for hook in self._hooks()] + [f"-F {chain}", f"-X {chain}"])
-
-    def _hooks(self) -> list[str]:
-        return ["INPUT"] + (["OUTPUT"] if self.to_addresses else [])
-
-
-def _transaction(lines: Sequence[str]) -> str:
-    return "\n".join(["*filter", *lines, "COMMIT", ""])
-
-
-RESTORE = ("iptables-restore", "-w", "5", "--noflush")
-
-
-def scrub(chain: str) -> list[str]:
-    """A command that takes a chain out whatever state it is in; succeeds if it is gone afterwards."""
-    table = "iptables -w 5"
-    steps = [f"{table} -D {hook} -j {chain}" for hook in ("INPUT", "OUTPUT")] + [
-        f"{table} -F {chain}",
-        f"{table} -X {chain}",
-    ]
-    return ["sh", "-c", f"{{ {'; '.join(steps)}; }} 2>/dev/null; ! {table} -n -L {chain} >/dev/null 2>&1"]
-
-
-def rules_of(cuts: Sequence[Pair], addresses: Mapping[str, str]) -> dict[str, NodeRules]:
-    """The rules of each node that needs some. Clients' own side gets none: both of their directions are cut at the
-    node.
+    What is dropped is dropped where it arrives. What is rejected is rejected where it leaves: an answer from the far
+    side would have to come through the very cut that it tells of. Clients' own side gets no rules: both of their
+    directions are cut at the node.
     """
-    nodes = sorted({target if target != CLIENT else source for source, target in cuts})
-    return {
-        node: NodeRules(
-            from_addresses=tuple(addresses[source] for source, target in cuts if target == node),
-            to_addresses=tuple(addresses[target] for source, target in cuts if source == node and target == CLIENT),
-        )
-        for node in nodes
-    }
+    rules: dict[str, list[Rule]] = {}
+    if action == "reject":
+        for source, target in cuts:
+            if target == CLIENT:
+                rules.setdefault(source, []).append(Rule(hook="OUTPUT", peer=addresses[CLIENT], verdict="answers"))
+    for source, target in cuts:
+        at_source = target == CLIENT or (action == "reject" and source != CLIENT)
+        hook: Hook = "OUTPUT" if at_source else "INPUT"
+        peer = addresses[target if at_source else source]
+        rules.setdefault(source if at_source else target, []).append(Rule(hook=hook, peer=peer, verdict=action))
+    return {node: tuple(each) for node, each in sorted(rules.items())}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -120,91 +98,100 @@ class Partition:
 
     pairs: tuple[Pair, ...]
     cluster: Cluster
+    action: Action = "drop"
     clock: Callable[[], int] = time.monotonic_ns
     """Only for the evidence: how long it took until the rules were in force."""
-    _chain: str = field(init=False)
-    _rules: dict[str, NodeRules] = field(init=False)
+    _name: str = field(init=False)
+    _firewalls: dict[str, Firewall] = field(init=False)
     _dirty: set[str] = field(default_factory=set, init=False)
     """Nodes whose rules are in, or may be."""
 
     def __post_init__(self) -> None:
-        self._chain = self.cluster.links.cuts.new_holder("cut")
-        self._rules = rules_of(self.pairs, self.cluster.links.addresses)
+        self._name = self.cluster.links.cuts.new_holder("cut")
+        rules = rules_of(self.pairs, self.cluster.links.addresses, self.action)
+        nodes, links = self.cluster.nodes, self.cluster.links
+        self._firewalls = {name: Firewall(nodes[name], links, self._name, each) for name, each in rules.items()}
 
     async def inject(self) -> Proof:
-        """Cuts; holds if every cut direction is blocked, and every other that was open is open."""
+        """Cuts; holds if every cut direction is blocked, every other that was open is open, and senders are refused if
+        they are to be.
+        """
         begin_ns = self.clock()
-        probe = self.cluster.links.probe
-        watched = [pair for pair in self._every_pair() if pair not in self.cluster.links.cuts.union() | set(self.pairs)]
+        probe, cuts = self.cluster.links.probe, self.cluster.links.cuts
+        watched = [pair for pair in self._every_pair() if pair not in cuts.union() | set(self.pairs)]
         before, _ = await asyncio.gather(probe(watched, timeout_s=BLOCKED_TIMEOUT_S), self._register())
-        self.cluster.links.cuts.enter(self._chain, self.pairs)
-        self._dirty.update(self._rules)
+        cuts.enter(self._name, self.pairs)
+        self._dirty.update(self._firewalls)
         deed_ns = self.clock()
-        await asyncio.gather(*(self._apply(node) for node in self._rules))
+        await self._apply()
         force_ns = self.clock()
         open_before = [pair for pair in watched if before[pair]]
-        cut, spared = await asyncio.gather(
-            probe(self.pairs, timeout_s=BLOCKED_TIMEOUT_S), probe(open_before, timeout_s=OPEN_TIMEOUT_S)
+        cut, spared, answers = await asyncio.gather(
+            probe(self.pairs, timeout_s=BLOCKED_TIMEOUT_S),
+            probe(open_before, timeout_s=OPEN_TIMEOUT_S),
+            self._knock(),
         )
         leaking = [pair for pair in self.pairs if cut[pair]]
-        union = self.cluster.links.cuts.union()
-        collateral = [pair for pair in open_before if not spared[pair] and pair not in union]
+        collateral = [pair for pair in open_before if not spared[pair] and pair not in cuts.union()]
         evidence = {
             "blocked": [pair for pair in self.pairs if not cut[pair]],
             "leaking": leaking,
             "closed_beside": collateral,
+            **answers,
+            "means": sorted({each.means for each in self._firewalls.values()}),
             "deed_ms": (force_ns - deed_ns) / 1e6,
             "in_force_ms": (force_ns - begin_ns) / 1e6,
         }
-        return Proof(holds=not leaking and not collateral, evidence=evidence)
+        return Proof(holds=not leaking and not collateral and not answers.get("not_refused"), evidence=evidence)
 
     async def heal(self) -> Proof:
         """Takes the rules out; holds if every direction that this fault cut is open, but for those that another still
         cuts.
         """
+        stopped = {name: self._firewalls[name].packets() for name in sorted(self._dirty)}
         errors = [error for error in await asyncio.gather(*map(self._remove, sorted(self._dirty))) if error]
+        cuts = self.cluster.links.cuts
         if not errors:
-            self.cluster.links.cuts.leave(self._chain)
-        excused = self.cluster.links.cuts.union()
+            cuts.leave(self._name)
+        excused = cuts.union()
         freed = [pair for pair in self.pairs if pair not in excused]
         seen = await self.cluster.links.probe(freed, timeout_s=OPEN_TIMEOUT_S)
-        closed = [pair for pair in freed if not seen[pair] and pair not in self.cluster.links.cuts.union()]
+        closed = [pair for pair in freed if not seen[pair] and pair not in cuts.union()]
         if not errors and not closed:
-            await asyncio.gather(*(self.cluster.undo.discharge(self._undo_id(node)) for node in self._rules))
+            await asyncio.gather(*(self.cluster.undo.discharge(each.undo.id) for each in self._firewalls.values()))
         evidence = {"open": [pair for pair in freed if seen[pair]], "closed": closed, "errors": errors}
+        if counted := {name: count for name, count in stopped.items() if count is not None}:
+            evidence["packets_stopped"] = counted  # the probe's own among them
         return Proof(holds=not errors and not closed, evidence=evidence)
 
     def _every_pair(self) -> list[Pair]:
         names = self.cluster.links.addresses
         return [(source, target) for source in names for target in names if source != target]
 
-    def _undo_id(self, node: str) -> str:
-        return f"{self._chain} on {node}"
-
     async def _register(self) -> None:
-        await asyncio.gather(
-            *(self.cluster.undo.register(self._undo(self.cluster.nodes[name])) for name in self._rules)
-        )
+        await asyncio.gather(*(self.cluster.undo.register(each.undo) for each in self._firewalls.values()))
 
-    def _undo(self, node: Node) -> Undo:
-        argv = list(node.command(scrub(self._chain)))
-        return Undo(id=self._undo_id(node.name), kind="run", arguments={"argv": argv})
-
-    async def _apply(self, name: str) -> None:
-        done = await self.cluster.nodes[name].run(RESTORE, stdin=self._rules[name].apply(self._chain))
-        if done.status != 0:
-            raise RuntimeError(f"iptables-restore on {name} ended with status {done.status}: {done.stderr.strip()}")
+    async def _apply(self) -> None:
+        """First all that take no waiting, then commands, side by side."""
+        slow = [firewall for firewall in self._firewalls.values() if not firewall.apply_at_once()]
+        await asyncio.gather(*(firewall.apply() for firewall in slow))
 
     async def _remove(self, name: str) -> str | None:
-        """Takes a node's rules out, the fast way, then the one that works in any state. Returns what went wrong."""
-        node = self.cluster.nodes[name]
-        done = await node.run(RESTORE, stdin=self._rules[name].remove(self._chain))
-        if done.status != 0:
-            done = await node.run(scrub(self._chain))
-        if done.status != 0:
-            return f"{name}: status {done.status}: {done.stderr.strip()}"
-        self._dirty.discard(name)
-        return None
+        """Takes a node's rules out. Returns what went wrong."""
+        error = await self._firewalls[name].remove()
+        if error is None:
+            self._dirty.discard(name)
+        return error
+
+    async def _knock(self) -> dict[str, Any]:
+        """Whether senders are told at once that they do not get through, as a rejecting firewall does, or learn
+        nothing, as with a cable that was pulled.
+        """
+        if self.action == "drop":
+            return {}
+        answers = await knock(self.cluster, self.pairs)
+        refused = [pair for pair, answer in answers.items() if answer == REFUSED]
+        return {"refused": refused, "not_refused": [[*pair, answers[pair]] for pair in answers if pair not in refused]}
 
 
 class PartitionFamily(Unprepared):
@@ -227,6 +214,7 @@ class PartitionFamily(Unprepared):
         return {
             "shape": parameters.shape,
             "direction": parameters.direction,
+            "action": parameters.action,
             "targets": list(targets or division.centre() or nodes),
             "sides": [list(division.first), list(division.second)] if division.first else [],
             "bridge": division.bridge,
@@ -235,6 +223,9 @@ class PartitionFamily(Unprepared):
 
     def summary(self, resolved: Resolved) -> str:
         """Who is cut from whom."""
+        return self._who(resolved) + ("; senders are refused" if resolved.get("action") == "reject" else "")
+
+    def _who(self, resolved: Resolved) -> str:
         clients = any(CLIENT in pair for pair in resolved["cuts"])
         if not resolved["sides"]:
             links = sorted({tuple(sorted(pair)) for pair in resolved["cuts"]})
@@ -263,16 +254,19 @@ class PartitionFamily(Unprepared):
             raise ValueError(
                 f"cannot cut {', '.join(unknown)}: known endpoints are {', '.join(cluster.links.addresses)}"
             )
-        return Partition(pairs=pairs, cluster=cluster)
+        return Partition(pairs=pairs, cluster=cluster, action=resolved.get("action", "drop"))
 
     def draw(self, random: Random, nodes: tuple[str, ...]) -> PartitionParameters:
-        """Any shape that so many nodes allow, the isolated leader most often; one-way in two of five cases."""
+        """Any shape that so many nodes allow, the isolated leader most often; one-way in two of five cases, rejected in
+        one of four.
+        """
         direction: Direction = random.choice(("both", "both", "both", "in", "out"))
-        shapes: list[Shape] = ["isolate", "isolate", "halves", "random"]
+        action: Action = random.choice(("drop", "drop", "drop", "reject"))
+        shapes: list[Shape] = ["isolate", "isolate", "halves", "link", "random"]
         shapes += ["bridge"] if len(nodes) >= 3 else []
-        shapes += ["majorities-ring"] if len(nodes) >= 4 else []
+        shapes += ["majorities-ring", "minority-third"] if len(nodes) >= 4 else []
         shape = random.choice(shapes)
         if shape not in SIDED:
-            return PartitionParameters(shape=shape)
-        target = random.choice(("leader", "leader", "one")) if shape == "isolate" else None
-        return PartitionParameters(shape=shape, target=target, direction=direction)
+            return PartitionParameters(shape=shape, action=action)
+        target = random.choice(("leader", "leader", "one")) if shape in ("isolate", "link", "minority-third") else None
+        return PartitionParameters(shape=shape, target=target, direction=direction, action=action)

@@ -1,7 +1,8 @@
 """Shapes of partitions: which directions between which nodes are cut. Pure.
 
-``halves``, ``bridge`` and ``majorities-ring`` are Jepsen's (``jepsen.nemesis``: complete-grudge, bridge,
-majorities-ring). A cut is a pair (source, target): what source sends does not reach target.
+``halves``, ``bridge``, ``majorities-ring`` and ``minority-third`` are Jepsen's (``jepsen.nemesis``: complete-grudge,
+bridge, majorities-ring; ``jepsen.nemesis.combined``: minority-third).
+A cut is a pair (source, target): what source sends does not reach target.
 """
 
 from __future__ import annotations
@@ -81,6 +82,29 @@ def majorities_ring(targets: Names, nodes: Names, random: Random) -> Division:
     return Division(links=tuple(sorted(links)))
 
 
+def minority_third(targets: Names, nodes: Names, random: Random) -> Division:
+    """The largest number of nodes that is less than a third is cut from all others; targets stand there."""
+    _at_least(4, nodes, "minority-third")
+    size = (len(nodes) - 1) // 3
+    if len(targets) > size:
+        raise ValueError(
+            f"minority-third: {len(targets)} targets do not fit into the {size} of {len(nodes)} nodes that are less"
+            " than a third"
+        )
+    others = [node for node in nodes if node not in targets]
+    return _sides({*targets, *random.sample(others, size - len(targets))}, nodes)
+
+
+def link(targets: Names, nodes: Names, random: Random) -> Division:
+    """One link between two nodes: the targets, or the target and any other, or any two."""
+    _at_least(2, nodes, "link")
+    if len(targets) > 2:
+        raise ValueError(f"link: a link has two ends, not {', '.join(targets)}")
+    others = [node for node in nodes if node not in targets]
+    ends = [*targets, *random.sample(others, 2 - len(targets))]
+    return Division(first=(ends[0],), second=(ends[1],))
+
+
 def random_links(targets: Names, nodes: Names, random: Random) -> Division:
     """Every link between two nodes is cut with an even chance; at least one is."""
     del targets
@@ -95,10 +119,12 @@ SHAPES: Mapping[str, Callable[[Names, Names, Random], Division]] = {
     "isolate": isolate,
     "bridge": bridge,
     "majorities-ring": majorities_ring,
+    "minority-third": minority_third,
+    "link": link,
     "random": random_links,
 }
 
-SIDED = frozenset({"halves", "isolate", "bridge"})
+SIDED = frozenset({"halves", "isolate", "bridge", "minority-third", "link"})
 """Shapes with a first side: only they have an inward and an outward direction, a target, and clients that can be cut
 off too.
 """

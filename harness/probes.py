@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from faults import nftables
 from faults.cuts import ActiveCuts, Pair
 from harness import namespaces
 
@@ -57,6 +58,7 @@ class Probes:
         self._token = os.urandom(8)
         self._number = 0
         self._pending: dict[int, _Pending] = {}
+        self._filters: dict[str, socket.socket | None] = {}
 
     @property
     def addresses(self) -> Mapping[str, str]:
@@ -82,6 +84,8 @@ class Probes:
 
     def remove(self, name: str) -> None:
         """Closes an endpoint. No error if it is unknown."""
+        if (line := self._filters.pop(name, None)) is not None:
+            line.close()
         self._endpoints.pop(name, None)
         if (opened := self._sockets.pop(name, None)) is not None:
             _forget(opened)
@@ -91,6 +95,12 @@ class Probes:
         """Closes every endpoint."""
         for name in tuple(self._sockets):
             self.remove(name)
+
+    def filter_line(self, node: str) -> socket.socket | None:
+        """See :class:`faults.needs.Links`. An endpoint whose namespace has no path here gets none."""
+        if node not in self._filters:
+            self._filters[node] = _filter_line(self._endpoints[node].netns)
+        return self._filters[node]
 
     async def probe(self, pairs: Sequence[Pair], *, timeout_s: float = TIMEOUT_S) -> Mapping[Pair, bool]:
         """For each (source, target): did a datagram arrive within the time-out? Returns at once when all have arrived.
@@ -179,6 +189,25 @@ def _open(address: str) -> socket.socket:
         opened.close()
         raise
     return opened
+
+
+def _filter_line(netns: str | None) -> socket.socket | None:
+    if netns is None:
+        return None
+    try:
+        line = namespaces.call_in(netns, _netlink)
+    except OSError:
+        return None
+    if nftables.usable(line):
+        return line
+    line.close()
+    return None
+
+
+def _netlink() -> socket.socket:
+    line = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, nftables.NETLINK_NETFILTER)
+    line.bind((0, 0))
+    return line
 
 
 def _forget(opened: socket.socket) -> None:

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from faults import FAMILIES
 from faults.cuts import CLIENT
 from faults.fakes import FakeCluster
+from faults.firewall import Rule, installation
 from faults.needs import Fault
+from faults.shapes import SIDED
 
 FAMILY = FAMILIES["partition"]
 NODES = ("n1", "n2", "n3", "n4", "n5")
@@ -35,14 +37,17 @@ async def closed(cluster: FakeCluster) -> set[tuple[str, str]]:
 
 @given(
     seed=st.integers(min_value=0, max_value=10_000),
-    shape=st.sampled_from(["halves", "isolate", "bridge"]),
+    shape=st.sampled_from(sorted(SIDED)),
     direction=st.sampled_from(["both", "in", "out"]),
     clients=st.booleans(),
+    action=st.sampled_from(["drop", "reject"]),
 )
-async def test_exactly_the_cuts_are_cut_and_healed(seed: int, shape: str, direction: str, clients: bool) -> None:
+async def test_exactly_the_cuts_are_cut_and_healed(
+    seed: int, shape: str, direction: str, clients: bool, action: str
+) -> None:
     """Injecting closes the resolved directions and no other; healing opens them, leaves no rule and no undo entry."""
     cluster = FakeCluster(NODES)
-    facts = resolved(seed, shape=shape, direction=direction, clients=clients)
+    facts = resolved(seed, shape=shape, direction=direction, clients=clients, action=action)
     fault = FAMILY.build(facts, cluster)
     assert (await fault.inject()).holds
     assert await closed(cluster) == {(a, b) for a, b in facts["cuts"] if CLIENT not in (a, b)}
@@ -52,6 +57,39 @@ async def test_exactly_the_cuts_are_cut_and_healed(seed: int, shape: str, direct
     assert all(node.firewall.is_clean() for node in cluster.fake_nodes.values())
     assert not cluster.undo.entries
     assert not cluster.links.cuts.union()
+
+
+async def test_senders_are_refused_only_when_asked() -> None:
+    """``action: reject`` is proved by senders that are told; one that is left without an answer is no bite."""
+    cluster = FakeCluster(NODES)
+    proof = await isolate(cluster, "n1", action="reject", direction="in").inject()
+    assert proof.holds
+    assert sorted(proof.evidence["refused"]) == [("n2", "n1"), ("n3", "n1"), ("n4", "n1"), ("n5", "n1")]
+    silent = isolate(FakeCluster(NODES), "n1", action="drop")
+    proof = await silent.inject()
+    assert proof.holds
+    assert "refused" not in proof.evidence
+
+
+async def test_a_rejection_that_nobody_hears_is_no_bite() -> None:
+    """Packets that vanish where they should be refused fail the proof, with what was not answered."""
+    cluster = FakeCluster(NODES)
+    cluster.fake_nodes["n2"].firewall.mute = True
+    proof = await isolate(cluster, "n1", action="reject").inject()
+    assert not proof.holds
+    assert proof.evidence["not_refused"] == [["n2", "n1", "no answer to TCP and UDP"]]
+
+
+async def test_a_rejection_and_a_cut_of_one_link_compose() -> None:
+    """What one partition rejects another may drop: each is proved, and healed on its own."""
+    cluster = FakeCluster(NODES)
+    dropped, rejected = isolate(cluster, "n1"), isolate(cluster, "n1", action="reject")
+    assert (await dropped.inject()).holds
+    assert (await rejected.inject()).holds
+    assert (await dropped.heal()).holds
+    assert ("n1", "n2") in await closed(cluster)
+    assert (await rejected.heal()).holds
+    assert not await closed(cluster)
 
 
 async def test_clients_are_cut_only_when_asked() -> None:
@@ -156,6 +194,31 @@ def test_words() -> None:
     assert "and the clients" in say(resolved(targets=("n1",), shape="isolate", clients=True))
     assert "n3 reaches both sides" in say(resolved(targets=("n3",), shape="bridge"))
     assert "different majority" in say(resolved(shape="majorities-ring"))
+    assert say(resolved(targets=("n1", "n2"), shape="link")) == "n1 cut off from n2 in both directions"
+    refused = say(resolved(targets=("n1",), shape="minority-third", action="reject"))
+    assert refused == "n1 cut off from n2, n3, n4, n5 in both directions; senders are refused"
+
+
+def test_what_a_replay_of_an_older_schedule_lacks_is_dropping() -> None:
+    """A schedule recorded before there was an action still has words and can be injected."""
+    facts = {name: value for name, value in resolved(shape="isolate").items() if name != "action"}
+    assert "refused" not in FAMILY.summary(facts)
+    FAMILY.build(facts, FakeCluster(NODES))
+
+
+def test_rules_as_iptables_says_them() -> None:
+    """The text for iptables-restore: dropped where it arrives, refused by kind of packet."""
+    rules = [Rule(hook="INPUT", peer="10.0.0.9"), Rule(hook="OUTPUT", peer="10.0.0.8", verdict="reject")]
+    assert installation("c", rules).splitlines() == [
+        "*filter",
+        ":c - [0:0]",
+        "-A c ! -i lo -s 10.0.0.9/32 -j DROP",
+        "-A c -d 10.0.0.8/32 -p tcp -j REJECT --reject-with tcp-reset",
+        "-A c -d 10.0.0.8/32 -j REJECT --reject-with icmp-port-unreachable",
+        "-I INPUT -j c",
+        "-I OUTPUT -j c",
+        "COMMIT",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -167,6 +230,8 @@ def test_words() -> None:
         {"shape": "majorities-ring", "target": "leader"},
         {"shape": "random", "clients": True},
         {"clients": "yes"},
+        {"action": "ignore"},
+        {"shape": "random", "target": "one"},
         {"hosts": ["n1"]},
     ],
 )

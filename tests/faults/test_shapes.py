@@ -82,6 +82,27 @@ def test_the_isolated_stay_together(count: int, seed: int, size: int) -> None:
     assert all(reached(node, nodes, cuts) == set(nodes[size:]) for node in nodes[size:])
 
 
+@given(count=counts, seed=seeds, targets=st.integers(min_value=0, max_value=2))
+def test_a_link_is_cut_between_two_nodes_only(count: int, seed: int, targets: int) -> None:
+    """Link: the two directions between one pair, the targets among its ends."""
+    nodes = names(count)
+    division = SHAPES["link"](nodes[:targets], nodes, Random(seed))
+    (one,), (other,) = division.first, division.second
+    assert set(division.cuts("both")) == {(one, other), (other, one)}
+    assert set(nodes[:targets]) <= {one, other}
+
+
+@given(count=counts, seed=seeds, aimed=st.booleans())
+def test_a_minority_third_is_less_than_a_third(count: int, seed: int, aimed: bool) -> None:
+    """Minority-third: the first side is the largest that is strictly less than a third, with the target in it."""
+    nodes = names(count)
+    division = SHAPES["minority-third"](nodes[:1] if aimed else (), nodes, Random(seed))
+    size = len(division.first)
+    assert size * 3 < count <= (size + 1) * 3
+    assert not aimed or nodes[0] in division.first
+    assert set(division.second) == set(nodes) - set(division.first)
+
+
 def test_directions_are_seen_from_the_first_side() -> None:
     """``in``: nothing reaches the first side; ``out``: nothing leaves it; both are the union."""
     division = Division(first=("n1",), second=("n2", "n3"))
@@ -100,6 +121,10 @@ def test_directions_are_seen_from_the_first_side() -> None:
         ("bridge", ("n1", "n2"), 5, "exactly one"),
         ("majorities-ring", (), 3, "at least 4 nodes"),
         ("random", (), 1, "at least 2 nodes"),
+        ("link", (), 1, "at least 2 nodes"),
+        ("link", ("n1", "n2", "n3"), 5, "two ends"),
+        ("minority-third", (), 3, "at least 4 nodes"),
+        ("minority-third", ("n1", "n2"), 5, "do not fit"),
     ],
 )
 def test_impossible_shapes_are_refused_in_words(shape: str, targets: tuple[str, ...], count: int, word: str) -> None:
