@@ -13,3 +13,6 @@ died.
 The standard library only (Python >= 3.11), and nothing of ours but this package: it is uploaded as it is, and run as
 ``python3 -m harness.guard serve CONFIG``, ``talk FOLDER`` or ``end FOLDER``.
 """
+
+BANNER = "capsize-guard"
+"""Begins the first line that ``serve`` and ``talk`` print; what a login shell prints comes before it."""

@@ -17,12 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from harness.guard import BANNER
 from harness.guard.ledger import perform, read_entries
 from harness.guard.serving import SOCKET, Guard, adopt_orphans
 from harness.guard.tree import marked, send
 
-BANNER = "capsize-guard 1"
-"""What comes first on a line of its own: whatever a login shell prints is before it."""
 END_TIMEOUT_S = 12.0
 
 
@@ -33,7 +32,7 @@ def serve(config: dict[str, Any]) -> int:
         os.close(write_end)
         with os.fdopen(read_end) as line:
             said = line.read()
-        print(f"{BANNER}\n{said}", flush=True)
+        print(f"{BANNER} {said}", flush=True)
         return 0 if said == "ready" else 1
     os.setsid()
     os.close(read_end)
@@ -72,9 +71,9 @@ def talk(folder: Path) -> int:
     """Standard input to the guard, and the guard to standard output, until either ends."""
     line = _connected(folder)
     if line is None:
-        print(f"{BANNER}\ngone", flush=True)
+        print(f"{BANNER} gone", flush=True)
         return 1
-    print(f"{BANNER}\nready", flush=True)
+    print(f"{BANNER} ready", flush=True)
     ways = {0: line.fileno(), line.fileno(): 1}
     while True:
         for source in select.select(list(ways), [], [])[0]:

@@ -37,6 +37,10 @@ class Launch:
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    packages: Sequence[str] = ()
+    """Packages of ours that it imports: brought to hosts where Capsize is not installed."""
+    modules: Sequence[str] = ()
+    """Modules of others that it imports: whatever interpreter runs it must have them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

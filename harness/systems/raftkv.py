@@ -20,11 +20,14 @@ from harness.clients import Completion, Invocation
 from harness.durations import Duration, parse_duration
 from harness.substrates.protocol import Image, Launch, Place
 from harness.systems.protocol import NodeStatus, PlantedBug
+from harness.systems.raftkv_promises import RAFTKV_PROMISES
 from node import client as kv
 from node.bugs import BUGS
 
 PEER_PORT = 7001
 CLIENT_PORT = 7000
+MODULES = ("google.protobuf", "grpc", "msgspec", "orjson", "uvloop")
+"""What a node imports beyond the standard library (``compose/node.lock``)."""
 ATTEMPTS_MAX = 8
 PAUSE_S = (0.03, 0.15)
 """Between attempts, when nobody said whom to ask: random in this range, so that clients do not come back all at once.
@@ -250,7 +253,7 @@ class Raftkv:
     title = "the Raft key-value store that ships with Capsize"
     traces = True
     workloads = frozenset({"register"})
-    promises = frozenset({"kill", "pause", "partition"})
+    promises = RAFTKV_PROMISES
     abilities: frozenset[str] = frozenset()
     Options: type[BaseModel] = RaftkvOptions
     bugs: Mapping[str, PlantedBug] = {
@@ -306,7 +309,7 @@ class Raftkv:
             str(options.snapshot_entries),
             *planted,
         ]
-        return Launch(argv=argv)
+        return Launch(argv=argv, packages=("node",), modules=MODULES)
 
     def session(self, addresses: Mapping[str, str], options: Any) -> RaftkvSession:
         """Connections to all nodes."""
