@@ -225,6 +225,8 @@ class Undo:
     arguments: Mapping[str, Any]
     after_s: float | None = None
     """The dead man's limit: undone after so long even if the controller lives (and may be undone once more later)."""
+    node: str | None = None
+    """On whose host, for kinds that name a process or a path there; None: on this machine."""
 
 
 class UndoList(Protocol):

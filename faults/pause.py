@@ -56,7 +56,7 @@ class Pause:
         return Proof(holds=healed, evidence={"state": states})
 
     async def _register(self, node: Node, pid: int) -> None:
-        undo = Undo(id=f"pause {node.name} {pid}", kind="continue", arguments={"pid": pid})
+        undo = Undo(id=f"pause {node.name} {pid}", kind="continue", arguments={"pid": pid}, node=node.name)
         self._undo.append(undo.id)
         await self.cluster.undo.register(undo)
 
