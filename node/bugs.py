@@ -7,6 +7,7 @@ says what it is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from node.core import Raft
 from node.machine import Machine, Result, Session
 from node.messages import HardState
 from node.storage import Storage
+from node.wal import Wal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,36 @@ class VoteNotDurable(Storage):
         return log_pb2.HardState(term=state.term)
 
 
+SYNCED_EVERY_S = 0.1
+
+
+class LateSync(Wal):
+    """A log that is synced ten times a second while it is written, and when it is idle."""
+
+    _synced_s = 0.0
+
+    def sync(self) -> None:
+        """Only if the last time is long ago: what was written since is not durable yet, but is taken to be."""
+        now_s = time.monotonic()
+        if now_s - self._synced_s >= SYNCED_EVERY_S:
+            super().sync()
+            self._synced_s = now_s
+
+    def seal(self) -> None:
+        """Nothing more is written for a while: time to sync."""
+        super().sync()
+        super().seal()
+
+
+class AckBeforeFsync(Storage):
+    """ack-before-fsync (P3): acknowledged before the log is durable; the sync follows up to 100 ms later.
+
+    Published as etcd-io/etcd#14370.
+    """
+
+    wal = LateSync
+
+
 BUGS: Mapping[str, Bug] = {
     bug.name: bug
     for bug in (
@@ -96,6 +128,14 @@ BUGS: Mapping[str, Bug] = {
             observer="INV",
             source="ktoso/akka-raft#62",
             storage=VoteNotDurable,
+        ),
+        Bug(
+            name="ack-before-fsync",
+            what="a write is acknowledged before the log is durable: the sync follows up to 100 ms later",
+            provoked_by="the power of all nodes fails at once",
+            observer="DUR",
+            source="etcd-io/etcd#14370",
+            storage=AckBeforeFsync,
         ),
     )
 }

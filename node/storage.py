@@ -94,7 +94,10 @@ class LogReplay:
 
 
 class Storage:
-    """An open data directory. Planted bugs of persistence override single methods of it."""
+    """An open data directory. Planted bugs of persistence override single methods of it, or of its log."""
+
+    wal: type[Wal] = Wal
+    """The log to write."""
 
     def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         """Opens and recovers. Raises :class:`UnrecoverableError`, OSError."""
@@ -102,7 +105,7 @@ class Storage:
         self._lock = _locked(directory / "lock")
         self.notes: list[str] = []
         """What recovery did that a person should know, one sentence each."""
-        self._wal = Wal(directory / "wal", segment_bytes=segment_bytes)
+        self._wal = self.wal(directory / "wal", segment_bytes=segment_bytes)
         self._marks: dict[int, int] = {}
         """Segment -> highest index of the entries in it."""
         self._store = SnapshotStore(directory / "snapshots")

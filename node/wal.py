@@ -177,10 +177,14 @@ class Wal:
             raise ValueError(f"a frame holds 1 to {FRAME_BYTES_MAX} bytes, not {len(payload)}")
         frame = encode_frame(self.segment, self.offset, payload)
         write_fully(self._fd, frame, self.offset)
-        os.fdatasync(self._fd)
+        self.sync()
         if self.offset == 0:
             sync_directory(self._directory)
         self.offset += len(frame)
+
+    def sync(self) -> None:
+        """Makes what was written to the segment durable. Raises OSError."""
+        os.fdatasync(self._fd)
 
     def seal(self) -> None:
         """Marks the last frame as synced, for recovery's sake: an empty frame, not synced, that the next frame

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node.bugs import VoteNotDurable
+from node.bugs import AckBeforeFsync, VoteNotDurable
 from node.messages import Entry, EntryKind, HardState, Recovered, Snapshot
 from node.snapshots import BadSnapshotError, SnapshotStore, encode_snapshot
 from node.storage import Change, Storage, UnrecoverableError
@@ -235,3 +235,21 @@ def test_vote_not_durable_forgets_the_vote_and_nothing_else(tmp_path: Path) -> N
         recovered = reopened(directory)
         assert recovered.hard_state == HardState(term=4, vote=vote)
         assert recovered.entries == entries(1, 3)
+
+
+def test_ack_before_fsync_syncs_late_and_when_idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted bug P3: the correct storage syncs every change before it returns, this one the first of many, and all
+    of them once nothing more comes.
+    """
+    synced: list[int] = []
+    monkeypatch.setattr("os.fdatasync", synced.append)
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    for kind, in_time in ((Storage, 3), (AckBeforeFsync, 1)):
+        synced.clear()
+        storage = kind(tmp_path / kind.__name__)
+        for number in (1, 2, 3):
+            storage.persist([Change(entries=entries(number, number))])
+        assert len(synced) == in_time
+        storage.seal()
+        assert (len(synced) > in_time) == (kind is AckBeforeFsync)
+        storage.close()
