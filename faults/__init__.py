@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 from faults.family import Family
 from faults.kill import KillFamily
+from faults.leadership import LeadershipFamily
+from faults.membership import MembershipFamily
+from faults.network import NetworkFamily
 from faults.partition import PartitionFamily
 from faults.pause import PauseFamily
 from faults.power import PowerFamily
@@ -19,7 +22,10 @@ FAMILIES: Mapping[str, Family] = {
         KillFamily(),
         PauseFamily(),
         PartitionFamily(),
+        NetworkFamily(),
         PowerFamily(),
+        MembershipFamily(),
+        LeadershipFamily(),
     )
 }
 """By the name that scenarios use."""

@@ -30,6 +30,7 @@ from harness.systems import etcd_pb2 as pb
 from harness.systems.etcd_admin import EtcdAdmin, peer_url
 from harness.systems.etcd_connection import EtcdConnection, EtcdError
 from harness.systems.etcd_programs import find_etcd
+from harness.systems.etcd_promises import ETCD_PROMISES
 from harness.systems.protocol import NodeStatus, PlantedBug
 
 CLIENT_PORT = 2379
@@ -217,7 +218,7 @@ class Etcd:
     title = "etcd 3.4 or 3.5, over gRPC"
     traces = False
     workloads = frozenset({"register"})
-    promises = frozenset({"kill", "pause", "partition", "membership", "leadership"})
+    promises = ETCD_PROMISES
     abilities: frozenset[str] = frozenset({"membership", "leadership"})
     Options: type[BaseModel] = EtcdOptions
     bugs: Mapping[str, PlantedBug] = {}

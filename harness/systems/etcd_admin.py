@@ -15,7 +15,10 @@ from harness.systems.etcd_connection import EtcdConnection, EtcdError
 
 PEER_PORT = 2380
 ASK_TIMEOUT_S = 1.0
-CHANGE_TIMEOUT_S = 5.0
+CHANGE_TIMEOUT_S = 3.0
+CHANGES = frozenset({"MemberAdd", "MemberRemove", "MemberPromote"})
+"""What a node that knows no leader shall refuse at once."""
+HAS_ITS_VOTE = "can only promote a learner member"
 
 _Reply = TypeVar("_Reply", bound=Message)
 
@@ -79,7 +82,7 @@ class EtcdAdmin:
         try:
             await self._anybody(order, "MemberPromote", request, pb.MembersResponse)
         except AdminError as error:
-            if "can only promote a learner" not in str(error):
+            if not str(error).endswith(HAS_ITS_VOTE):
                 raise
 
     async def transfer(self, node: str) -> None:
@@ -104,7 +107,8 @@ class EtcdAdmin:
     async def _ask(
         self, node: str, method: str, request: Message, reply: type[_Reply], timeout_s: float = ASK_TIMEOUT_S
     ) -> _Reply:
-        return await self.connections[node].call(method, request, reply, timeout_s=timeout_s)
+        leads = method in CHANGES
+        return await self.connections[node].call(method, request, reply, timeout_s=timeout_s, needs_leader=leads)
 
     async def _anybody(self, order: Sequence[str], method: str, request: Message, reply: type[_Reply]) -> _Reply:
         """The answer of the first node that has one. Where a change was refused or is in doubt, nobody else is

@@ -8,6 +8,7 @@ A write that failed is *definite* only where etcd 3.4 and 3.5 are known to refus
 * ``too many requests`` and ``request is too large`` are found before the proposal, ``not supported for learner`` and
   ``not capable`` before the request is looked at.
 * ``raft proposal dropped``: the node's own Raft has not taken the entry (it just lost its leader, or hands over).
+* ``unhealthy cluster`` and ``not enough started members``: changes of the membership, checked before the proposal.
 
 Everything else is in doubt, also what sounds definite: ``database space exceeded`` is answered *after* the write was
 applied by the node that was the first to see the quota exceeded; ``request timed out``, ``leader changed`` and
@@ -62,9 +63,12 @@ DEFINITE = frozenset(
         "etcdserver: rpc not supported for learner",
         "etcdserver: not capable",
         "raft proposal dropped",
+        "etcdserver: unhealthy cluster",
+        "etcdserver: re-configuration failed due to not enough started members",
     }
 )
 """See the module."""
+SETTLED = frozenset({grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE})
 UNSENT = "failed to connect to all addresses"
 """How gRPC's core begins the details of a call for which it had no connection to put it on."""
 
@@ -151,7 +155,13 @@ class EtcdConnection:
         if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
             return
         if self._connecting is None or self._connecting.done():
-            self._connecting = asyncio.create_task(channel.channel_ready(), name=f"connecting to {self.name}")
+            self._connecting = asyncio.create_task(_settled(channel), name=f"connecting to {self.name}")
         await asyncio.wait({self._connecting}, timeout=timeout_s)
-        if not self._connecting.done():
-            raise EtcdError(f"no connection to {self.name} in time: nothing was sent", definite=True)
+        if channel.get_state() is not grpc.ChannelConnectivity.READY:
+            raise EtcdError(f"no connection to {self.name}: nothing was sent", definite=True)
+
+
+async def _settled(channel: grpc.aio.Channel) -> None:
+    """Returns when the channel is connected, or its attempt to connect has failed."""
+    while (state := channel.get_state(try_to_connect=True)) not in SETTLED:
+        await channel.wait_for_state_change(state)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from faults.needs import Admin, Messages
 from harness.clients import Client
 from harness.substrates.protocol import Image, Launch, Place
+from harness.systems.promises import Promises
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,8 +72,8 @@ class System(Protocol):
     """Whether nodes write ``trace.jsonl``."""
     workloads: frozenset[str]
     """Workloads that its clients understand."""
-    promises: frozenset[str]
-    """Fault families that it promises to survive; what others provoke is beyond promise."""
+    promises: Promises
+    """What it promises to survive, by fault family; what else provokes is beyond promise."""
     abilities: frozenset[str]
     """Of :data:`ABILITIES`, those that it has."""
     bugs: Mapping[str, PlantedBug]

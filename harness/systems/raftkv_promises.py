@@ -1,0 +1,48 @@
+"""What ``raftkv`` promises (docs/node.md): it syncs before it answers, reads by asking a majority (ReadIndex, no
+leases), and stops rather than go on with a disk that it cannot trust.
+"""
+
+from __future__ import annotations
+
+from harness.systems.promises import MayStop, Promise, Promises, minority_damaged
+
+EXIT_DAMAGED = 65
+EXIT_DISK = 74
+
+RAFTKV_PROMISES = Promises(
+    one_way_progress=True,
+    table={
+        "kill": Promise(words="any number of nodes, as often as you like: entries and votes are synced before answers"),
+        "pause": Promise(words="any number of nodes, for any time"),
+        "partition": Promise(
+            words="any cut, in one direction too; it serves where a majority of the nodes reach each other"
+        ),
+        "network": Promise(words="any delay, loss, repetition, reordering, rate, and corruption that checksums notice"),
+        "clock": Promise(
+            words="any error of CLOCK_REALTIME; of CLOCK_MONOTONIC any, too, for what is acknowledged: there are no "
+            "leases, only the time of elections depends on it"
+        ),
+        "power": Promise(words="any number of nodes, together or in turn"),
+        "disk": Promise(
+            words="any error that the disk reports, on any number of nodes: the node stops (status 74), and nothing "
+            "that was acknowledged is lost",
+            may_stop=MayStop(
+                why="a node that meets an error of its disk has to stop", statuses=frozenset({EXIT_DISK, EXIT_DAMAGED})
+            ),
+        ),
+        "rot": Promise(
+            words="in the data of less than half of the nodes over the life of the cluster, but not in the last group "
+            "commit of a log: the node refuses to start (status 65) or goes on with what is right",
+            covers=minority_damaged,
+            may_stop=MayStop(
+                why="a node whose data is damaged has every right not to start",
+                statuses=frozenset({EXIT_DISK, EXIT_DAMAGED}),
+            ),
+        ),
+        "resource": Promise(
+            words="any lack of processor, memory, files or room on the disk: it is slow, or stops, and loses nothing",
+            may_stop=MayStop(why="a node that is given too little may stop", statuses=frozenset({EXIT_DISK, -9, 137})),
+        ),
+        "message": Promise(words="any delay, loss, repetition or reordering of any messages"),
+    },
+)
