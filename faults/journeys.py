@@ -169,13 +169,17 @@ class ShareSeen:
         """Whether the burst was large enough to tell."""
         return self.of * self.least >= EXPECTED_LEAST / 2
 
+    def words(self) -> str:
+        """What was seen."""
+        return f"{self.name}: {self.hits} of {self.of} datagrams"
+
     def problem(self) -> str | None:
         """What speaks against it."""
         low = tail_up_to(self.hits, self.of, self.least) < ERROR_SHARE
         high = 1 - tail_up_to(self.hits - 1, self.of, self.most) < ERROR_SHARE
         if low or high:
             asked = f"{100 * self.least:.3g} to {100 * self.most:.3g} %"
-            return f"{self.name}: {self.hits} of {self.of} datagrams, where {asked} were asked"
+            return f"{self.words()}, where {asked} were asked"
         return None
 
 

@@ -3,6 +3,8 @@
 Protocol: ``linux/netfilter/nfnetlink.h`` and ``nfnetlink_queue.h``. A firewall rule sends packets to a queue by number
 (``-j NFQUEUE --queue-num N --queue-bypass``: if nobody listens, packets pass). The program receives one message a
 packet, with its number, and answers with a verdict whenever it likes; what is never answered is never delivered.
+
+Only the standard library is imported here (:mod:`faults.programs`).
 """
 
 from __future__ import annotations
@@ -17,17 +19,21 @@ NETLINK_NETFILTER = 12
 _SO_RCVBUFFORCE = 33
 _SOL_NETLINK, _NETLINK_NO_ENOBUFS = 270, 5
 _REQUEST, _ACK = 1, 4
-_PACKET, _VERDICT, _CONFIG = 0x300, 0x301, 0x302
+_PACKET, _VERDICT, _CONFIG, _VERDICT_BATCH = 0x300, 0x301, 0x302, 0x303
 _ERROR = 2
-_CFG_CMD, _CFG_PARAMS, _CFG_QUEUE_MAXLEN = 1, 2, 3
+_CFG_CMD, _CFG_PARAMS, _CFG_QUEUE_MAXLEN, _CFG_MASK, _CFG_FLAGS = 1, 2, 3, 4, 5
+_FLAG_WHOLE_SEGMENTS = 4
+"""Large segments (GSO) come as one, as they come to a queueing discipline, and are not cut up for us first."""
 _COMMAND_BIND = 1
 _COPY_META, _COPY_PACKET = 1, 2
 _ATTR_HEADER, _ATTR_VERDICT, _ATTR_PAYLOAD, _ATTR_CAP_LEN = 1, 2, 10, 13
 
 DROP, ACCEPT = 0, 1
 
-PACKETS_MAX = 65_536
-"""Packets that a queue may hold: at 50 ms of delay that is 1.3 million a second; more are dropped by the kernel."""
+STATISTICS = "/proc/thread-self/net/netfilter/nfnetlink_queue"
+"""A line for each queue of the namespace: number, port, waiting, mode, range, dropped because the queue was full,
+dropped because our socket was, last number.
+"""
 RECEIVE_BUFFER = 32 << 20
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -51,9 +57,10 @@ class Packet:
 class Queue:
     """One queue of the network namespace in which it is made."""
 
-    def __init__(self, number: int, *, copy: int = 0) -> None:
-        """Listens to queue ``number``; ``copy``: so many bytes of each packet are wanted (a packet's length is known
-        only if some are).
+    def __init__(self, number: int, *, copy: int = 0, segments: bool = True, packets_max: int = 65_536) -> None:
+        """Listens to queue ``number``. ``copy``: so many bytes of each packet are wanted (a packet's length is known
+        only if some are). ``segments``: large segments are cut up into packets with checksums, as who reads or changes
+        them needs it. More than ``packets_max`` at a time are dropped by the kernel.
 
         Raises:
             QueueError: somebody else has that queue, or the kernel refuses.
@@ -68,7 +75,9 @@ class Queue:
             self._configure(_CFG_CMD, struct.pack(">BBH", _COMMAND_BIND, 0, socket.AF_INET))
             mode = _COPY_PACKET if copy else _COPY_META
             self._configure(_CFG_PARAMS, struct.pack(">IB", copy, mode))
-            self._configure(_CFG_QUEUE_MAXLEN, struct.pack(">I", PACKETS_MAX))
+            self._configure(_CFG_QUEUE_MAXLEN, struct.pack(">I", packets_max))
+            if not segments:
+                self._set_flag(_FLAG_WHOLE_SEGMENTS)
         except OSError as error:
             self.socket.close()
             raise QueueError(error.errno, f"queue {number}: {error.strerror}") from None
@@ -96,13 +105,36 @@ class Queue:
         )
         self.socket.send(head + _VERDICT_NUMBERS.pack(verdict, packet) + attribute)
 
+    def accept_up_to(self, packet: int) -> None:
+        """Delivers a packet and all that wait and came before it, in one call."""
+        head = _VERDICT_MESSAGE.pack(
+            32, _VERDICT_BATCH, _REQUEST, 0, 0, 0, 0, socket.htons(self.number), 12, _ATTR_VERDICT
+        )
+        self.socket.send(head + _VERDICT_NUMBERS.pack(ACCEPT, packet))
+
+    def dropped(self) -> int:
+        """Packets that the kernel dropped because nobody decided in time."""
+        try:
+            with open(STATISTICS, encoding="ascii") as file:
+                rows = [[int(word) for word in line.split()] for line in file]
+        except OSError:
+            return 0
+        return sum(row[5] + row[6] for row in rows if row[0] == self.number)
+
     def close(self) -> None:
         """Gives the queue up; the kernel drops what it holds, and lets later packets pass."""
         self.socket.close()
 
-    def _configure(self, kind: int, content: bytes) -> None:
+    def _set_flag(self, flag: int) -> None:
+        flags = _attribute(_CFG_MASK, struct.pack(">I", flag))
+        try:
+            self._configure(_CFG_FLAGS, struct.pack(">I", flag), flags)
+        except OSError:
+            return  # kernels before 3.10 cut large segments up for everybody
+
+    def _configure(self, kind: int, content: bytes, more: bytes = b"") -> None:
         self._sequence += 1
-        body = struct.pack(">BBH", 0, 0, self.number) + _attribute(kind, content)
+        body = struct.pack(">BBH", 0, 0, self.number) + _attribute(kind, content) + more
         head = _HEADER.pack(16 + len(body), _CONFIG, _REQUEST | _ACK, self._sequence, 0)
         self.socket.send(head + body)
         answer = self.socket.recv(1 << 16)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.substrates import disks
+from harness.substrates import disks, shaping
 from harness.substrates.protocol import ABILITIES
 
 
@@ -17,7 +17,7 @@ def _not_built() -> str | None:
 
 
 PROBES: Mapping[str, Callable[[], str | None]] = {
-    "network": _not_built,
+    "network": shaping.why_refused,
     "clock": _not_built,
     "power": disks.why_refused,
     "disk": _not_built,

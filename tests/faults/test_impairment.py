@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from faults.impairment import Decider, Impairment, with_flipped_bit
+from faults.fates import Decider, with_flipped_bit
+from faults.impairment import Impairment
 
 PACKETS = 20_000
 
@@ -22,19 +23,22 @@ def impairment(**said: Any) -> Impairment:
 
 
 def fates(said: Mapping[str, Any], length: int = 100) -> list[float | None]:
-    decider = Decider(impairment=impairment(**said), random=Random(1))
+    decider = Decider(effects=impairment(**said).effects(), random=Random(1))
     return [decider.decide(1000.0 * number, length).after_s for number in range(PACKETS)]
 
 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"delay": "50ms"}, "delay 50000us"),
-        ({"delay": "50ms", "jitter": "10ms"}, "delay 50000us 10000us 0% distribution normal"),
-        ({"delay": "5ms", "jitter": "1ms", "distribution": "uniform", "correlation": "25%"}, "delay 5000us 1000us 25%"),
-        ({"loss": "5%", "duplicate": 10, "corrupt": "0.1%"}, "loss 5% duplicate 10% corrupt 0.1%"),
-        ({"delay": "5ms", "reorder": "25%"}, "delay 5000us reorder 25%"),
-        ({"rate": "1mbit"}, "rate 1000000bit"),
+        ({"delay": "50ms"}, "limit 65536 delay 50000us"),
+        ({"delay": "50ms", "jitter": "10ms"}, "limit 65536 delay 50000us 10000us 0% distribution normal"),
+        (
+            {"delay": "5ms", "jitter": "1ms", "distribution": "uniform", "correlation": "25%"},
+            "limit 65536 delay 5000us 1000us 25%",
+        ),
+        ({"loss": "5%", "duplicate": 10, "corrupt": "0.1%"}, "limit 65536 loss 5% duplicate 10% corrupt 0.1%"),
+        ({"delay": "5ms", "reorder": "25%"}, "limit 65536 delay 5000us reorder 25%"),
+        ({"rate": "1mbit"}, "limit 1000 rate 1000000bit"),
     ],
 )
 def test_words_for_netem(said: Mapping[str, Any], words: str) -> None:
@@ -74,14 +78,14 @@ def test_shares_are_what_was_asked() -> None:
     assert sum(fate is None for fate in fates({"loss": "5%"})) == pytest.approx(0.05 * PACKETS, rel=0.15)
     at_once = sum(fate == 0 for fate in fates({"delay": "5ms", "reorder": "25%"}))
     assert at_once == pytest.approx(0.25 * PACKETS, rel=0.1)
-    decider = Decider(impairment=impairment(duplicate="10%", corrupt="1%"), random=Random(1))
+    decider = Decider(effects=impairment(duplicate="10%", corrupt="1%").effects(), random=Random(1))
     assert sum(decider.duplicates() for _ in range(PACKETS)) == pytest.approx(0.1 * PACKETS, rel=0.15)
     assert sum(decider.decide(0.0, 1).corrupted for _ in range(PACKETS)) == pytest.approx(0.01 * PACKETS, rel=0.3)
 
 
 def test_a_rate_makes_packets_queue() -> None:
     """Ten packets of 1,000 bytes at 1 mbit that are sent at once arrive 8 ms apart."""
-    decider = Decider(impairment=impairment(rate="1mbit"), random=Random(1))
+    decider = Decider(effects=impairment(rate="1mbit").effects(), random=Random(1))
     assert [decider.decide(5.0, 1000).after_s for _ in range(10)] == pytest.approx([0.008 * n for n in range(1, 11)])
 
 

@@ -1,0 +1,439 @@
+"""``network``: what travels over links is delayed, lost, copied, reordered, spoiled or squeezed through a rate.
+
+Parameters are netem's (:mod:`faults.impairment`). The links are those between the targets and their ``peers``, both
+ways or one; links of clients only with ``clients: true``. Each direction of a link is shaped on its own, so a round
+trip takes two delays. Two means do the same:
+
+* ``tc netem`` where a packet leaves (:mod:`faults.netem`), if the sending node's kernel has ``sch_netem``;
+* a stand-in in Python where it arrives (:mod:`faults.queues`), for other kernels, for what clients send (nothing is
+  ever put on their side), and where ``tc`` refuses (newer kernels have no copies beside other netems on one device).
+
+A link is shaped by one network fault at a time; a later one leaves it alone, and says so (:mod:`faults.shaped`).
+
+Proof of the bite: bursts of the harness's own datagrams, timed one way by one clock, take as long as asked over each
+shaped link, are lost, copied and reordered in the share that was asked (exact tails, :mod:`faults.journeys`), went
+through the queues that were put there (their counters say), and take over every other link what they took before.
+Proof of healing: nothing of it is left in any namespace, and bursts travel as before.
+
+Not covered: traffic that is not IPv4; a share too small to be proved by a burst is said to be so, and rests on the
+counters. Sources: field notes 3a; ``sch_netem.c``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from faults.cuts import CLIENT, Pair
+from faults.family import Claim, Resolved, Target, Unprepared, check_targets
+from faults.fates import Effects
+from faults.impairment import EFFECTS, Impairment
+from faults.journeys import QUICK, Burst, Journeys, burst_for, is_undisturbed, problems_of_link, shares_seen
+from faults.needs import Cluster, HelperError, NotNowError, Proof
+from faults.netem import MeansError, Netem, why_refused
+from faults.queues import Queues, queues_for
+
+UNRELIABLE_SHARE = 50.0
+"""From this loss on, and with any rate, nobody may be blamed for a link that carries no probe."""
+UNRELIABLE_DELAY_NS = 150_000_000
+ALLOWANCE_MS_MOST = 20.0
+"""A link that nobody shapes may at most be so much slower than before, or half of what was asked."""
+SETTLING_S = 0.25
+SETTLING_TRIES = 4
+"""A healed link still delivers what was held: it is looked at again, so often."""
+
+Direction = Literal["both", "in", "out"]
+Means = Netem | Queues
+
+
+class NetworkParameters(Impairment):
+    """What happens on which links. ``in`` and ``out`` are seen from the targets. With nothing said: 50 ms +- 10 ms."""
+
+    target: Target = "one"
+    peers: Target = "all"
+    """The other ends: ``all`` other nodes, ``one`` drawn at random, or names."""
+    direction: Direction = "both"
+    clients: bool = False
+    """Whether the links between targets and clients are shaped, too."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _say_something(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not set(data) & set(EFFECTS):
+            return {**data, "delay": "50ms", "jitter": "10ms"}
+        return data
+
+    @model_validator(mode="after")
+    def _check_effect(self) -> NetworkParameters:
+        if self.does_nothing():
+            raise ValueError("no packet would notice: say a delay, a loss, a rate, ... that is not 0")
+        return self
+
+
+@dataclass(kw_only=True, slots=True)
+class Network:
+    """The shaped directions of one fault."""
+
+    pairs: tuple[Pair, ...]
+    impairment: Impairment
+    cluster: Cluster
+    seed: int
+    clock: Callable[[], int] = time.monotonic_ns
+    """Only for the evidence: how long it took until the links were shaped."""
+    _holder: str = field(init=False)
+    _mine: tuple[Pair, ...] = field(default=(), init=False)
+    _means: list[Means] = field(default_factory=list, init=False)
+    _why: dict[str, str] = field(default_factory=dict, init=False)
+    """Nodes where netem could not be had, with the reason."""
+    _before: Mapping[Pair, Journeys] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._holder = self.cluster.links.cuts.new_holder("net")
+
+    async def inject(self) -> Proof:
+        """Shapes; holds if every shaped link behaves as asked, and every other as before."""
+        links = self.cluster.links
+        self._mine = links.shaped.take(self._holder, self.pairs)
+        if not set(self._mine) - links.cuts.union():
+            links.shaped.leave(self._holder)
+            raise NotNowError("every link that it is about is shaped or cut by another fault just now")
+        watched = [pair for pair in self._every_pair() if pair not in links.cuts.union() | links.shaped.union()]
+        self._before, _ = await asyncio.gather(links.measure([*self._mine, *watched], QUICK), self._ask_kernels())
+        if self._unreliable:
+            links.cuts.enter(self._holder, self._mine)
+        begin_ns = self.clock()
+        await self._shape()
+        force_ns = self.clock()
+        measured = [pair for pair in self._mine if self._before[pair].arrivals]
+        burst = burst_for(self._effects, len(measured))
+        seen, beside = await asyncio.gather(links.measure(measured, burst), links.measure(watched, QUICK))
+        counts = await self._counts()
+        problems = self._problems(burst, seen, counts) + self._disturbed(watched, beside)
+        evidence = {
+            **self._means_evidence(),
+            "links": {_words(pair): self._link_evidence(pair, journeys) for pair, journeys in seen.items()},
+            "shares": self._share_evidence(seen),
+            "counts": counts,
+            "left_to_other_faults": [_words(pair) for pair in self.pairs if pair not in self._mine],
+            "not_measured": [_words(pair) for pair in self._mine if pair not in measured],
+            "problems": problems,
+            "deed_ms": (force_ns - begin_ns) / 1e6,
+        }
+        return Proof(holds=bool(measured) and not problems, evidence=evidence)
+
+    async def heal(self) -> Proof:
+        """Takes everything out; holds if nothing is left and packets travel as before."""
+        died = await self._last_counts()
+        removed = await asyncio.gather(*(means.remove() for means in self._means), return_exceptions=True)
+        errors = [str(each) or type(each).__name__ for each in removed if each is not None]
+        if not errors:
+            self.cluster.links.shaped.leave(self._holder)
+            self.cluster.links.cuts.leave(self._holder)
+        left, slow = await self._settle() if self._means else ([], [])
+        if not errors and not left and not slow:
+            await asyncio.gather(*(self.cluster.undo.discharge(means.undo.id) for means in self._means))
+        evidence = {**died, "errors": errors, "left": left, "not_as_before": slow}
+        return Proof(holds=not (errors or left or slow or died.get("died")), evidence=evidence)
+
+    @property
+    def _effects(self) -> Effects:
+        return self.impairment.effects()
+
+    @property
+    def _unreliable(self) -> bool:
+        """Whether a probe of somebody else may not come through in time."""
+        effects = self._effects
+        lossy = effects.loss + effects.corrupt >= UNRELIABLE_SHARE
+        return lossy or effects.rate is not None or effects.delay_long >= UNRELIABLE_DELAY_NS
+
+    def _every_pair(self) -> list[Pair]:
+        names = self.cluster.links.addresses
+        return [(source, target) for source in names for target in names if source != target]
+
+    async def _ask_kernels(self) -> None:
+        sources = sorted({source for source, _ in self._mine if source != CLIENT})
+        reasons = await asyncio.gather(
+            *(why_refused(self.cluster.nodes[name], self.cluster.links.shaped) for name in sources)
+        )
+        self._why = {name: reason for name, reason in zip(sources, reasons, strict=True) if reason is not None}
+
+    async def _shape(self) -> None:
+        """By netem where it can be had; what is left, by the stand-in."""
+        netems = self._netems()
+        results = await asyncio.gather(*map(self._try_netem, netems))
+        self._why |= {each.node.name: why for each, why in zip(netems, results, strict=True) if why is not None}
+        done = {pair for means in self._means if isinstance(means, Netem) for pair in means.pairs}
+        queues = queues_for(
+            [pair for pair in self._mine if pair not in done],
+            holder=self._holder,
+            nodes=self.cluster.nodes,
+            addresses=self.cluster.links.addresses,
+            effects=self._effects,
+            seed=self.seed,
+        )
+        self._means += queues
+        await asyncio.gather(*(self.cluster.undo.register(each.undo) for each in queues))
+        await asyncio.gather(*(each.apply() for each in queues))
+
+    def _netems(self) -> list[Netem]:
+        targets: dict[str, list[str]] = {}
+        for source, target in self._mine:
+            if source != CLIENT and source not in self._why:
+                targets.setdefault(source, []).append(target)
+        return [
+            Netem(
+                holder=self._holder,
+                node=self.cluster.nodes[source],
+                addresses=self.cluster.links.addresses,
+                targets=tuple(names),
+                words=tuple(self.impairment.netem()),
+                turn=self.cluster.links.shaped.turn(source),
+            )
+            for source, names in targets.items()
+        ]
+
+    async def _try_netem(self, netem: Netem) -> str | None:
+        """Returns why it could not be done; then nothing of it is there."""
+        try:
+            await netem.find_device()
+        except MeansError as error:
+            return str(error)
+        await self.cluster.undo.register(netem.undo)
+        self._means.append(netem)
+        try:
+            await netem.apply()
+        except MeansError as error:
+            problem = await netem.remove()
+            if problem is not None:
+                raise MeansError(f"{error}; and then: {problem}") from error
+            self._means.remove(netem)
+            await self.cluster.undo.discharge(netem.undo.id)
+            return str(error)
+        return None
+
+    async def _counts(self) -> dict[str, Mapping[str, int]]:
+        """What went through each queue, in words that tell the link: ``n1 to n2``."""
+        found: dict[str, Mapping[str, int]] = {}
+        for means, counts in zip(self._means, await asyncio.gather(*(m.counts() for m in self._means)), strict=True):
+            for name, numbers in counts.items():
+                here = means.node.name
+                leaving = isinstance(means, Netem) or name.startswith("to ")
+                link = f"{here} to {name.removeprefix('to ')}" if leaving else f"{name} to {here}"
+                found[link] = {**found.get(link, {}), **_nonzero(numbers)}
+        return found
+
+    async def _last_counts(self) -> dict[str, Any]:
+        """What was done while it lasted; a stand-in that died in between let packets pass for an unknown time."""
+        try:
+            counts = await self._counts()
+        except (HelperError, MeansError) as error:
+            return {"died": str(error)} if self._means and self._before else {}
+        cpu_s = sum(means.cpu_s for means in self._means if isinstance(means, Queues))
+        overload = sum(numbers.get("overload", 0) for numbers in counts.values())
+        return {"counts": counts, "cpu_s": round(cpu_s, 3), "lost_by_overload": overload}
+
+    def _problems(
+        self, burst: Burst, seen: Mapping[Pair, Journeys], counts: Mapping[str, Mapping[str, int]]
+    ) -> list[str]:
+        """What speaks against the bite, but for links that somebody else has cut meanwhile."""
+        excused = self.cluster.links.cuts.union(besides=self._holder)
+        judged = {pair: journeys for pair, journeys in seen.items() if pair not in excused}
+        problems: list[str] = []
+        for pair, journeys in judged.items():
+            problems += [f"{_words(pair)}: {each}" for each in problems_of_link(self._effects, burst, journeys)]
+            passed = counts.get(_words(pair), {}).get("packets", 0)
+            if passed < len(journeys.arrivals):
+                problems.append(f"{_words(pair)}: {len(journeys.arrivals)} arrived, {passed} through the queue")
+        shares = [share.problem() for group in self._groups(judged) for share in shares_seen(*group)]
+        return problems + [problem for problem in shares if problem is not None]
+
+    def _groups(self, seen: Mapping[Pair, Journeys]) -> list[tuple[Effects, list[Journeys]]]:
+        """Journeys that the same can be expected of: what clients send is never copied by the stand-in."""
+        clients = [journeys for (source, _), journeys in seen.items() if source == CLIENT]
+        others = [journeys for (source, _), journeys in seen.items() if source != CLIENT]
+        groups = [(self._effects, others), (replace(self._effects, duplicate=0.0), clients)]
+        return [(effects, journeys) for effects, journeys in groups if journeys]
+
+    def _disturbed(self, watched: Sequence[Pair], now: Mapping[Pair, Journeys]) -> list[str]:
+        links = self.cluster.links
+        excused = links.cuts.union() | links.shaped.union()
+        return [
+            f"{_words(pair)}: {now[pair].shortest_ms:.1f} ms, {self._before[pair].shortest_ms:.1f} ms before"
+            for pair in watched
+            if pair not in excused
+            and self._before[pair].arrivals
+            and not is_undisturbed(self._before[pair], now[pair], ALLOWANCE_MS_MOST)
+        ]
+
+    async def _settle(self) -> tuple[list[str], list[str]]:
+        """What is left of it, and which links are not as before; looked at again while what was held comes in."""
+        left: list[str] = []
+        slow: list[str] = []
+        for attempt in range(SETTLING_TRIES):
+            if attempt:
+                await asyncio.sleep(SETTLING_S)
+            found = await asyncio.gather(*(means.left() for means in self._means))
+            left = [
+                f"{means.node.name}: {each}" for means, all_ in zip(self._means, found, strict=True) for each in all_
+            ]
+            slow = await self._not_as_before()
+            if not left and not slow:
+                break
+        return left, slow
+
+    async def _not_as_before(self) -> list[str]:
+        links = self.cluster.links
+        mine = [pair for pair, before in self._before.items() if pair in self._mine and before.arrivals]
+        freed = [pair for pair in mine if pair not in links.cuts.union() | links.shaped.union()]
+        burst = burst_for(replace(self._effects, delay=0, jitter=0, reorder=0.0, rate=None), max(1, len(freed)))
+        now = await links.measure(freed, burst)
+        excused = links.cuts.union() | links.shaped.union()
+        allowance = max(1.0, min(ALLOWANCE_MS_MOST, self._effects.delay / 2e6))
+        judged = {pair: journeys for pair, journeys in now.items() if pair not in excused}
+        slow = [
+            f"{_words(pair)}: {journeys.shortest_ms:.1f} ms, {self._before[pair].shortest_ms:.1f} ms before"
+            for pair, journeys in judged.items()
+            if not is_undisturbed(self._before[pair], journeys, allowance)
+        ]
+        for share in shares_seen(replace(self._effects, reorder=0.0), judged.values()):
+            slow += [share.words()] if share.hits > max(2, share.of * share.least / 4) else []
+        return slow
+
+    def _means_evidence(self) -> dict[str, Any]:
+        netem = [pair for means in self._means if isinstance(means, Netem) for pair in means.pairs]
+        standin = [pair for pair in self._mine if pair not in netem]
+        means = {"tc netem": [_words(pair) for pair in netem], "stand-in": [_words(pair) for pair in standin]}
+        return {"means": {name: links for name, links in means.items() if links}, "no_netem": self._why}
+
+    def _link_evidence(self, pair: Pair, seen: Journeys) -> dict[str, Any]:
+        before = self._before[pair].shortest_ms
+        return {**seen.evidence(), "before_ms": round(before, 3) if math.isfinite(before) else None}
+
+    def _share_evidence(self, seen: Mapping[Pair, Journeys]) -> list[dict[str, Any]]:
+        return [
+            {
+                "what": share.name,
+                "seen": f"{share.hits} of {share.of}",
+                "asked": f"{100 * share.least:.3g} to {100 * share.most:.3g} %",
+                "proved": share.enough,
+            }
+            for group in self._groups(seen)
+            for share in shares_seen(*group)
+        ]
+
+
+class NetworkFamily(Unprepared):
+    """See the module."""
+
+    name = "network"
+    description = "packets on links are delayed, lost, copied, reordered, spoiled or squeezed through a rate"
+    Parameters = NetworkParameters
+    needs = frozenset({"network"})
+    claims: frozenset[Claim] = frozenset({"network"})
+
+    def resolve(self, parameters: Any, *, targets: tuple[str, ...], nodes: tuple[str, ...], random: Random) -> Resolved:
+        """The shaped directions, what happens there, and a seed for it."""
+        check_targets(targets, nodes)
+        pairs: dict[Pair, None] = {}
+        for target in targets:
+            for peer in self._peers(parameters, target, nodes, random):
+                directions = {"in": [(peer, target)], "out": [(target, peer)]}
+                both = [*directions["in"], *directions["out"]]
+                pairs |= dict.fromkeys(directions.get(parameters.direction, both))
+        return {
+            "targets": list(targets),
+            "links": sorted(list(pair) for pair in pairs),
+            "impairment": parameters.model_dump(mode="json", include=set(EFFECTS)),
+            "seed": random.getrandbits(32),
+        }
+
+    def _peers(self, parameters: Any, target: str, nodes: tuple[str, ...], random: Random) -> list[str]:
+        others = [node for node in nodes if node != target]
+        if parameters.peers == "one":
+            chosen = [random.choice(others)] if others else []
+        elif parameters.peers == "all":
+            chosen = others
+        else:
+            named = [parameters.peers] if isinstance(parameters.peers, str) else list(parameters.peers)
+            if unknown := [name for name in named if name not in nodes]:
+                raise ValueError(f"peers: {', '.join(unknown)} is no node; there are all, one, {', '.join(nodes)}")
+            chosen = [name for name in others if name in named]
+        ends = chosen + ([CLIENT] if parameters.clients else [])
+        if not ends:
+            raise ValueError(f"{target} has no link to shape: name other nodes as peers")
+        return ends
+
+    def summary(self, resolved: Resolved) -> str:
+        """What happens on which links."""
+        impairment = Impairment.model_validate(resolved["impairment"])
+        links = {(source, target) for source, target in resolved["links"]}
+        both = sorted({tuple(sorted(pair)) for pair in links if pair[::-1] in links})
+        single = sorted(pair for pair in links if pair[::-1] not in links)
+        words = [f"{one}-{other}" for one, other in both] + [f"{source} to {target}" for source, target in single]
+        return f"{impairment.words()} on {', '.join(words)}"
+
+    def build(self, resolved: Resolved, cluster: Cluster) -> Network:
+        """The fault.
+
+        Raises:
+            ValueError: an endpoint of it is not known here.
+        """
+        pairs = tuple((source, target) for source, target in resolved["links"])
+        if unknown := sorted({name for pair in pairs for name in pair} - set(cluster.links.addresses)):
+            known = ", ".join(cluster.links.addresses)
+            raise ValueError(f"cannot shape links of {', '.join(unknown)}: known endpoints are {known}")
+        impairment = Impairment.model_validate(resolved["impairment"])
+        return Network(pairs=pairs, impairment=impairment, cluster=cluster, seed=resolved["seed"])
+
+    def draw(self, random: Random, nodes: tuple[str, ...]) -> NetworkParameters:
+        """Slow links most often, then bad ones; on one node or one link, mostly both ways."""
+        del nodes
+        said: dict[str, Any] = random.choice(DRAWN)(random)
+        said["target"] = random.choice(("one", "one", "leader", "minority"))
+        said["peers"] = random.choice(("all", "all", "one"))
+        said["direction"] = random.choice(("both", "both", "both", "in", "out"))
+        return NetworkParameters.model_validate(said)
+
+
+def _slow(random: Random) -> dict[str, Any]:
+    delay = random.choice((5, 20, 50, 100, 300))
+    return {"delay": f"{delay}ms", "jitter": f"{delay // 5}ms"}
+
+
+def _heavy_tailed(random: Random) -> dict[str, Any]:
+    return {"delay": f"{random.choice((20, 50))}ms", "jitter": "20ms", "distribution": "pareto"}
+
+
+def _lossy(random: Random) -> dict[str, Any]:
+    return {"loss": f"{random.choice((1, 5, 20, 40))}%"}
+
+
+def _disorderly(random: Random) -> dict[str, Any]:
+    return {"delay": "20ms", "jitter": "5ms", "reorder": f"{random.choice((10, 25))}%", "duplicate": "10%"}
+
+
+def _spoiled(random: Random) -> dict[str, Any]:
+    return {"corrupt": f"{random.choice((1, 5))}%", "duplicate": "2%"}
+
+
+def _narrow(random: Random) -> dict[str, Any]:
+    return {"rate": random.choice(("256kbit", "1mbit", "5mbit"))}
+
+
+DRAWN = (_slow, _slow, _slow, _heavy_tailed, _lossy, _lossy, _disorderly, _spoiled, _narrow)
+"""Kinds of bad links, as often as they are drawn."""
+
+
+def _words(pair: Pair) -> str:
+    return f"{pair[0]} to {pair[1]}"
+
+
+def _nonzero(numbers: Mapping[str, int]) -> dict[str, int]:
+    return {name: number for name, number in numbers.items() if number}
