@@ -1,7 +1,7 @@
 """``python3 -m faults.filesystem``: serves one node's file system until it is unmounted.
 
-The first line of its input says what (JSON: ``mount``, ``store``, ``trash``, ``seed``, ``really``); it answers ``ready``,
-or ``{"error": ...}`` and ends. After that every line is a command, answered by a line: see
+The first line of its input says what (JSON: ``mount``, ``store``, ``trash``, ``seed``, ``really``); it answers
+``ready``, or ``{"error": ...}`` and ends. After that every line is a command, answered by a line: see
 :meth:`faults.filesystem.server.Server.command`.
 """
 
@@ -12,10 +12,14 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Mapping
 from random import Random
+from typing import Any
 
+from faults.filesystem import probes
 from faults.filesystem.device import Device, MountError
-from faults.filesystem.server import Server, run
+from faults.filesystem.rules import DATA, HEAL
+from faults.filesystem.server import Prober, Server, Serving
 from faults.filesystem.store import Store
 
 
@@ -27,15 +31,41 @@ def main() -> int:
     os.umask(0)
     config = json.loads(_line(sys.stdin.fileno()))
     try:
-        store = Store(config["store"], config["trash"], really=config["really"])
+        store = _store(config)
+        prober = _fork_prober(config["mount"])
         device = Device.mount(config["mount"])
     except (MountError, OSError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1
     print("ready", flush=True)
-    run(Server(device, store, Random(config["seed"])), device, sys.stdin.fileno(), sys.stdout.fileno())
+    server = Server(device, store, Random(config["seed"]), prober)
+    Serving(server, device, sys.stdin.fileno(), sys.stdout.fileno()).run()
     store.sync_all()
     return 0
+
+
+def _store(config: Mapping[str, Any]) -> Store:
+    """The files, with what the harness needs at their root."""
+    store = Store(config["store"], config["trash"], really=config["really"])
+    for name in (DATA, HEAL):
+        os.makedirs(os.path.join(config["store"], name), exist_ok=True)
+    probes.prepare(config["store"])
+    return store
+
+
+def _fork_prober(mount: str) -> Prober:
+    """A process that tries operations on the mount, and ends with this one."""
+    commands, to_prober = os.pipe()
+    from_prober, replies = os.pipe()
+    if os.fork() == 0:
+        os.close(to_prober)
+        os.close(from_prober)
+        os.close(sys.stdin.fileno())
+        probes.serve(mount, commands, replies)
+        os._exit(0)
+    os.close(commands)
+    os.close(replies)
+    return Prober(to_prober, from_prober)
 
 
 def _line(fd: int) -> bytes:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 
@@ -21,6 +22,8 @@ DATA = "data"
 """The node's folder, below the root."""
 PROBE = "probe-"
 """What the names of the harness's probes begin with."""
+HEAL = "heal"
+"""A folder at the root; who removes it (and it stays) ends all rules: a bare process can do that."""
 
 READING = ("read", "open", "list", "stat")
 WRITING = (
@@ -87,13 +90,13 @@ class Fate:
 
 @dataclass(slots=True)
 class Rules:
-    """The rules in force, in their order: delays add up, of the rest the first counts."""
+    """The rules in force, in their order: delays add up, of the rest the first counts. Each set has an owner."""
 
     random: Random
-    rules: list[tuple[Rule, Tally]] = field(default_factory=list)
+    sets: dict[str, list[tuple[Rule, Tally]]] = field(default_factory=dict)
 
-    def replace(self, rules: Sequence[Mapping[str, Any]]) -> None:
-        """Other rules from now on, with new counts.
+    def replace(self, owner: str, rules: Sequence[Mapping[str, Any]]) -> None:
+        """Other rules of this owner from now on, with new counts.
 
         Raises:
             TypeError, ValueError: one is none.
@@ -103,11 +106,17 @@ class Rules:
             unknown = sorted(set(rule.operations) - set(OPERATIONS))
             if unknown or rule.action not in ACTIONS:
                 raise ValueError(f"not an operation or action: {', '.join([*unknown, rule.action])}")
-        self.rules = [(rule, Tally()) for rule in made]
+        self.sets[owner] = [(rule, Tally()) for rule in made]
+        if not made:
+            del self.sets[owner]
 
-    def tallies(self) -> list[dict[str, int]]:
-        """The counts, in the order of the rules."""
-        return [{"matched": each.matched, "hit": each.hit, "probed": each.probed} for _, each in self.rules]
+    def clear(self) -> None:
+        """None from now on."""
+        self.sets.clear()
+
+    def tallies(self) -> dict[str, list[dict[str, int]]]:
+        """The counts by owner, in the order of the rules."""
+        return {owner: [asdict(tally) for _, tally in rules] for owner, rules in self.sets.items()}
 
     def decide(self, operation: str, path: str, grows: bool) -> Fate | None:
         """The fate of an operation on a path below the root; None if nothing is to happen to it."""
@@ -116,7 +125,7 @@ class Rules:
         if not probe and folder != DATA:
             return None
         fate: Fate | None = None
-        for rule, tally in self.rules:
+        for rule, tally in itertools.chain.from_iterable(self.sets.values()):
             if operation in rule.operations and self._hits(rule, tally, name, probe=probe, grows=grows):
                 fate = fate or Fate()
                 fate.delay_s += rule.delay_s

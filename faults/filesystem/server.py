@@ -11,18 +11,19 @@ import errno
 import heapq
 import itertools
 import json
+import math
 import os
 import select
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from faults.filesystem import wire
 from faults.filesystem.device import Device
-from faults.filesystem.rules import DATA, Fate, Rule, Rules
+from faults.filesystem.rules import DATA, HEAL, Fate, Rule, Rules
 from faults.filesystem.store import Store
 from faults.filesystem.tasks import Task, Tasks
 from faults.filesystem.trees import is_dying, kill_tree
@@ -33,6 +34,9 @@ BATCH = 64
 """Requests that are answered before others get their turn: the harness, and operations whose time has come."""
 GIVEN_UP_POLL_S = 0.02
 """How often it is looked whether the caller of an interrupted operation is being killed."""
+AFTERLIFE_S = 60.0
+"""How long it serves on when nobody is left to command it: the watchdog needs a quarter of that at most."""
+PROBE_BYTES_MAX = 1 << 16
 _ALWAYS = frozenset({"release"})
 
 
@@ -49,12 +53,13 @@ class Held:
 class Server:
     """Serves one device from one store."""
 
-    def __init__(self, device: Device, store: Store, random: Random) -> None:
+    def __init__(self, device: Device, store: Store, random: Random, prober: Prober) -> None:
         self._device = device
         self._store = store
         self._tasks = Tasks(store)
         self._random = random
-        self.rules = Rules(random)
+        self._rules = Rules(random)
+        self.prober = prober
         self._counts: Counter[str] = Counter()
         self._held: list[tuple[float, int, int]] = []
         self._waiting: dict[int, Held] = {}
@@ -63,18 +68,26 @@ class Server:
 
     # ---- the harness's side
 
-    def command(self, line: bytes) -> dict[str, Any]:
-        """Does what the harness says in a line, and answers."""
+    def command(self, line: bytes) -> dict[str, Any] | None:
+        """Does what the harness says in a line, and answers; None if the prober will."""
         try:
             message = json.loads(line)
             return self._obey(message)
         except (ValueError, TypeError, KeyError, OSError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
 
-    def _obey(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def heal(self) -> None:
+        """No rule is in force any more, and a node that was killed by one may start again."""
+        self._rules.clear()
+        self._crash = None
+
+    def _obey(self, message: Mapping[str, Any]) -> dict[str, Any] | None:
         match message["do"]:
             case "rules":
-                self.rules.replace(message["rules"])
+                self._rules.replace(message["owner"], message["rules"])
+            case "probe":
+                self.prober.ask(message["operations"])
+                return None
             case "thaw":
                 self._crash = None
             case "lose":
@@ -90,7 +103,7 @@ class Server:
     def _status(self) -> dict[str, Any]:
         return {
             "operations": dict(self._counts),
-            "rules": self.rules.tallies(),
+            "rules": self._rules.tallies(),
             "waiting": len(self._waiting),
             "crash": self._crash,
         }
@@ -162,10 +175,14 @@ class Server:
             self._device.refuse(request.unique, errno.ENOSYS)
             return
         self._counts[task.operation] += 1
+        if task.operation == "rmdir" and task.path == HEAL:
+            self.heal()
+            self._device.reply(request.unique)
+            return
         if self._crash is not None and task.operation not in _ALWAYS and task.path.partition("/")[0] == DATA:
             self._device.refuse(request.unique, errno.EIO)
             return
-        fate = self.rules.decide(task.operation, task.path, task.grows) if self.rules.rules else None
+        fate = self._rules.decide(task.operation, task.path, task.grows) if self._rules.sets else None
         if fate is None:
             self._perform(request, task)
         elif fate.delay_s > 0:
@@ -239,29 +256,65 @@ class Server:
         return length
 
 
-def run(server: Server, device: Device, commands: int, replies: int) -> None:
-    """Serves until the file system is unmounted. The harness's input may end before: then the rules end, and the
-    node, if it still lives, has a disk that works.
+@dataclass(frozen=True, slots=True)
+class Prober:
+    """The process that tries (:mod:`faults.filesystem.probes`), by the ends of its pipes."""
+
+    commands: int
+    replies: int
+
+    def ask(self, operations: Sequence[str]) -> None:
+        """Tells it to try; its answer, a line, comes when it has."""
+        os.write(self.commands, json.dumps(operations).encode() + b"\n")
+
+
+class Serving:
+    """The loop: the kernel, the harness and the prober, until the file system is unmounted.
+
+    The harness's input may end before: then the rules end, the node, if it still lives, has a disk that works, and
+    there is time to kill it and to unmount.
     """
-    poll = select.poll()
-    poll.register(device.fd, select.POLLIN)
-    poll.register(commands, select.POLLIN | select.POLLHUP)
-    buffer = b""
-    while True:
-        wait_s = server.next_s()
-        ready = dict(poll.poll(None if wait_s is None else wait_s * 1000))
-        try:
-            if device.fd in ready:
-                server.serve()
-        except EOFError:
-            return
-        server.release()
-        if commands in ready:
-            chunk = os.read(commands, 1 << 16)
-            if not chunk:
-                poll.unregister(commands)
-                server.rules.replace([])
-                continue
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for line in lines:
-                os.write(replies, json.dumps(server.command(line)).encode() + b"\n")
+
+    def __init__(self, server: Server, device: Device, commands: int, replies: int) -> None:
+        self._server = server
+        self._device = device
+        self._commands = commands
+        self._replies = replies
+        self._buffer = b""
+        self._until: float | None = None
+
+    def run(self) -> None:
+        """Returns when it is over."""
+        poll = select.poll()
+        for fd in (self._device.fd, self._commands, self._server.prober.replies):
+            poll.register(fd, select.POLLIN)
+        while self._until is None or time.monotonic() < self._until:
+            ready = {fd for fd, _ in poll.poll(self._wait_ms())}
+            try:
+                if self._device.fd in ready:
+                    self._server.serve()
+            except EOFError:
+                return
+            self._server.release()
+            if self._server.prober.replies in ready:
+                os.write(self._replies, os.read(self._server.prober.replies, PROBE_BYTES_MAX))
+            if self._commands in ready and not self._hear():
+                poll.unregister(self._commands)
+                self._server.heal()
+                self._until = time.monotonic() + AFTERLIFE_S
+
+    def _wait_ms(self) -> float | None:
+        wait_s = self._server.next_s()
+        if wait_s is None and self._until is not None:
+            wait_s = AFTERLIFE_S
+        return None if wait_s is None else math.ceil(wait_s * 1000)
+
+    def _hear(self) -> bool:
+        """Obeys what the harness says; False at its end."""
+        chunk = os.read(self._commands, 1 << 16)
+        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        for line in lines:
+            answer = self._server.command(line)
+            if answer is not None:
+                os.write(self._replies, json.dumps(answer).encode() + b"\n")
+        return bool(chunk)
