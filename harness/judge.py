@@ -25,7 +25,7 @@ from checkers.runs import availability as availability_checker
 from checkers.runs import statistics as statistics_checker
 from checkers.runs.coverage import Spans, check_coverage, excuses, worst_lag
 from checkers.runs.ledger import keep_ledger
-from checkers.runs.liveness import check_liveness
+from checkers.runs.liveness import check_liveness, check_majority
 from checkers.runs.logs import check_logs
 from checkers.runs.windows import Window, fault_windows, freeze_windows, scheduled_windows
 from checkers.verdict import Blame, Finding, Result, Validity, Verdict
@@ -33,6 +33,7 @@ from harness.errors import UsageError
 from harness.scenario import Scenario, parse_scenario
 from harness.schedule import PlannedFault, plan_schedule
 from harness.systems import SYSTEMS
+from harness.weighing import weigh
 from harness.workloads import WORKLOADS
 from reports.folder import RunFolder
 
@@ -57,6 +58,7 @@ def judge(folder: RunFolder) -> Verdict:
             else None
         ),
         "logs": lambda: _logs(folder, facts),
+        "majority": lambda: _majority(evidence),
         "liveness": lambda: _liveness(evidence),
         "coverage": lambda: _coverage(evidence),
         "evidence": lambda: Result(checker="evidence", findings=(*evidence.findings, *_missing(evidence))),
@@ -68,7 +70,9 @@ def judge(folder: RunFolder) -> Verdict:
         ),
     }
     results = [_guarded(name, checker) for name, checker in checkers.items()]
-    return _second_look(Verdict(results=tuple(result for result in results if result is not None)), facts)
+    verdict = _second_look(Verdict(results=tuple(result for result in results if result is not None)), facts)
+    system = SYSTEMS[scenario.head.system]
+    return weigh(verdict, evidence.rows, system.promises, scenario.nodes, system.name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +83,10 @@ class Evidence:
     """``run.json``"""
     scenario: Scenario
     history: History
+    rows: Sequence[Mapping[str, Any]]
+    """``schedule.jsonl``"""
     faults: Sequence[Window]
+    """Those that were executed."""
     traces: Mapping[str, Trace]
     findings: Sequence[Finding]
     """What could not be read."""
@@ -130,11 +137,13 @@ def read_evidence(folder: RunFolder) -> Evidence:
         )
     history = History.read(folder.history)
     traces, findings = _traces(folder)
+    rows = _rows(folder.schedule)
     return Evidence(
         facts=facts,
         scenario=parse_scenario(_text(folder.scenario), "scenario.yaml"),
         history=history,
-        faults=executed_faults(history, _rows(folder.schedule)),
+        rows=rows,
+        faults=executed_faults(history, rows),
         traces=traces,
         findings=findings,
     )
@@ -154,7 +163,7 @@ def _guarded(name: str, checker: Callable[[], Result | None]) -> Result | None:
 def executed_faults(history: History, rows: Sequence[Mapping[str, Any]]) -> Sequence[Window]:
     """Faults of the schedule, and those in force when the run was killed: only the history tells of them."""
     scheduled = scheduled_windows(rows)
-    known = {window.id for window in scheduled}
+    known = {row["id"] for row in rows}
     return (*scheduled, *(window for window in fault_windows(history.nemesis) if window.id not in known))
 
 
@@ -275,6 +284,29 @@ def _liveness(evidence: Evidence) -> Result | None:
     )
 
 
+def _majority(evidence: Evidence) -> Result | None:
+    """Progress of a healed majority, where others were left behind."""
+    facts = evidence.facts.get("majority")
+    if facts is None:
+        return None
+    whole = all(facts["links"].values()) and all(
+        fault.healed for fault in evidence.faults if fault.to_ns is not None and fault.to_ns <= facts["healed_ns"]
+    )
+    return check_majority(
+        evidence.history,
+        left=tuple(facts["left"]),
+        words=facts["words"],
+        healed_ns=facts["healed_ns"] if whole else None,
+        until_ns=facts["until_ns"],
+        bound_ns=facts["bound_ns"],
+        running=tuple(facts["last"]),
+        target_commit=facts["target_commit"],
+        caught_up_ns=facts["caught_up_ns"],
+        last=facts["last"],
+        starved=evidence.starved,
+    )
+
+
 def _coverage(evidence: Evidence) -> Result:
     """Whether the run was able to find anything."""
     planned = plan_schedule(evidence.scenario, int(evidence.facts["seed"]))
@@ -297,7 +329,7 @@ def _coverage(evidence: Evidence) -> Result:
 
 def _left_out(planned: Sequence[PlannedFault], evidence: Evidence) -> Iterator[Finding]:
     """Faults that were asked for and never came."""
-    executed = {fault.id for fault in evidence.faults}
+    executed = {fault.id for fault in evidence.faults} | {row["id"] for row in evidence.rows}
     missed = [fault for fault in planned if fault.id not in executed]
     silent = [fault for fault in missed if fault.when is not None]
     timed = [fault for fault in missed if fault.when is None]
@@ -332,8 +364,15 @@ def sentence_of(verdict: Verdict, scenario: str, faults: int) -> str:
     acknowledged = f"all {ok:,} acknowledged operations"
     proved = "1 fault that is" if faults == 1 else f"{faults} faults that are"
     under = f"under {proved} proved to have bitten" if faults else "without any fault"
+    return f"{scenario}: {acknowledged} are consistent with one correct copy of the data, {under}; {_kept(verdict)}"
+
+
+def _kept(verdict: Verdict) -> str:
+    beyond = len([finding for finding in verdict.findings if finding.blame is Blame.BEYOND_PROMISE])
+    if not beyond:
+        return "nothing broke a promise"
     return (
-        f"{scenario}: {acknowledged} are consistent with one correct copy of the data, {under}; nothing broke a promise"
+        f"no promise was broken ({beyond} {'finding is' if beyond == 1 else 'findings are'} beyond what was promised)"
     )
 
 

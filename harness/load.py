@@ -14,6 +14,7 @@ from harness.freezing import Freezer
 from harness.generators import Generator
 from harness.interpreter import interpret
 from harness.live import LiveCheck, Seen
+from harness.majority import Served, recovered, verify_links, wait_served
 from harness.nemesis import Nemesis
 from harness.progress import Sight
 from harness.readiness import ask_leader
@@ -26,6 +27,8 @@ from harness.workloads.protocol import Workload
 logger = logging.getLogger(__name__)
 
 SIGHT_S = 0.5
+HEALING_NS = 60_000_000_000
+"""How much longer the load may go on while a majority is being healed; only a bound."""
 FINAL_TIMEOUT_S = 20.0
 FINAL_ROUNDS_MAX = 2
 SETTLE_S = 2.0
@@ -48,6 +51,8 @@ class Load:
     next_process: int = 0
     statistics: dict[str, Counter[str]] = field(default_factory=dict)
     """What the interpreter counted, for ``run.json``."""
+    majority: Mapping[str, Any] | None = None
+    """How a healed majority did while the others stayed behind."""
     reported_ns: int | None = None
     """When the violation became known here."""
 
@@ -63,23 +68,70 @@ class Load:
         return self.workload.workers(self.run.scenario.parameters, nodes=len(self.run.scenario.nodes))
 
     async def under_faults(self) -> None:
-        """The load, from beginning to end, while the nemesis plays. Returns when everything is healed again."""
+        """The load, from beginning to end, while the nemesis plays. Returns when everything is healed again.
+
+        If some nodes are left behind at first, the load goes on until the healed majority has shown progress.
+        """
         quiet, over = asyncio.Event(), asyncio.Event()
         watchers = [asyncio.ensure_future(self._show()), asyncio.ensure_future(self._pass_on(quiet, over))]
         playing = asyncio.ensure_future(self.nemesis.play(over))
+        head = self.run.scenario.head
+        longer_ns = HEALING_NS + head.recovery if self.nemesis.leaving is not None else 0
         try:
             generator = self.workload.generator(
                 self.run.scenario.parameters,
                 seed=self.run.seed,
                 workers=self.workers,
                 nodes=self.run.scenario.nodes,
-                time_ns=self.run.scenario.head.time,
+                time_ns=head.time + longer_ns,
             )
-            await self._reacting(generator, quiet, over)
+            loading = asyncio.ensure_future(self._reacting(generator, quiet, over))
+            if longer_ns:
+                await self._show_majority(loading, playing, quiet, over)
+            await loading
         finally:
             over.set()
             await playing
+            await self.nemesis.release()
             await _cancelled(watchers)
+
+    async def _show_majority(
+        self, loading: asyncio.Future[None], playing: asyncio.Future[None], quiet: asyncio.Event, over: asyncio.Event
+    ) -> None:
+        """Ends the faults at the time of the load's end, and the load when the healed majority has made progress."""
+        left_s = (self.run.scenario.head.time - self.run.clock()) / 1e9
+        await asyncio.wait({loading}, timeout=max(0.0, left_s))
+        if loading.done() or over.is_set():
+            self.nemesis.leaving = None
+            return
+        over.set()
+        await playing
+        if self.nemesis.left and not quiet.is_set():
+            with self.run.record.phase("majority"):
+                self.majority = await self._majority(quiet)
+        quiet.set()
+
+    async def _majority(self, quiet: asyncio.Event) -> Mapping[str, Any]:
+        """What ``run.json`` tells of the healed majority; docs/formats.md."""
+        assert self.nemesis.leaving is not None
+        nodes, left, cluster = self.run.scenario.nodes, self.nemesis.left, self.freezer.cluster
+        side = [name for name in nodes if name not in left]
+        links = await verify_links(cluster, side)
+        bound_ns = self.run.scenario.head.recovery
+        served = Served(frozenset(side), self.run.clock())
+        self.recorder.subscribe(served.note)
+        recovery = await recovered(cluster, self.session, side, bound_ns=bound_ns, clock=self.run.clock)
+        left_s = (recovery.healed_ns + bound_ns - self.run.clock()) / 1e9
+        await wait_served(served, timeout_s=left_s, stop=quiet)
+        way = self.nemesis.leaving
+        return {
+            "left": list(left),
+            "way": way.way,
+            "words": way.words,
+            "links": links,
+            "until_ns": self.run.clock(),
+            **recovery.to_json(),
+        }
 
     async def final_reads(self) -> None:
         """What a store acknowledged must still be there when everything is healed. Reads that a freeze cut off are
@@ -131,12 +183,14 @@ class Load:
             self.run.progress.say(f"violation seen while the cluster is alive: {seen.kind}: {seen.message}")
         if wanted != "continue":
             quiet.set()
-            over.set()
+            self._end_faults(over)
 
     def to_json(self) -> dict[str, Any]:
         """What ``run.json`` tells of the load."""
         seen = self.live.violation
         facts: dict[str, Any] = {"live_verdict": self.live.verdict, "interpreter": self.statistics}
+        if self.majority is not None:
+            facts["majority"] = self.majority
         return facts if seen is None else {**facts, "live_violation": self._seen(seen)}
 
     def _seen(self, seen: Seen) -> dict[str, Any]:
@@ -166,6 +220,11 @@ class Load:
         """A Ctrl-C ends the load."""
         await self.run.stop.wait()
         quiet.set()
+        self._end_faults(over)
+
+    def _end_faults(self, over: asyncio.Event) -> None:
+        """Before their time, and everything at once: nothing more is to be shown."""
+        self.nemesis.leaving = None if not self.nemesis.left else self.nemesis.leaving
         over.set()
 
     def _count(self, events: list[Mapping[str, Any]]) -> None:

@@ -2,7 +2,11 @@
 
 Each planned fault is one task: wait for its time or trigger, resolve its targets, inject, wait, heal. What is broken
 is healed in ``finally``, also when the run is stopped in the middle; injecting and healing are recorded as nemesis
-events with the proof that the fault itself took.
+events with the proof that the fault itself took. Which faults may overlap, and who may be hit, is for
+:mod:`harness.claims` to say; who is left behind when only a majority is healed, for :mod:`harness.leaving`.
+
+Whatever a fault registers with the watchdog has a dead man's limit: the time that the fault is meant to last and
+:data:`MARGIN_S`. Then it is undone even if the controller lives on and has forgotten it.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +22,16 @@ from typing import Any
 import orjson
 
 from faults import FAMILIES
-from faults.family import Claim
-from faults.needs import Cluster, Fault, Proof
+from faults.needs import Cluster, Fault, NotNowError, ProcessState, Proof
+from harness.claims import ALIVE, Claims
+from harness.executed import ExecutedFault
+from harness.leaving import Leaving
+from harness.quiet import Quiet
 from harness.recorder import Recorder
 from harness.schedule import PlannedFault
-from harness.targets import NEEDS_LEADER, Selector, resolve_targets
-from harness.triggers import TriggerWatch
+from harness.targets import NEEDS_LEADER, Selector
+from harness.triggers import Firing, TriggerWatch
+from harness.world import World
 
 INJECT_TIMEOUT_S = 10.0
 HEAL_TIMEOUT_S = 20.0
@@ -31,54 +39,21 @@ HEAL_TRIES = 2
 LEADER_TIMEOUT_S = 5.0
 LEADER_POLL_S = 0.05
 FIRING_STRIDE = 100_000
+MARGIN_S = 30.0
+"""What the dead man's limit adds to the time that a fault is meant to last: to inject it and to heal it."""
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class ExecutedFault:
-    """A fault as it really happened: a line of ``schedule.jsonl``."""
-
-    planned: PlannedFault
-    number: int
-    """The planned fault's id; further firings of a trigger get numbers of their own."""
-    targets: tuple[str, ...] = ()
-    resolved: Mapping[str, Any] = field(default_factory=dict)
-    summary: str = ""
-    trigger: Mapping[str, Any] | None = None
-    planned_ns: int | None = None
-    injected_ns: list[int] | None = None
-    healed_ns: list[int] | None = None
-    bit: Proof | None = None
-    healed: Proof | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As docs/formats.md says."""
-        planned = self.planned
-        return {
-            "id": self.number,
-            "family": planned.family,
-            "parameters": planned.parameters.model_dump(mode="json"),
-            "targets": self.targets,
-            "resolved": self.resolved,
-            "planned_ns": self.planned_ns,
-            "for_ns": planned.for_ns,
-            "trigger": self.trigger,
-            "injected_ns": self.injected_ns,
-            "healed_ns": self.healed_ns,
-            "bit": _proof_json(self.bit),
-            "healed": _proof_json(self.healed),
-            "summary": self.summary,
-        }
-
-
-def _proof_json(proof: Proof | None) -> dict[str, Any] | None:
-    return None if proof is None else {"holds": proof.holds, "evidence": proof.evidence}
+def never_timed(firing: Firing) -> int | None:
+    """For nodes whose clocks say nothing about ours."""
+    del firing
+    return None
 
 
 @dataclass(slots=True, kw_only=True)
 class Nemesis:
-    """Plays ``schedule`` against ``cluster`` until everything is healed."""
+    """Plays ``schedule`` against ``cluster`` until everything is healed, or everything but who is left behind."""
 
     schedule: tuple[PlannedFault, ...]
     cluster: Cluster
@@ -91,15 +66,31 @@ class Nemesis:
     """schedule.jsonl"""
     folders: Mapping[str, Path]
     """Log folders of the nodes, for triggers."""
+    event_ns: Callable[[Firing], int | None] = never_timed
+    """When, in ns of the run, a line was written that fired a trigger."""
+    quiet: Quiet | None = None
+    leaving: Leaving | None = None
+    """Who is left behind when the faults end; may be changed until then."""
+    leaving_ns: int = 0
+    """How long they are left behind at most."""
+    freeze_s: float = 0.0
+    """How long everything may stand still for inspection."""
     executed: list[ExecutedFault] = field(default_factory=list)
     active: dict[int, str] = field(default_factory=dict)
     """Summaries of the faults in force, by id (for progress)."""
-    held: dict[int, frozenset[tuple[str, Claim]]] = field(default_factory=dict)
-    """What faults in force claim, by id: (node, claim). No second fault may claim the same."""
-    leader_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    left: tuple[str, ...] = ()
+    """Who was left behind."""
     frozen: bool = False
     """While it is set nothing is injected and nothing healed: somebody looks at the cluster as it is."""
     thawed: asyncio.Event = field(default_factory=asyncio.Event)
+    claims: Claims = field(init=False)
+    _behind: list[tuple[ExecutedFault, Fault]] = field(default_factory=list, init=False)
+    """What keeps them behind."""
+    _unplanned: list[ExecutedFault] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is claimed yet."""
+        self.claims = Claims(nodes=tuple(self.cluster.nodes))
 
     def freeze(self) -> None:
         """Leaves everything as it is, until :meth:`thaw`. What is being injected or healed just now is finished."""
@@ -116,9 +107,31 @@ class Nemesis:
             await self.thawed.wait()
 
     async def play(self, stop: asyncio.Event) -> None:
-        """Runs every fault; returns when all are healed. ``stop`` ends waiting, and heals at once."""
+        """Runs every fault; returns when all are healed, but for who is left behind (:meth:`release`). ``stop`` ends
+        waiting, and heals at once.
+        """
         self.file.touch()
-        await asyncio.gather(*(self._play_one(planned, stop) for planned in self.schedule))
+        changes_end, end = (stop, stop) if self.leaving is None else (asyncio.Event(), asyncio.Event())
+        changing = _begun(self._play_one(each, changes_end) for each in self.schedule if _changes_members(each))
+        others = _begun(self._play_one(each, end) for each in self.schedule if not _changes_members(each))
+        playing = asyncio.gather(changing, others)
+        ending = asyncio.ensure_future(stop.wait())
+        waits: set[asyncio.Future[Any]] = {ending} if self.leaving is not None else {ending, playing}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if end is not stop:
+            changes_end.set()
+            await asyncio.wait([changing])  # who is a member is settled first: a majority of whom, otherwise?
+            await self._leave_behind()
+            end.set()
+        await playing
+        await self._stop_left()
+
+    async def release(self) -> None:
+        """Heals whoever was left behind."""
+        await self._wait_thawed()
+        while self._behind:
+            await self._end(*self._behind.pop())
 
     async def _play_one(self, planned: PlannedFault, stop: asyncio.Event) -> None:
         """One planned fault, as often as its trigger allows. A trigger whose node another fault holds just then did not
@@ -133,11 +146,14 @@ class Nemesis:
             if self.frozen:
                 await self._wait_thawed()
                 if stop.is_set():
+                    self.claims.release(executed.number)
                     return
-            if planned.when is not None and self._nobody(executed):
+            if planned.when is not None and executed.nobody is not None:
                 continue
             fired += 1
             self.executed.append(executed)
+            if stop.is_set() and planned.drawn:
+                executed.nobody = "the load ended first"
             await self._inject_and_heal(executed, stop)
 
     async def _wait_begin(self, executed: ExecutedFault, stop: asyncio.Event) -> bool:
@@ -147,83 +163,80 @@ class Nemesis:
             executed.planned_ns = planned.at_ns
             return not await wait_event(stop, ((planned.at_ns or 0) - self.clock()) / 1e9)
         await wait_event(stop, (planned.when.after - self.clock()) / 1e9)
-        watch = asyncio.ensure_future(TriggerWatch(planned.when, self.folders).wait_fired())
-        stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({watch, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        watch.cancel()
-        stopped.cancel()
-        if stop.is_set():
-            return False
-        executed.planned_ns = self.clock()
-        fields = planned.when.model_dump(exclude_none=True, exclude={"times", "after"})
-        executed.trigger = {**fields, "node": watch.result(), "fired_ns": self.clock()}
-        return True
+        while not stop.is_set():
+            watch = asyncio.ensure_future(TriggerWatch(planned.when, self.folders).wait_fired())
+            stopped = asyncio.ensure_future(stop.wait())
+            await asyncio.wait({watch, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            watch.cancel()
+            stopped.cancel()
+            if stop.is_set():
+                return False
+            now = self.clock()
+            if self.quiet is None or self.quiet.allowed_ns(now, planned.for_ns) > 0:
+                self._note_fired(executed, watch.result(), now)
+                return True
+        return False
 
-    def _nobody(self, executed: ExecutedFault) -> bool:
-        return not executed.targets and _selector(executed) is not None
+    def _note_fired(self, executed: ExecutedFault, firing: Firing, seen_ns: int) -> None:
+        assert executed.planned.when is not None
+        executed.planned_ns = seen_ns
+        fields = executed.planned.when.model_dump(exclude_none=True, exclude={"times", "after"})
+        executed.trigger = {**fields, "node": firing.node, "event_ns": self.event_ns(firing), "seen_ns": seen_ns}
 
     async def _inject_and_heal(self, executed: ExecutedFault, stop: asyncio.Event) -> None:
         """From the deed to its healing; trouble on the way is a fault that did not bite, never a run that fails."""
         fault: Fault | None = None
         try:
             fault = self._build(executed)
-            if fault is not None:
-                await self._inject(executed, fault)
-                await wait_event(stop, executed.planned.for_ns / 1e9)
+            if fault is not None and await self._inject(executed, fault):
+                await wait_event(stop, self._lasts_ns(executed) / 1e9)
                 await self._wait_thawed()
         except Exception as error:
             logger.exception("fault %d failed", executed.number)
             executed.bit = Proof(holds=False, evidence={"reason": f"{type(error).__name__}: {error}"})
         finally:
-            if fault is not None:
-                await self._heal(executed, fault)
-            self.active.pop(executed.number, None)
-            self.held.pop(executed.number, None)
-            self._write(executed)
+            await self._end(executed, fault)
+
+    async def _end(self, executed: ExecutedFault, fault: Fault | None) -> None:
+        """Heals, if there was anything; nothing is held any more, and the line is written."""
+        if fault is not None and executed.left_out is None:
+            await self._heal(executed, fault)
+        self.active.pop(executed.number, None)
+        self.claims.release(executed.number)
+        with self.file.open("ab") as file:
+            file.write(orjson.dumps(executed.to_json(), option=orjson.OPT_APPEND_NEWLINE))
+
+    def _lasts_ns(self, executed: ExecutedFault) -> int:
+        """How long it stays in force from now on: until its time is over, or it has to be quiet."""
+        for_ns, now = executed.planned.for_ns, self.clock()
+        return for_ns if self.quiet is None else min(for_ns, self.quiet.left_ns(now))
 
     async def _choose(self, executed: ExecutedFault) -> None:
-        """Resolves the targets."""
-        selector = _selector(executed)
-        executed.targets = await self._resolve(selector, executed, executed.number) if selector is not None else ()
+        """Resolves the targets and takes what the fault claims. Between the two nothing else runs, so that two faults
+        never take the same; who leads, and who is alive, is asked before.
+        """
+        selector, family = executed.selector, FAMILIES[executed.planned.family]
+        if selector is None:
+            return
+        wanted = {selector} if isinstance(selector, str) else set(selector)
+        subject = str(executed.trigger["node"]) if executed.trigger else None
+        leader = await self._wait_leader() if wanted & NEEDS_LEADER else None
+        asked = _asked(selector, subject, tuple(self.cluster.nodes))
+        choice = self.claims.choose(
+            selector,
+            family,
+            dead=await self._dead(asked) if family.claims & ALIVE else (),
+            leader=leader,
+            subject=subject,
+            random=executed.planned.stream(self.seed, executed.number),
+            drawn=executed.planned.drawn,
+        )
+        executed.targets, executed.nobody = choice.targets, choice.nobody
+        self.claims.hold(executed.number, family, choice.targets)
 
-    def _build(self, executed: ExecutedFault) -> Fault | None:
-        """The fault, or None with the reason why there is none."""
-        planned, family = executed.planned, FAMILIES[executed.planned.family]
-        if self._nobody(executed):
-            executed.summary = f"{family.name}: nobody to hit (target {_selector(executed)!r} is no free node)"
-            executed.bit = Proof(holds=False, evidence={"reason": executed.summary})
-            return None
-        stream = planned.stream(self.seed, executed.number)
-        nodes = tuple(self.cluster.nodes)
-        executed.resolved = family.resolve(planned.parameters, targets=executed.targets, nodes=nodes, random=stream)
-        executed.targets = executed.targets or tuple(executed.resolved.get("targets", ()))
-        executed.summary = family.summary(executed.resolved)
-        return family.build(executed.resolved, self.cluster)
-
-    async def _inject(self, executed: ExecutedFault, fault: Fault) -> None:
-        number, begin = executed.number, self.clock()
-        self.active[number] = executed.summary
-        self.recorder.nemesis("invoke", "inject", {"id": number, "family": executed.planned.family})
-        executed.bit = await _bounded(fault.inject, INJECT_TIMEOUT_S)
-        executed.injected_ns = [begin, self.clock()]
-        logger.info("fault %d: %s; bit: %s", number, executed.summary, executed.bit.holds)
-        self.recorder.nemesis("info", "inject", self._event(executed, number, executed.bit))
-
-    async def _resolve(self, selector: Selector, executed: ExecutedFault, number: int) -> tuple[str, ...]:
-        """Names to hit. One fault at a time is resolved, so that two never take the same process."""
-        async with self.leader_lock:
-            wanted = {selector} if isinstance(selector, str) else set(selector)
-            leader = await self._wait_leader() if wanted & NEEDS_LEADER else None
-            claims = FAMILIES[executed.planned.family].claims
-            taken = {node for held in self.held.values() for node, claim in held if claim in claims}
-            candidates = tuple(node for node in self.cluster.nodes if node not in taken)
-            subject = str(executed.trigger["node"]) if executed.trigger else None
-            pool = candidates if selector == "one" and candidates else tuple(self.cluster.nodes)
-            stream = executed.planned.stream(self.seed, number)
-            targets = resolve_targets(selector, nodes=pool, leader=leader, random=stream, subject=subject)
-            free = tuple(node for node in targets if node in candidates)
-            self.held[number] = frozenset((node, claim) for node in free for claim in claims)
-            return free
+    async def _dead(self, names: Sequence[str]) -> tuple[str, ...]:
+        states = await asyncio.gather(*(self.cluster.nodes[name].state() for name in names))
+        return tuple(name for name, state in zip(names, states, strict=True) if state is ProcessState.DEAD)
 
     async def _wait_leader(self) -> str | None:
         """The leader, waiting while there is none (an election may be under way)."""
@@ -233,6 +246,54 @@ class Nemesis:
                     await asyncio.sleep(LEADER_POLL_S)
                 return leader
         return None
+
+    def _build(self, executed: ExecutedFault) -> Fault | None:
+        """The fault, or None with the reason why there is none."""
+        planned, family = executed.planned, FAMILIES[executed.planned.family]
+        if executed.nobody is None:
+            stream, nodes = planned.stream(self.seed, executed.number), tuple(self.cluster.nodes)
+            resolved = family.resolve(planned.parameters, targets=executed.targets, nodes=nodes, random=stream)
+            executed.resolved, executed.summary = resolved, family.summary(resolved)
+            if not executed.targets:
+                executed.targets = tuple(resolved.get("targets", ()))
+                executed.nobody = self._take_found(executed)
+        if executed.nobody is not None:
+            executed.did_not_begin(executed.nobody)
+            return None
+        after_s = planned.for_ns / 1e9 + self.freeze_s + MARGIN_S
+        return family.build(executed.resolved, World.limited(self.cluster, after_s))
+
+    def _take_found(self, executed: ExecutedFault) -> str | None:
+        """Takes what a family claims at targets that it found itself; why not, if it must not have them."""
+        family = FAMILIES[executed.planned.family]
+        contested = self.claims.contested(family, executed.targets)
+        if contested:
+            return f"nobody to hit: {', '.join(contested)} held by another fault"
+        if executed.planned.drawn and self.claims.too_many(family, executed.targets):
+            return "more than a minority would lose data"
+        self.claims.hold(executed.number, family, executed.targets)
+        return None
+
+    async def _inject(self, executed: ExecutedFault, fault: Fault) -> bool:
+        """Whether it began (it may still not have bitten)."""
+        number, begin = executed.number, self.clock()
+        self.active[number] = executed.summary
+        self.recorder.nemesis("invoke", "inject", {"id": number, "family": executed.planned.family})
+        if executed.trigger is not None:
+            executed.trigger |= {"fired_ns": begin, "delay_ms": _delay_ms(executed.trigger["event_ns"], begin)}
+        try:
+            executed.bit = await _bounded(fault.inject, INJECT_TIMEOUT_S)
+            executed.injected_ns = [begin, self.clock()]
+        except NotNowError as error:
+            executed.did_not_begin(str(error))
+        logger.info(
+            "fault %d: %s; bit: %s",
+            number,
+            executed.summary,
+            executed.left_out or (executed.bit and executed.bit.holds),
+        )
+        self.recorder.nemesis("info", "inject", executed.event(executed.bit))
+        return executed.injected_ns is not None
 
     async def _heal(self, executed: ExecutedFault, fault: Fault) -> None:
         """Heals; once more if the first time could not be verified."""
@@ -246,20 +307,51 @@ class Nemesis:
         assert executed.healed is not None
         executed.healed_ns = [begin, self.clock()]
         logger.info("fault %d healed: %s", number, executed.healed.holds)
-        self.recorder.nemesis("info", "heal", self._event(executed, number, executed.healed))
+        self.recorder.nemesis("info", "heal", executed.event(executed.healed))
 
-    def _event(self, executed: ExecutedFault, number: int, proof: Proof) -> dict[str, Any]:
-        return {
-            "id": number,
-            "family": executed.planned.family,
-            "summary": executed.summary,
-            "targets": list(executed.targets),
-            "proved": proof.holds,
-        }
+    async def _leave_behind(self) -> None:
+        """Cuts some nodes off before anything else is healed: from now on they help nobody."""
+        await self._wait_thawed()
+        leaving = self.leaving
+        if leaving is None:
+            return
+        self.left = leaving.left(await self._dead_by_themselves())
+        parameters = {"shape": "isolate", "target": list(self.left), "direction": leaving.direction}
+        await self._begin("partition", parameters, self.left)
 
-    def _write(self, executed: ExecutedFault) -> None:
-        with self.file.open("ab") as file:
-            file.write(orjson.dumps(executed.to_json(), option=orjson.OPT_APPEND_NEWLINE))
+    async def _dead_by_themselves(self) -> tuple[str, ...]:
+        """Nodes that do not run though no fault keeps them down."""
+        down = {node for held in self.claims.held.values() for node, claim in held if claim == "process"}
+        return await self._dead([name for name in self.cluster.nodes if name not in down])
+
+    async def _stop_left(self) -> None:
+        """Kills those who are left behind, if that was drawn, now that no other fault holds them."""
+        if self.leaving is None or not self.left or self.leaving.way != "stopped":
+            return
+        dead = await self._dead(self.left)
+        alive = tuple(name for name in self.left if name not in dead)
+        cut = self._behind.pop()
+        if alive:
+            await self._begin("kill", {"target": list(alive)}, alive)
+        await self._end(*cut)
+
+    async def _begin(self, name: str, parameters: Mapping[str, object], targets: tuple[str, ...]) -> None:
+        """A fault that nobody planned: it lasts until :meth:`release`."""
+        number = max((each.id for each in self.schedule), default=0) + len(self._unplanned) + 1
+        planned = PlannedFault(
+            id=number,
+            family=name,
+            parameters=FAMILIES[name].Parameters.model_validate(parameters),
+            for_ns=self.leaving_ns,
+        )
+        executed = ExecutedFault(planned=planned, number=number, targets=targets, planned_ns=self.clock())
+        self.executed.append(executed)
+        self._unplanned.append(executed)
+        self.claims.hold(number, FAMILIES[name], targets)
+        fault = self._build(executed)
+        assert fault is not None
+        await self._inject(executed, fault)
+        self._behind.append((executed, fault))
 
 
 async def wait_event(event: asyncio.Event, timeout_s: float) -> bool:
@@ -270,17 +362,42 @@ async def wait_event(event: asyncio.Event, timeout_s: float) -> bool:
     return event.is_set()
 
 
-def _selector(executed: ExecutedFault) -> Selector | None:
-    return getattr(executed.planned.parameters, "target", None)
+def _begun(plays: Iterable[Coroutine[None, None, None]]) -> asyncio.Future[None]:
+    """All of them as one task."""
+
+    async def together() -> None:
+        await asyncio.gather(*plays)
+
+    return asyncio.ensure_future(together())
+
+
+def _changes_members(planned: PlannedFault) -> bool:
+    return "members" in FAMILIES[planned.family].claims
+
+
+def _asked(selector: Selector, subject: str | None, nodes: tuple[str, ...]) -> tuple[str, ...]:
+    """Of whom it must be known whether they are alive; a trigger's fault must not wait for the others."""
+    if selector == "subject":
+        return (subject,) if subject in nodes and subject is not None else ()
+    return nodes
+
+
+def _delay_ms(event_ns: int | None, begin_ns: int) -> float | None:
+    return None if event_ns is None else round((begin_ns - event_ns) / 1e6, 3)
 
 
 async def _bounded(deed: Callable[[], Awaitable[Proof]], timeout_s: float) -> Proof:
     """A deed's proof, or a proof that fails and says why: trouble with a fault is a finding, never a crash of the
     run.
+
+    Raises:
+        NotNowError: as it came.
     """
     try:
         async with asyncio.timeout(timeout_s):
             return await deed()
+    except NotNowError:
+        raise
     except TimeoutError:
         return Proof(holds=False, evidence={"reason": f"not done within {timeout_s:g} s"})
     except Exception as error:

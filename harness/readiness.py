@@ -62,6 +62,16 @@ class Recovery:
         """Whether every node that was asked has caught up."""
         return bool(self.last) and set(self.caught_up_ns) == set(self.last)
 
+    def to_json(self) -> dict[str, Any]:
+        """As docs/formats.md says."""
+        return {
+            "healed_ns": self.healed_ns,
+            "bound_ns": self.bound_ns,
+            "target_commit": self.target_commit,
+            "caught_up_ns": self.caught_up_ns,
+            "last": self.last,
+        }
+
 
 async def wait_recovered(
     session: Session, nodes: Sequence[str], *, bound_ns: int, clock: Callable[[], int]

@@ -16,16 +16,19 @@ from checkers.verdict import Verdict
 from harness.errors import HarnessError
 from harness.freezing import Freezer
 from harness.lag import LagMonitor
+from harness.leaving import draw_leaving
 from harness.live import LiveCheck
 from harness.load import Load
+from harness.majority import recovered, verify_links
 from harness.nemesis import Nemesis
-from harness.readiness import Recovery, ask_leader, wait_leader, wait_recovered
+from harness.readiness import Recovery, ask_leader, wait_leader
 from harness.recorder import Recorder
 from harness.running import Run
 from harness.schedule import plan_schedule, setup_of
 from harness.substrates.protocol import Cluster, Launch, Place
 from harness.systems import SYSTEMS
 from harness.systems.protocol import Session
+from harness.triggers import event_ns
 from harness.workloads import WORKLOADS
 from harness.world import World
 
@@ -88,8 +91,9 @@ async def attack(run: Run, cluster: Cluster, session: Session, live: LiveCheck) 
             await load.under_faults()
         # 3. Is it really healed? Does every node catch up?
         with run.record.phase("recover"):
-            open_links = await verify_links(cluster)
-            recovery = await recover(run, cluster, session)
+            open_links = await verify_links(cluster, run.scenario.nodes)
+            bound_ns = run.scenario.head.recovery
+            recovery = await recovered(cluster, session, run.scenario.nodes, bound_ns=bound_ns, clock=run.clock)
         # 4. Read everything once more: what was acknowledged must be there.
         with run.record.phase("final-reads"):
             await load.final_reads()
@@ -230,6 +234,12 @@ def live_check(run: Run) -> LiveCheck:
 
 def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorder) -> Nemesis:
     """The nemesis with its schedule."""
+    head = run.scenario.head
+    one_way = SYSTEMS[head.system].promises.one_way_progress
+    leaving = draw_leaving(head.heal, run.scenario.nodes, run.seed, one_way=one_way)
+    if leaving is not None and not {"partition", "kill"}.isdisjoint(run.substrate.refused()):
+        run.record.note(f"everything is healed at once: {run.substrate.name} can leave nobody behind cut off")
+        leaving = None
     return Nemesis(
         schedule=plan_schedule(run.scenario, run.seed),
         cluster=World.of(cluster, session),
@@ -239,21 +249,12 @@ def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorde
         seed=run.seed,
         file=run.folder.schedule,
         folders={name: Path(run.folder.node(name)) for name in run.scenario.nodes},
+        event_ns=lambda firing: event_ns(firing, run.clock) if run.substrate.one_clock else None,
+        quiet=head.quiet,
+        leaving=leaving,
+        leaving_ns=head.recovery,
+        freeze_s=run.scenario.freeze_limit_ns / 1e9 if head.on_violation == "freeze" else 0.0,
     )
-
-
-async def verify_links(cluster: Cluster) -> Mapping[str, bool]:
-    """Whether a datagram passes between every pair of nodes, in each direction."""
-    pairs = [(source, target) for source in cluster.nodes for target in cluster.nodes if source != target]
-    seen = await cluster.links.probe(pairs, timeout_s=1.0) if pairs else {}
-    return {f"{source}->{target}": through for (source, target), through in seen.items()}
-
-
-async def recover(run: Run, cluster: Cluster, session: Session) -> Recovery:
-    """Waits until every node that should run has caught up, at most as long as the scenario allows."""
-    exits = await cluster.exits()
-    running = [name for name in run.scenario.nodes if name not in exits]
-    return await wait_recovered(session, running, bound_ns=run.scenario.head.recovery, clock=run.clock)
 
 
 def observe(run: Run, *, recovery: Recovery, exits: Mapping[str, int], open_links: Mapping[str, bool]) -> None:
@@ -261,13 +262,7 @@ def observe(run: Run, *, recovery: Recovery, exits: Mapping[str, int], open_link
     facts: dict[str, Any] = {
         "exits": exits,
         "links_after_healing": open_links,
-        "recovery": {
-            "healed_ns": recovery.healed_ns,
-            "bound_ns": recovery.bound_ns,
-            "target_commit": recovery.target_commit,
-            "caught_up_ns": recovery.caught_up_ns,
-            "last": recovery.last,
-        },
+        "recovery": recovery.to_json(),
         "interrupted": run.stop.is_set(),
     }
     run.record.update(facts)

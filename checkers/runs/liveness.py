@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from checkers.history import OK, History
 from checkers.runs.windows import span_ns
 from checkers.verdict import Blame, Finding, Result
 
 CHECKER = "liveness"
+MAJORITY = "liveness of a majority"
 
 
 def check_liveness(
@@ -55,6 +58,91 @@ def check_liveness(
     return Result(checker=CHECKER, findings=tuple(findings), statistics=statistics)
 
 
+def check_majority(
+    history: History,
+    *,
+    left: Sequence[str],
+    words: str,
+    healed_ns: int | None,
+    until_ns: int,
+    bound_ns: int,
+    running: Sequence[str] = (),
+    target_commit: int | None = None,
+    caught_up_ns: Mapping[str, int] | None = None,
+    last: Mapping[str, Any] | None = None,
+    starved: str | None = None,
+) -> Result:
+    """Judges a healed majority while the nodes ``left`` stayed behind (``words`` say how).
+
+    From ``healed_ns`` to ``until_ns`` somebody must be served through one of the others, and each of them that runs
+    (``running``) reach what was committed when the first leader was seen. The rest as for :func:`check_liveness`.
+    """
+    if healed_ns is None:
+        return Result(checker=MAJORITY, statistics={"judged": False, "left": list(left)})
+    caught_up = caught_up_ns or {}
+    blame, excuse = (Blame.SYSTEM, "") if starved is None else (Blame.MACHINE, f"; but {starved}")
+    scene = f"while {', '.join(left)} {'was' if len(left) == 1 else 'were'} {words}"
+    first_ok_ns = _first_ok(history, healed_ns, until_ns, left)
+    findings = []
+    if first_ok_ns is None or first_ok_ns - healed_ns > bound_ns:
+        findings.append(_unserved(scene, healed_ns, until_ns, bound_ns, first_ok_ns, blame, excuse))
+    late = [node for node in running if caught_up.get(node, 2**63) - healed_ns > bound_ns]
+    if late and target_commit is None:
+        findings.append(_no_leader(bound_ns, late, blame, f", {scene}{excuse}", MAJORITY))
+    elif late:
+        said = last or {}
+        findings.extend(
+            _behind(node, said.get(node), target_commit, bound_ns, blame, f", {scene}{excuse}", MAJORITY)
+            for node in late
+        )
+    statistics = {
+        "judged": True,
+        "left": list(left),
+        "words": words,
+        "healed_ns": healed_ns,
+        "bound_ms": bound_ns / 1e6,
+        "first_ok_ms": None if first_ok_ns is None else (first_ok_ns - healed_ns) / 1e6,
+        "target_commit": target_commit,
+        "caught_up_ms": {node: (caught_up[node] - healed_ns) / 1e6 for node in running if node in caught_up},
+    }
+    return Result(checker=MAJORITY, findings=tuple(findings), statistics=statistics)
+
+
+def _first_ok(history: History, healed_ns: int, until_ns: int, left: Sequence[str]) -> int | None:
+    """When the first operation was acknowledged that was invoked on a healed majority, through one of its nodes."""
+    behind = [place for place, name in enumerate(history.nodes) if name in left]
+    through = ~np.isin(history.node, behind)
+    meanwhile = (history.call_ns >= healed_ns) & (history.call_ns <= until_ns)
+    returns = history.return_ns[meanwhile & through & (history.outcome == OK)]
+    return int(returns.min()) if len(returns) else None
+
+
+def _unserved(
+    scene: str, healed_ns: int, until_ns: int, bound_ns: int, first_ok_ns: int | None, blame: Blame, excuse: str
+) -> Finding:
+    waited_ns = until_ns - healed_ns
+    if first_ok_ns is None and waited_ns < bound_ns:
+        message = (
+            f"a majority was healed {scene}, but it was watched for {waited_ns / 1e9:.1f} s only of the "
+            f"{bound_ns / 1e9:.1f} s that it has, and nobody was served"
+        )
+        return Finding(checker=MAJORITY, kind="asked too briefly", message=message, blame=Blame.HARNESS)
+    took = "nobody was" if first_ok_ns is None else f"the first was after {(first_ok_ns - healed_ns) / 1e9:.1f} s"
+    message = (
+        f"a majority was healed at {healed_ns / 1e9:.3f} s {scene}, and should have served through its nodes, but "
+        f"{took}; {bound_ns / 1e9:.1f} s are allowed{excuse}"
+    )
+    evidence = {"healed_ns": healed_ns, "until_ns": until_ns, "first_ok_ns": first_ok_ns, "bound_ns": bound_ns}
+    return Finding(
+        checker=MAJORITY,
+        kind="no progress",
+        message=message,
+        blame=blame,
+        time_ns=healed_ns + bound_ns,
+        evidence=evidence,
+    )
+
+
 def _service(
     history: History, healed_ns: int, bound_ns: int, blame: Blame, excuse: str
 ) -> tuple[int | None, list[Finding]]:
@@ -91,12 +179,14 @@ def _service(
     return first_ok, [finding]
 
 
-def _no_leader(bound_ns: int, nodes: Sequence[str], blame: Blame, excuse: str) -> Finding:
+def _no_leader(bound_ns: int, nodes: Sequence[str], blame: Blame, excuse: str, checker: str = CHECKER) -> Finding:
     message = f"no node led within {bound_ns / 1e9:.1f} s after healing, though {', '.join(nodes)} run{excuse}"
-    return Finding(checker=CHECKER, kind="no leader", message=message, blame=blame, nodes=tuple(nodes))
+    return Finding(checker=checker, kind="no leader", message=message, blame=blame, nodes=tuple(nodes))
 
 
-def _behind(node: str, last: Any, target: int | None, bound_ns: int, blame: Blame, excuse: str) -> Finding:
+def _behind(
+    node: str, last: Any, target: int | None, bound_ns: int, blame: Blame, excuse: str, checker: str = CHECKER
+) -> Finding:
     words = "it did not answer" if last is None else f"it last said {_said(last)}"
     message = (
         f"{node} runs, but did not reach commit index {target} within {bound_ns / 1e9:.1f} s after healing: "
@@ -104,7 +194,7 @@ def _behind(node: str, last: Any, target: int | None, bound_ns: int, blame: Blam
     )
     facts = {"target_commit": target, "last": last}
     return Finding(
-        checker=CHECKER, kind="node left behind", message=message, blame=blame, nodes=(node,), evidence=facts
+        checker=checker, kind="node left behind", message=message, blame=blame, nodes=(node,), evidence=facts
     )
 
 

@@ -80,8 +80,9 @@ def freeze_windows(events: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
 
 
 def scheduled_windows(rows: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
-    """The faults of ``schedule.jsonl`` (docs/formats.md), in the order of their begin."""
-    return tuple(sorted((_of_row(row) for row in rows), key=lambda window: (window.from_ns, window.id)))
+    """The faults of ``schedule.jsonl`` (docs/formats.md), in the order of their begin; without those left out."""
+    windows = (_of_row(row) for row in rows if row.get("left_out") is None)
+    return tuple(sorted(windows, key=lambda window: (window.from_ns, window.id)))
 
 
 def _of_row(row: Mapping[str, Any]) -> Window:

@@ -51,4 +51,4 @@ async def test_what_happened_before_is_no_trigger(tmp_path: Path) -> None:
     watch = TriggerWatch(trigger(event="vote"), {node: tmp_path / node for node in ("n1", "n2")})
     with (tmp_path / "n2" / "trace.jsonl").open("ab") as more:
         more.write(b'{"event":"vote","term":2}\n')
-    assert await watch.wait_fired() == "n2"
+    assert (await watch.wait_fired()).node == "n2"
