@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from faults.clock import ClockFamily
 from faults.family import Family
 from faults.kill import KillFamily
 from faults.leadership import LeadershipFamily
@@ -24,6 +25,7 @@ FAMILIES: Mapping[str, Family] = {
         PartitionFamily(),
         NetworkFamily(),
         PowerFamily(),
+        ClockFamily(),
         MembershipFamily(),
         LeadershipFamily(),
     )

@@ -1,26 +1,33 @@
 """``clock``: other times on some nodes: a jump, a clock that runs too fast or too slow, or one that swings.
 
 The clocks are those of the processes, not of the machine (:mod:`faults.vdso`), so each node has its own, on any
-substrate whose processes this machine can see. While the fault lasts, a task follows the node: it moves clocks that
-drift or swing, and gives the time of the node to processes that appear (a server that restarts, a child that executed
-another program).
+substrate. Beside each node a helper (:mod:`faults.clockwork`) changes the time of its processes, and gives it to
+children and to processes that execute another program; a server that restarts gets it within about
+:data:`LOOK_S`. The helper restores everything when the controller is dead, and if the helper is dead, too, the
+watchdog's undo finds every process by the fault's token.
 
 ``realtime`` may jump both ways and goes back when healed. ``monotonic`` never goes back, as on any real kernel: it may
-jump forward, and run fast or slow; healing lets it run normally from where it is. Timers and sleeps in the kernel run
-on the kernel's own clocks: a program that computes a deadline by a shifted clock and hands it to the kernel waits too
-long.
+jump forward, and run fast or slow; healing lets it run normally from where it is.
 
-Proof of the bite: the functions in every process of every target are the rewritten ones and add what was asked. Proof
-of healing: every process has the kernel's own functions again (or, for ``monotonic``, an offset that stands still).
+A clock does not take the process for itself: who is paused, killed, started or frozen meanwhile is so all the same
+(:mod:`faults.standstill` says why that is safe). Not covered: what asks the kernel or the processor directly, and
+timers and sleeps in the kernel, which run on the kernel's clocks: a program that computes an absolute deadline by a
+shifted monotonic clock and hands it to the kernel waits too long (Go and event loops wait relatively; Java and
+condition variables do not).
+
+Proof of the bite: the functions in every process of every target are ours and add what was asked, as read back from
+their memory (while it is observed for some turns, if it moves), and some program text in it asks the vDSO for the time.
+Proof of healing: every process has the right time of day again, and a monotonic clock that runs evenly.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import secrets
 import sys
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal, Self
@@ -29,20 +36,37 @@ from pydantic import Field, model_validator
 
 from faults.durations import Duration, SignedDuration, format_duration
 from faults.family import Claim, Parameters, Resolved, Target, Targeted, check_targets
-from faults.needs import Cluster, Node, Proof, Undo
-from faults.vdso import ClockError, Offsets, ProcessClock
+from faults.needs import Cluster, Helper, HelperError, Node, NotNowError, Proof, Undo
 
-FOLLOW_S = 0.02
-"""How often drifting clocks are moved, and new processes looked for."""
+LOOK_S = 0.1
+"""How often the controller asks whether a node's processes are still there."""
+ROLL_CALL_LOOKS = 10
+"""In so many looks the substrate is asked once for processes that nobody has noticed."""
+WATCH_S = 0.06
+"""How long a moving clock is observed before it is said that it moves: some turns of the helper."""
+WATCH_S_MAX = 1.0
+TOLERANCE_NS = 5_000_000
+HELPER = ("python3", "-m", "faults.clockwork")
 
 Clock = Literal["realtime", "monotonic"]
+
+
+JUMP = "30s"
+"""The jump of a clock fault that says nothing more."""
+STROBE_EVERY_NS_MIN = 1_000_000
 
 
 class Strobe(Parameters):
     """A clock that swings between the right time and ``by`` more, each ``every``."""
 
     by: SignedDuration = 200_000_000
-    every: Duration = 50_000_000
+    every: Duration = Field(default=50_000_000, ge=STROBE_EVERY_NS_MIN)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.by:
+            raise ValueError("a clock that swings by nothing is right: say e.g. by: 200ms")
+        return self
 
 
 class ClockParameters(Parameters):
@@ -55,133 +79,195 @@ class ClockParameters(Parameters):
     """Seconds gained a second: 0.05 is 5 % too fast, -0.05 too slow."""
     strobe: Strobe | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and all(data.get(name) is None for name in KINDS):
+            return {**data, "jump": JUMP}
+        return data
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = [name for name in ("jump", "drift", "strobe") if getattr(self, name) is not None]
+        given = [name for name in KINDS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"say one of jump, drift and strobe ({' and '.join(given) or 'none'} given)")
+            raise ValueError(f"say one of jump, drift and strobe ({' and '.join(given)} given)")
+        if 0 in (self.jump, self.drift):
+            raise ValueError(f"a {given[0]} of 0 leaves the clock right: say another number")
         if self.clock == "monotonic" and (self.strobe is not None or (self.jump or 0) < 0):
             raise ValueError("a monotonic clock never goes back: it can jump forward or drift")
         return self
 
 
+KINDS = ("jump", "drift", "strobe")
+
+
+@dataclass(slots=True)
+class Keeper:
+    """What keeps one node's time: its helper, and what that said last."""
+
+    node: Node
+    helper: Helper
+    processes: Mapping[str, Any] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    revoked: bool = False
+
+    async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """One command.
+
+        Raises:
+            HelperError: it is dead.
+        """
+        answer: dict[str, Any] = json.loads(await self.helper.ask(json.dumps({"do": do, **arguments})))
+        self.processes, self.revoked = answer["processes"], answer["revoked"]
+        self.refused = answer.get("refused", {})
+        return answer
+
+
 @dataclass(kw_only=True, slots=True)
 class ClockFault:
-    """Other times on certain nodes. ``shift_ns`` is how far from the right time, so long after the injection."""
+    """Other times on certain nodes. ``motion`` is what the helpers are told."""
 
     targets: tuple[str, ...]
-    clock: Clock
-    shift_ns: Callable[[float], int]
-    moves: bool
+    motion: Mapping[str, Any]
     cluster: Cluster
-    follow_s: float = FOLLOW_S
-    now: Callable[[], float] = time.monotonic
+    token: int = field(default_factory=lambda: secrets.randbits(63) | 1)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    _began: float = 0.0
-    _known: dict[int, str] = field(default_factory=dict, init=False)
-    _undo: list[str] = field(default_factory=list, init=False)
-    _trouble: dict[str, str] = field(default_factory=dict, init=False)
+    _keepers: list[Keeper] = field(default_factory=list, init=False)
     _follower: asyncio.Task[None] | None = field(default=None, init=False)
+    _registered: bool = field(default=False, init=False)
+    _last: dict[str, Any] = field(default_factory=dict, init=False)
 
     async def inject(self) -> Proof:
-        """Shifts every process; holds if each was shifted as asked."""
-        self._began = self.now()
-        await asyncio.gather(*map(self._cover, self._nodes()))
-        seen = self._seen()
+        """Shifts every process; holds if each was shifted as asked.
+
+        Raises:
+            NotNowError: a target has no process just now.
+        """
+        dead = [node.name for node in self._nodes() if not node.pids()]
+        if dead:
+            raise NotNowError(f"{', '.join(dead)} has no process just now whose clock could be changed")
+        await self._register()
+        self._keepers = list(await asyncio.gather(*map(self._keep, self._nodes())))
+        await asyncio.gather(*(self._begin(keeper) for keeper in self._keepers))
+        evidence = await self._watched()
         self._follower = asyncio.create_task(self._follow(), name="clock fault")
-        bit = set(self._known.values()) == set(self.targets) and not self._trouble
-        bit = bit and all(offset is not None for offset in seen.values())
-        return Proof(holds=bit, evidence={"offset_ns": seen, **({"trouble": self._trouble} if self._trouble else {})})
+        held = all(shifted(self.motion, keeper.processes, keeper.refused) for keeper in self._keepers)
+        return Proof(holds=held, evidence=evidence)
 
     async def heal(self) -> Proof:
-        """Gives the right time back; holds if every process that still runs has it."""
+        """Gives the right time back; holds if every process that runs has it."""
         if self._follower is not None:
             self._follower.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._follower
             self._follower = None
-        final = self._offsets() if self.clock == "monotonic" else None
-        await asyncio.gather(*(asyncio.to_thread(self._restore, pid, final) for pid in self._known))
-        running = {pid for node in self._nodes() for pid in node.pids()}
-        seen = {name: offset for name, offset in self._seen().items() if int(name.rpartition(" ")[2]) in running}
-        if final is not None:
-            await self.sleep(self.follow_s)  # a clock that still drifts has moved by then
-        still = (
-            all(offset is None for offset in seen.values()) if final is None else seen.items() <= self._seen().items()
-        )
-        await asyncio.gather(*map(self.cluster.undo.discharge, self._undo))
-        self._undo.clear()
-        return Proof(holds=still, evidence={"offset_ns": seen})
+            self._last = await self._shown()
+        ended = dict(zip(self.targets, await asyncio.gather(*map(self._end, self._nodes())), strict=True))
+        healed = all(even(told) for told in ended.values())
+        await asyncio.gather(*(keeper.helper.close() for keeper in self._keepers))
+        self._keepers.clear()
+        if healed and self._registered:
+            await self.cluster.undo.discharge(self._undo_id)
+            self._registered = False
+        return Proof(holds=healed, evidence={"left": ended, "last_seen": self._last})
+
+    @property
+    def _undo_id(self) -> str:
+        return f"clock {' '.join(self.targets)} {self.token}"
+
+    async def _register(self) -> None:
+        argv = [sys.executable, "-m", "faults.vdso", "restore", str(self.token)]
+        self._registered = True
+        await self.cluster.undo.register(Undo(id=self._undo_id, kind="run", arguments={"argv": argv}))
+
+    async def _keep(self, node: Node) -> Keeper:
+        return Keeper(node, await node.spawn(HELPER, network=False))
+
+    async def _begin(self, keeper: Keeper) -> None:
+        await keeper.ask("begin", token=self.token, pids=list(keeper.node.pids()), **self.motion)
+
+    async def _watched(self) -> dict[str, Any]:
+        """What the processes show. A clock that moves is observed while it does."""
+        if self.motion["jump_ns"] is None:
+            strobe = self.motion["strobe"]
+            watch_s = WATCH_S if strobe is None else max(WATCH_S, 2.2 * strobe["every_ns"] / 1e9)
+            await self.sleep(min(watch_s, WATCH_S_MAX))
+        return await self._shown()
+
+    async def _shown(self) -> dict[str, Any]:
+        """The same, now. A helper that is dead shows nothing."""
+        for keeper in self._keepers:
+            try:
+                await keeper.ask("look", pids=[])
+            except HelperError as error:
+                keeper.processes, keeper.refused = {}, {"helper": str(error)}
+        shown = {keeper.node.name: dict(keeper.processes) for keeper in self._keepers}
+        refused = {keeper.node.name: dict(keeper.refused) for keeper in self._keepers if keeper.refused}
+        return {"processes": shown, **({"refused": refused} if refused else {})}
 
     async def _follow(self) -> None:
+        """Processes that appear get the node's time. A helper that dies is missed when healing, not before."""
+        looks = 0
         while True:
-            await self.sleep(self.follow_s)
-            for node in self._nodes():
-                await self._cover(node)
+            await self.sleep(LOOK_S)
+            looks += 1
+            for keeper in self._keepers:
+                with contextlib.suppress(HelperError):
+                    await self._look(keeper, thoroughly=looks % ROLL_CALL_LOOKS == 0)
 
-    async def _cover(self, node: Node) -> None:
-        """Every process of a node has the node's time."""
-        for pid in node.pids():
-            new = pid not in self._known
-            if new:
-                await self._register(node, pid)
-            if new or self.moves or await asyncio.to_thread(self._lost, pid):
-                self._known[pid] = node.name
-                await asyncio.to_thread(self._shift, node.name, pid)
+    async def _look(self, keeper: Keeper, *, thoroughly: bool) -> None:
+        before = set(keeper.processes)
+        if thoroughly or not before or before != set((await keeper.ask("look", pids=[]))["processes"]):
+            await keeper.ask("look", pids=list(keeper.node.pids()))
 
-    async def _register(self, node: Node, pid: int) -> None:
-        argv = [sys.executable, "-m", "faults.vdso", "restore", str(pid)]
-        undo = Undo(id=f"clock {node.name} {pid}", kind="run", arguments={"argv": argv})
-        self._undo.append(undo.id)
-        await self.cluster.undo.register(undo)
-
-    def _shift(self, name: str, pid: int) -> None:
+    async def _end(self, node: Node) -> dict[str, Any]:
+        """What is left in the node's processes, when the helper (or another one, if it is dead) has ended the fault."""
+        pids = list(node.pids())
+        for keeper in [keeper for keeper in self._keepers if keeper.node.name == node.name]:
+            with contextlib.suppress(HelperError):
+                return _living(await keeper.ask("end", token=self.token, pids=pids), pids)
+        helper = await node.spawn(HELPER, network=False)
         try:
-            ProcessClock(pid).shift(self._offsets())
-            self._trouble.pop(f"{name} {pid}", None)
-        except ClockError as error:
-            if "is gone" not in str(error):
-                self._trouble[f"{name} {pid}"] = str(error)
-
-    def _lost(self, pid: int) -> bool:
-        try:
-            return ProcessClock(pid).offsets() is None
-        except ClockError:
-            return False
-
-    def _restore(self, pid: int, final: Offsets | None) -> None:
-        with contextlib.suppress(ClockError):
-            if final is None:
-                ProcessClock(pid).restore()
-
-    def _offsets(self) -> Offsets:
-        shift = self.shift_ns(self.now() - self._began)
-        return Offsets(realtime_ns=shift) if self.clock == "realtime" else Offsets(monotonic_ns=shift)
-
-    def _seen(self) -> dict[str, int | None]:
-        return {f"{name} {pid}": self._offset(pid) for pid, name in self._known.items()}
-
-    def _offset(self, pid: int) -> int | None:
-        try:
-            offsets = ProcessClock(pid).offsets()
-        except ClockError:
-            return None
-        return None if offsets is None else getattr(offsets, f"{self.clock}_ns")
+            return _living(await Keeper(node, helper).ask("end", token=self.token, pids=pids), pids)
+        finally:
+            await helper.close()
 
     def _nodes(self) -> list[Node]:
         return [self.cluster.nodes[name] for name in self.targets]
 
 
-def shift_of(resolved: Resolved) -> Callable[[float], int]:
-    """How far (ns) a clock is from the right time, so many seconds after the injection."""
-    if resolved.get("jump_ns") is not None:
-        jump = int(resolved["jump_ns"])
-        return lambda _: jump
-    if resolved.get("drift") is not None:
-        drift = float(resolved["drift"])
-        return lambda seconds: round(seconds * drift * 1e9)
-    by, every_s = int(resolved["strobe"]["by_ns"]), resolved["strobe"]["every_ns"] / 1e9
-    return lambda seconds: by if int(seconds / every_s) % 2 == 0 else 0
+def _living(answer: Mapping[str, Any], pids: Sequence[int]) -> dict[str, Any]:
+    return {pid: told for pid, told in answer["processes"].items() if int(pid) in pids}
+
+
+def shifted(motion: Mapping[str, Any], processes: Mapping[str, Any], refused: Mapping[str, str]) -> bool:
+    """Whether all these processes show what was asked, and at least one asks for the time where it was changed."""
+    shown = all(_shows(motion, told) for told in processes.values())
+    asking = any(told["asks_vdso"] is not False for told in processes.values())
+    return shown and asking and not refused
+
+
+def _shows(motion: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+    if told["shift_ns"] is None:
+        return False
+    if motion["strobe"] is not None:
+        low, high = sorted((0, motion["strobe"]["by_ns"]))
+        swung = told["low_ns"] == low and told["high_ns"] == high
+        return swung or (2.2 * motion["strobe"]["every_ns"] > WATCH_S_MAX * 1e9 and told["shift_ns"] in (low, high))
+    if motion["drift"] is not None and told["shift_ns"] == 0:
+        return False
+    return bool(abs(told["shift_ns"] - told["asked_ns"]) <= TOLERANCE_NS + _lead_ns(motion))
+
+
+def _lead_ns(motion: Mapping[str, Any]) -> float:
+    """A slow monotonic clock begins to be slow a little later (:data:`faults.vdso.LEAD_NS`)."""
+    drift: float = motion["drift"] or 0.0
+    return abs(drift) * 10_000_000
+
+
+def even(told: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether every process has the right time of day, and clocks that run evenly."""
+    return all(each.get("realtime_ns") == 0 and each["even"] for each in told.values())
 
 
 class ClockFamily(Targeted):
@@ -218,15 +304,8 @@ class ClockFamily(Targeted):
 
     def build(self, resolved: Resolved, cluster: Cluster) -> ClockFault:
         """The fault."""
-        strobe = resolved.get("strobe")
-        return ClockFault(
-            targets=tuple(resolved["targets"]),
-            clock=resolved["clock"],
-            shift_ns=shift_of(resolved),
-            moves=resolved.get("jump_ns") is None,
-            cluster=cluster,
-            follow_s=FOLLOW_S if strobe is None else max(strobe["every_ns"] / 2e9, 0.001),
-        )
+        motion = {key: resolved.get(key) for key in ("clock", "jump_ns", "drift", "strobe")}
+        return ClockFault(targets=tuple(resolved["targets"]), motion=motion, cluster=cluster)
 
     def draw(self, random: Random, nodes: tuple[str, ...]) -> ClockParameters:
         """Mostly jumps of up to a minute, some drift and some swings, on one node or a minority."""

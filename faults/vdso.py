@@ -1,101 +1,75 @@
 """Another time for one process, while it runs: its vDSO is rewritten from outside.
 
 Programs ask for the time without entering the kernel: the kernel maps a small shared object, the *vDSO*, into every
-process, and C libraries, Go and Java all call the functions in it. This module overwrites those functions in one
-process's (private) copy, through ``/proc/PID/mem``: the new ones make the real system call and add an offset that lies
-behind the code, one for clocks of the day (REALTIME, its coarse form, TAI) and one for clocks that count (MONOTONIC,
-its raw and coarse forms, BOOTTIME). Nothing is preloaded, nothing recompiled, and static programs are reached as well.
+process, and C libraries, Go and Java all call the functions in it. New functions (:mod:`faults.vdso_image`) are put
+into the room behind that object's last section, in one process's (private) copy, through ``/proc/PID/mem``; a jump at
+the beginning of each old function leads there. Nothing is preloaded, nothing recompiled, and static programs are
+reached as well. Changing the offsets later is one small write without stopping anybody.
 
-Changing the offsets later is one small write without stopping anybody: they lie in two slots, the one that is not in
-use is written, and then one byte says that it is, so no thread ever reads half of an offset.
+Only the five bytes of each jump are written while the process is held still (:mod:`faults.standstill`), and while no
+thread is between the first and the last of them: one that is further in the old function ends it in peace.
 
-Not shifted: system calls made directly, timers and sleeps in the kernel (they run on the kernel's clocks), file times.
-A process that executes another program loses the rewriting; one that forks hands it on. x86-64 only.
+A *token* behind the offsets says whose doing it is. ``python -m faults.vdso restore TOKEN`` looks for it in every
+process: it can hit no recycled pid, and it finds children, and processes in containers. It takes the token away and
+leaves the dead code, by which whoever follows the process knows that it was told to stop.
+
+Not shifted: system calls made directly and the processor's own counter (:func:`asks_vdso` finds programs that never
+ask the vDSO), timers and sleeps in the kernel (they run on the kernel's clocks), file times. A process that executes
+another program loses the rewriting; one that forks hands it on. x86-64 only. Sources: vdso(7), proc(5).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-import signal
 import struct
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-MAGIC = b"CAPSIZE1"
-
-# mov eax,228; syscall; test eax,eax; jnz out; edi in (0,5,11): ecx=0, in (1,4,6,7): ecx=8, else ret;
-# lea rdx,[rip+data]; ecx += 16*byte[rdx]; rax = [rsi+8] + [rdx+rcx+8]; rax, rdx = divmod(rax, 10**9) (floored);
-# [rsi] += rax; [rsi+8] = rdx; xor eax,eax; out: ret; then the mark, and the data: which slot, two slots of two offsets
-_CLOCK_GETTIME = bytes.fromhex(
-    "b8e40000000f0585c0756285ff741f83ff05741a83ff0b741583ff01741483ff04740f83ff06740a83ff077405c3"
-    "31c9eb05b908000000488d153a0000000fb602c1e00401c1488b46084803440a084899b900ca9a3b48f7f94885d279064801ca48ffc8"
-    "4801064889560831c0c3cccc"
+from faults.standstill import StandstillError, while_still
+from faults.vdso_image import (
+    DATA,
+    HEAD_SIZE,
+    JUMP,
+    MAGIC,
+    MARK,
+    SLOT_SIZE,
+    TOKEN,
+    Image,
+    ImageError,
+    Offset,
+    Offsets,
+    image_of,
 )
-_DATA = len(_CLOCK_GETTIME) + len(MAGIC)
-_DATA_SIZE = 40
 
-# r8=rdi; r9=rsi; clock_gettime(0, rsp); if r8: [r8] = seconds, [r8+8] = ns / 1000; if r9: [r9] = 0; return 0
-_GETTIMEOFDAY = bytes.fromhex(
-    "4989f84989f14883ec1831ff4889e6e8111111114d85c0741a488b0424498900488b44240831d2b9e803000048f7f149894008"
-    "4d85c9740749c701000000004883c41831c0c3"
-)
-_GETTIMEOFDAY_CALL = 16
-
-# r8=rdi; clock_gettime(0, rsp); rax = seconds; if r8: [r8] = rax; ret
-_TIME = bytes.fromhex("4989f84883ec1831ff4889e6e811111111488b04244883c4184d85c07403498900c3")
-_TIME_CALL = 13
-
-STOP_PATIENCE_S = 0.5
-STOP_POLL_S = 0.0005
 TRIES = 20
-"""A thread that stands inside the vDSO is let go on; so often it is tried again."""
+"""A process one of whose threads stands within a jump's five bytes, or that just executes a program, is let go on for
+a moment; so often it is tried again.
+"""
+RETRY_S = 0.0005
 
 
 class ClockError(Exception):
     """A process whose time cannot be changed, with the reason."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Offsets:
-    """What is added to a process's clocks, in ns."""
-
-    realtime_ns: int = 0
-    monotonic_ns: int = 0
+class GoneError(ClockError):
+    """The process has ended."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Image:
-    """The vDSO of the running kernel: its bytes, and where the functions lie in it. The same for all processes."""
+class Shift:
+    """What was found in a process: the offsets, and whose they are."""
 
-    content: bytes
-    clock_gettime: int
-    gettimeofday: int
-    time: int
-
-    def rewritten(self, offsets: Offsets) -> dict[int, bytes]:
-        """What is written where."""
-        head = _CLOCK_GETTIME + MAGIC + _data(0, offsets)
-        return {
-            self.clock_gettime: head,
-            self.gettimeofday: self._calling(_GETTIMEOFDAY, _GETTIMEOFDAY_CALL, self.gettimeofday),
-            self.time: self._calling(_TIME, _TIME_CALL, self.time),
-        }
-
-    def original(self) -> dict[int, bytes]:
-        """What undoes it."""
-        return {place: self.content[place : place + len(code)] for place, code in self.rewritten(Offsets()).items()}
-
-    def _calling(self, code: bytes, call: int, place: int) -> bytes:
-        distance = self.clock_gettime - (place + call + 4)
-        return code[:call] + struct.pack("<i", distance) + code[call + 4 :]
-
-
-def _data(slot: int, offsets: Offsets) -> bytes:
-    """Both slots alike, and which is in use."""
-    return struct.pack("<Bxxxxxxx4q", slot, *[offsets.realtime_ns, offsets.monotonic_ns] * 2)
+    offsets: Offsets
+    token: int
+    """0: they were given up."""
+    jumps: bool
+    """Whether the functions lead to ours; if not, the process has the kernel's time (and has had another)."""
 
 
 @cache
@@ -103,182 +77,259 @@ def image() -> Image:
     """The vDSO of this kernel, read from the calling process.
 
     Raises:
-        ClockError: the processor is another, or the functions are not there or too small.
+        ClockError: the processor is another, or this kernel's vDSO cannot be rewritten.
     """
     if platform.machine() != "x86_64":
         raise ClockError(f"clocks of running processes are changed on x86-64 only, and this is {platform.machine()}")
     begin, end = _mapping(os.getpid())
     with open("/proc/self/mem", "rb", buffering=0) as memory:
         content = os.pread(memory.fileno(), end - begin, begin)
-    if content[:5] != b"\x7fELF\x02":
-        raise ClockError("the kernel's vDSO is not a 64-bit object")
-    found = _functions(content)
-    places = {}
-    room = {"clock_gettime": _DATA + _DATA_SIZE, "gettimeofday": len(_GETTIMEOFDAY), "time": len(_TIME)}
-    for name, size in room.items():
-        place, available = found.get(f"__vdso_{name}", (0, 0))
-        if available < size or (name == "clock_gettime" and place % 8):
-            raise ClockError(f"the kernel's vDSO has no __vdso_{name} with room for {size} bytes")
-        places[name] = place
-    return Image(content=content, **places)
+    try:
+        return image_of(content)
+    except ImageError as error:
+        raise ClockError(str(error)) from None
 
 
 def _mapping(pid: int) -> tuple[int, int]:
     """Where the vDSO lies in a process; one that is just executing a program has none for a moment."""
     for _ in range(TRIES):
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        lines = _maps(pid)
+        for line in lines:
             if line.endswith("[vdso]"):
                 begin, end = line.split()[0].split("-")
                 return int(begin, 16), int(end, 16)
-        time.sleep(STOP_POLL_S)
+        if not lines:
+            raise GoneError(f"process {pid} has no memory: it has ended, or is the kernel's")
+        time.sleep(RETRY_S)
     raise ClockError(f"process {pid} has no vDSO")
 
 
-def _functions(content: bytes) -> dict[str, tuple[int, int]]:
-    """Place and size of every dynamic symbol (System V ABI: program headers, dynamic section, symbol table)."""
-    (headers,), (count,) = struct.unpack_from("<Q", content, 32), struct.unpack_from("<H", content, 56)
-    dynamic: dict[int, int] = {}
-    for number in range(count):
-        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", content, headers + 56 * number)
-        if kind == 2:
-            dynamic = dict(struct.iter_unpack("<QQ", content[offset : offset + size]))
-    names, symbols = dynamic[5], dynamic[6]
-    found = {}
-    for at in range(symbols, min(names, len(content) - 24) if names > symbols else len(content) - 24, 24):
-        name, info, _, section, value, size = struct.unpack_from("<IBBHQQ", content, at)
-        if section == 0 and name:
-            continue
-        if info & 15 == 2 and value + size <= len(content):
-            start = names + name
-            found[content[start : content.index(b"\0", start)].decode()] = (value, size)
-    return found
+def _maps(pid: int) -> list[str]:
+    with _explained(pid):
+        return Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
+
+
+@contextlib.contextmanager
+def _explained(pid: int) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, ProcessLookupError):
+        raise GoneError(f"process {pid} is gone") from None
+    except OSError as error:
+        raise ClockError(f"the memory of process {pid} cannot be written: {error.strerror}") from None
 
 
 class ProcessClock:
-    """The clocks of one running process.
+    """The clocks of one running process. Its memory is kept open: to be closed. Not to be used by the process that
+    started it (:mod:`faults.standstill`).
 
     Raises (all methods):
-        ClockError: the process is gone, is not ours to write, or runs another kind of program (32 bits).
+        GoneError: the process has ended.
+        ClockError: it is not ours to write, or runs another kind of program (32 bits).
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._image = image()
+        self._memory = -1
+        self._base = 0
+
+    def found(self) -> Shift | None:
+        """What is in it now; None if it has had no other time than the kernel's since it executed its program."""
+        data = self._read(self._image.room + MARK, HEAD_SIZE - MARK)
+        if data[: len(MAGIC)] != MAGIC:
+            return None
+        slot = DATA - MARK + 8 + SLOT_SIZE * data[DATA - MARK]
+        (token,) = struct.unpack_from("<Q", data, TOKEN - MARK)
+        place, jump = next(iter(self._image.jumps().items()))
+        offsets = Offsets.unpack(data[slot : slot + SLOT_SIZE])
+        return Shift(offsets=offsets, token=token, jumps=self._read(place, JUMP) == jump)
 
     def offsets(self) -> Offsets | None:
         """What is added now; None if the process has the kernel's own functions."""
-        with self._memory(os.O_RDONLY) as (memory, base):
-            place = base + self._image.clock_gettime + len(_CLOCK_GETTIME)
-            content = os.pread(memory, len(MAGIC) + _DATA_SIZE, place)
-        if content[: len(MAGIC)] != MAGIC:
-            return None
-        slot, *numbers = struct.unpack("<Bxxxxxxx4q", content[len(MAGIC) :])
-        return Offsets(realtime_ns=numbers[2 * slot], monotonic_ns=numbers[2 * slot + 1])
+        found = self.found()
+        return found.offsets if found is not None and found.jumps else None
 
-    def shift(self, offsets: Offsets) -> None:
-        """Adds from now on: rewrites the functions if need be (the process stands still for a few ms), else just the
-        numbers.
+    def shift(self, offsets: Offsets, token: int) -> None:
+        """Adds from now on: puts the functions in place if need be (the process stands still for some ms), else
+        changes the numbers.
         """
-        if self.offsets() is None:
-            self._replace(self._image.rewritten(offsets))
+        found = self.found()
+        if found is None or not found.jumps:
+            self._write(self._image.room, self._image.block(offsets, token))
+            self._replace(self._image.jumps())
             return
-        with self._memory(os.O_RDWR) as (memory, base):
-            place = base + self._image.clock_gettime + _DATA
-            slot = 1 - os.pread(memory, 1, place)[0]
-            os.pwrite(memory, struct.pack("<2q", offsets.realtime_ns, offsets.monotonic_ns), place + 8 + 16 * slot)
-            os.pwrite(memory, bytes([slot]), place)
+        self._change(offsets)
+        if found.token != token:
+            self._give(token)
 
     def restore(self) -> None:
-        """Gives the kernel's own functions back. No error if they are there, or if the process is gone."""
-        try:
-            if self.offsets() is not None:
+        """Gives the time of day back, and the kernel's own functions unless the monotonic clock was shifted: that one
+        never goes back and keeps its offset. The token is taken away. No error if nothing is shifted, or the process
+        is gone.
+        """
+        with contextlib.suppress(GoneError):
+            found = self.found()
+            if found is None:
+                return
+            self._give(0)
+            kept = standing(found.offsets.monotonic)
+            if found.jumps:
+                self._change(Offsets(monotonic=kept))
+            if found.jumps and kept == Offset():
                 self._replace(self._image.original())
-        except ClockError:
-            if Path(f"/proc/{self.pid}").exists():
-                raise
 
-    def _replace(self, parts: dict[int, bytes]) -> None:
-        """Writes code while nobody executes it: all threads stopped, none of them in the vDSO."""
-        was_stopped = self._is_stopped()
+    def close(self) -> None:
+        """Lets go of its memory. Safe to call twice."""
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
+
+    def _change(self, offsets: Offsets) -> None:
+        place = self._image.room + DATA
+        slot = 1 - self._read(place, 1)[0]
+        self._write(place + 8 + SLOT_SIZE * slot, offsets.pack())
+        self._write(place, bytes([slot]))
+
+    def _give(self, token: int) -> None:
+        self._write(self._image.room + TOKEN, struct.pack("<Q", token))
+
+    def _replace(self, parts: Mapping[int, bytes]) -> None:
+        """Writes code while nobody executes it."""
         for _ in range(TRIES):
             try:
-                if not was_stopped:
-                    self._stop()
-                with self._memory(os.O_RDWR) as (memory, base):
-                    if not self._inside(base):
-                        for place, code in parts.items():
-                            os.pwrite(memory, code, base + place)
-                        return
-            finally:
-                if not was_stopped:
-                    self._signal(signal.SIGCONT)
-            time.sleep(STOP_POLL_S)
-        raise ClockError(f"process {self.pid}: one of its threads is always reading the clock; its time was left alone")
+                if while_still(self.pid, lambda places: self._replaced(parts, places)):
+                    return
+            except StandstillError as error:
+                raise (ClockError if Path(f"/proc/{self.pid}").exists() else GoneError)(str(error)) from None
+            time.sleep(RETRY_S)
+        raise ClockError(f"process {self.pid}: one of its threads is always beginning to read the clock")
 
-    def _stop(self) -> None:
-        self._signal(signal.SIGSTOP)
-        deadline = time.monotonic() + STOP_PATIENCE_S
-        while not self._is_stopped():
-            if time.monotonic() > deadline:
-                raise ClockError(f"process {self.pid} does not stop")
-            time.sleep(STOP_POLL_S)
+    def _replaced(self, parts: Mapping[int, bytes], places: Mapping[int, int]) -> bool:
+        inside = {self._base + place + byte for place in parts for byte in range(1, JUMP)}
+        if inside & set(places.values()):
+            return False
+        for place, code in parts.items():
+            self._write(place, code)
+        return True
 
-    def _signal(self, number: int) -> None:
-        try:
-            os.kill(self.pid, number)
-        except ProcessLookupError:
-            raise ClockError(f"process {self.pid} is gone") from None
+    def _read(self, place: int, size: int) -> bytes:
+        """From the vDSO. The memory of a process that executed another program since it was opened is empty."""
+        with _explained(self.pid):
+            content = os.pread(self._memory, size, self._base + place) if self._memory >= 0 else b""
+            if not content:
+                self._open()
+                content = os.pread(self._memory, size, self._base + place)
+        if not content:
+            raise GoneError(f"process {self.pid} is gone")
+        return content
 
-    def _is_stopped(self) -> bool:
-        states = []
-        for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
-            try:
-                states.append(stat.read_text().rpartition(")")[2].split()[0])
-            except (OSError, IndexError):
+    def _write(self, place: int, content: bytes) -> None:
+        with _explained(self.pid):
+            if os.pwrite(self._memory, content, self._base + place) != len(content):
+                raise GoneError(f"process {self.pid} is gone")
+
+    def _open(self) -> None:
+        self.close()
+        self._base, _ = _mapping(self.pid)
+        self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        if os.pread(self._memory, 5, self._base) != b"\x7fELF\x02":
+            raise ClockError(f"process {self.pid} is no 64-bit program")
+
+
+LEAD_NS = 10_000_000
+"""A monotonic clock that gets another rate is set as it will be so much later: the time that passes until the numbers
+are in place must not let it go back.
+"""
+
+
+def standing(offset: Offset) -> Offset:
+    """A monotonic clock's offset that stays, from where it is (or a moment ahead)."""
+    if not offset.rate:
+        return offset
+    now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return Offset(ns=max(offset.at(now_ns), offset.at(now_ns + LEAD_NS)))
+
+
+def drifting(offset: Offset, rate: float, began_ns: int, *, goes_back: bool) -> Offset:
+    """An offset that grows (or shrinks) by so many ns a ns from an instant on."""
+    lead_ns = 0 if goes_back or rate > 0 else LEAD_NS
+    return Offset(ns=offset.at(began_ns), epoch_ns=began_ns + lead_ns, rate=round(rate * (1 << 32)))
+
+
+_ASKS = b"__vdso_clock_gettime"
+
+
+def asks_vdso(pid: int) -> bool | None:
+    """Whether any program text in the process looks for the vDSO's clock, as C libraries, Go and Java do: if none does,
+    it asks the kernel directly, and its time cannot be changed. None if that cannot be seen.
+
+    Raises:
+        GoneError: the process has ended.
+    """
+    mapped = {line.split(maxsplit=5)[5] for line in _maps(pid) if " r-xp " in line and "/" in line}
+    paths = [f"/proc/{pid}/root{path}" for path in sorted(mapped, key=lambda path: "/ld" not in path)]
+    seen = []
+    for path in [*paths, f"/proc/{pid}/exe"]:  # the loader comes first, where there is one
+        seen.append(_mentions(path))
+        if seen[-1]:
+            return True
+    return None if None in seen else False
+
+
+def _mentions(path: str) -> bool | None:
+    try:
+        facts = os.stat(path)
+        return _mentioned(path, (facts.st_dev, facts.st_ino, facts.st_mtime_ns))
+    except OSError:
+        return None
+
+
+_SEEN: dict[tuple[int, int, int], bool] = {}
+"""By device, inode and time of change: programs are large, and many processes run the same."""
+
+
+def _mentioned(path: str, identity: tuple[int, int, int]) -> bool:
+    if identity not in _SEEN:
+        _SEEN[identity] = _ASKS in Path(path).read_bytes()
+    return _SEEN[identity]
+
+
+def restore_everywhere(token: int) -> list[int]:
+    """Ends what was begun under this token, in every process that this one may write; returns their ids.
+
+    Raises:
+        ClockError: with those that could not be given their time back.
+    """
+    restored, trouble = [], []
+    for clock in [ProcessClock(int(name)) for name in os.listdir("/proc") if name.isdigit()]:
+        with contextlib.closing(clock):
+            if not _carries(clock, token):
                 continue
-        return bool(states) and all(state in "Tt" for state in states)
+            try:
+                clock.restore()
+                restored.append(clock.pid)
+            except ClockError as error:
+                trouble.append(str(error))
+    if trouble:
+        raise ClockError("; ".join(trouble))
+    return restored
 
-    def _inside(self, base: int) -> bool:
-        """Does a thread stand in the vDSO?"""
-        end = base + len(self._image.content)
-        for call in Path(f"/proc/{self.pid}/task").glob("*/syscall"):
-            words = call.read_text().split()
-            if words[0] == "running" or base <= int(words[-1], 16) < end:
-                return True
+
+def _carries(clock: ProcessClock, token: int) -> bool:
+    """Processes that are not ours to see were not ours to write."""
+    try:
+        found = clock.found()
+    except ClockError:
         return False
-
-    def _memory(self, flags: int) -> _Memory:
-        return _Memory(self.pid, flags)
-
-
-class _Memory:
-    """An open ``/proc/PID/mem`` and the base of its vDSO."""
-
-    def __init__(self, pid: int, flags: int) -> None:
-        self.pid, self.flags = pid, flags
-        self.fd = -1
-
-    def __enter__(self) -> tuple[int, int]:
-        try:
-            base, _ = _mapping(self.pid)
-            self.fd = os.open(f"/proc/{self.pid}/mem", self.flags)
-            if os.pread(self.fd, 5, base) != b"\x7fELF\x02":
-                raise ClockError(f"process {self.pid} is no 64-bit program")
-        except FileNotFoundError:
-            raise ClockError(f"process {self.pid} is gone") from None
-        except OSError as error:
-            raise ClockError(f"the memory of process {self.pid} cannot be written: {error.strerror}") from None
-        return self.fd, base
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
+    return found is not None and found.token == token
 
 
 def main(arguments: list[str]) -> None:
-    """``python -m faults.vdso restore PID...``: what the watchdog runs when the controller is dead."""
+    """``python -m faults.vdso restore TOKEN...``: what the watchdog runs when the controller is dead."""
     if arguments[:1] == ["restore"]:
-        for pid in arguments[1:]:
-            ProcessClock(int(pid)).restore()
+        for token in arguments[1:]:
+            restore_everywhere(int(token))
 
 
 if __name__ == "__main__":

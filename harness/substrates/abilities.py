@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.substrates import disks, shaping
+from harness.substrates import clocks, disks, shaping
 from harness.substrates.protocol import ABILITIES
 
 
@@ -18,7 +18,7 @@ def _not_built() -> str | None:
 
 PROBES: Mapping[str, Callable[[], str | None]] = {
     "network": shaping.why_refused,
-    "clock": _not_built,
+    "clock": clocks.why_refused,
     "power": disks.why_refused,
     "disk": _not_built,
     "rot": _not_built,
