@@ -23,7 +23,7 @@ from harness import marks
 from harness.errors import HarnessError
 from harness.namespaces import SEARCH_PATH
 from harness.probes import Endpoint, Probes
-from harness.substrates import subnets
+from harness.substrates import clocks, subnets
 from harness.substrates.abilities import refused_here
 from harness.substrates.docker_node import RELAUNCH, DirectHands, DockerNode, EngineHands, Hands, exit_status
 from harness.substrates.door import MOUNT, Door
@@ -331,7 +331,8 @@ class DockerSubstrate:
 
     def refused(self) -> Mapping[str, str]:
         """See the protocol."""
-        return refused_here()
+        reason = clocks.why_refused_in_containers()
+        return {**refused_here(), **({"clock": reason} if reason is not None else {})}
 
     def prepare(self) -> None:
         """Nothing: the controller stays in the machine's own network, whose bridge is how clients reach containers."""
