@@ -190,6 +190,8 @@ class FakeNode:
     files: Files | None = None
     limits: Limits | None = None
     data: str = "/data"
+    stored: list[str] = field(default_factory=lambda: ["log"])
+    """What is in its data folder."""
     argv: Sequence[str] = ("server",)
     dismissed: bool = False
     broken_tools: bool = False
@@ -216,6 +218,10 @@ class FakeNode:
         if argv[0] == "python3" and not self.broken_tools:
             told = {address: ["TCP", "UDP"] for address in json.loads(stdin or "[]")}
             return Completed(status=0, stdout=json.dumps(told))
+        if argv[0] == "find" and not self.broken_tools:
+            if "-delete" in argv:
+                self.stored.clear()
+            return Completed(status=0, stdout="\n".join(self.stored))
         return await self.run(argv, stdin=stdin)
 
     async def spawn(self, argv: Sequence[str], *, network: bool = True) -> FakeHelper:
@@ -233,7 +239,9 @@ class FakeNode:
         """SIGKILL, SIGSTOP and SIGCONT do what they do."""
         if number in self.deaf_to or self._state is ProcessState.DEAD:
             return
-        effect = {signals.SIGKILL: ProcessState.DEAD, signals.SIGSTOP: ProcessState.STOPPED}
+        effect = dict.fromkeys((signals.SIGKILL, signals.SIGTERM), ProcessState.DEAD) | {
+            signals.SIGSTOP: ProcessState.STOPPED
+        }
         self._state = effect.get(signals.Signals(number), ProcessState.RUNNING)
 
     def dismiss(self) -> None:
@@ -241,8 +249,9 @@ class FakeNode:
         self.dismissed = True
 
     async def start(self) -> None:
-        """Runs again, as another process."""
+        """Runs again, as another process, and writes to its data."""
         self.dismissed = False
+        self.stored.append("log")
         self._state = ProcessState.DEAD if self.broken_start else ProcessState.RUNNING
         self._pid = next(_pids)
 

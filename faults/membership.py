@@ -108,7 +108,9 @@ class Membership:
     cluster: Cluster
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _before: dict[str, str] = field(default_factory=dict, init=False)
-    """Identities of those that have left, or are about to."""
+    """Identities of those that have left."""
+    _asked: bool = field(default=False, init=False)
+    """Whether the system may have taken somebody out: not every request was refused."""
     _trouble: list[str] = field(default_factory=list, init=False)
 
     async def inject(self) -> Proof:
@@ -181,7 +183,7 @@ class Membership:
         if self.how == "replace":
             await self._end(node)
         if not await self._take_out(member):
-            if not self._before and self.how != "replace":
+            if not self._asked and self.how != "replace":
                 raise NotNowError("; ".join(self._trouble))
             return False
         self._before[name] = member.id
@@ -200,8 +202,10 @@ class Membership:
             if found is not None and attempt % POLLS_PER_TRY == 0:
                 try:
                     await self._admin.remove(member)
+                    self._asked = True
                 except AdminError as error:
                     self._note(f"remove {member.node}: {error}")
+                    self._asked = self._asked or not error.refused
             await self.sleep(POLL_S)
         return False
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from faults.cuts import ActiveCuts
+from faults.filesystem.rules import Rule, Tally
 from faults.journeys import Burst, Journeys
 from faults.shaped import ShapedLinks
 
@@ -92,8 +93,50 @@ class Disk(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One operation of the harness's own on a node's file system: the name of its error, if any (``EIO``)."""
+
+    error: str | None
+    took_ms: float
+    bytes: int | None = None
+    """How many it wrote or read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilesStatus:
+    """What a node's file system has counted."""
+
+    operations: Mapping[str, int]
+    """All since it was mounted, by kind."""
+    tallies: Mapping[str, Sequence[Tally]]
+    """What became of each rule in force, by owner."""
+    crash: Mapping[str, Any] | None
+    """The operation at which a rule killed the node, as evidence; None if none has, or :meth:`Files.thaw` came after."""
+
+
 class Files(Protocol):
-    """The user-space file system between a node and its data, where the run put one there (storage ``fuse``)."""
+    """The user-space file system between a node and its data, where the run put one there (storage ``fuse``).
+
+    Every method raises HelperError if its process is dead or does not answer.
+    """
+
+    async def lay(self, owner: str, rules: Sequence[Rule]) -> None:
+        """These rules of this owner are in force from now on, and no others of his, with new counts; none end them."""
+
+    async def status(self) -> FilesStatus:
+        """What was counted until now."""
+
+    async def probe(self, operations: Sequence[str]) -> Mapping[str, Attempt]:
+        """Tries each operation on files of the harness's own, which meet every rule whatever its path and probability,
+        but for crashes.
+        """
+
+    async def thaw(self) -> None:
+        """After a crash: lets whoever comes now do something again. The killed node's processes must be gone."""
+
+    def heal_undo(self) -> Undo:
+        """How a bare process ends all rules: to be registered before any is laid down."""
 
 
 class Limits(Protocol):
@@ -252,7 +295,13 @@ class Member:
 
 
 class AdminError(Exception):
-    """The system refused, or did not answer in time; the text says which, in the system's own words."""
+    """The system refused, or did not answer in time; the text says which, in the system's own words. ``refused``: it
+    certainly has changed nothing.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 class Admin(Protocol):

@@ -73,7 +73,7 @@ class EtcdAdmin:
                 cluster = ",".join(f"{member.node}={peer_url(self.addresses[member.node])}" for member in listed)
                 kept = [word for word in argv if not word.startswith("--initial-cluster")]
                 return [*kept, f"--initial-cluster={cluster}", "--initial-cluster-state=existing"]
-        raise AdminError(f"no node tells that {node} is a member, so it cannot join")
+        raise AdminError(f"no node tells that {node} is a member, so it cannot join", refused=True)
 
     async def promote(self, member: Member) -> None:
         """See the protocol."""
@@ -92,11 +92,11 @@ class EtcdAdmin:
             if leader is not None:
                 target = next((member.id for member in await self.members(leader) or () if member.node == node), None)
                 if target is None:
-                    raise AdminError(f"{node} is no member that {leader}, which leads, knows of")
+                    raise AdminError(f"{node} is no member that {leader}, which leads, knows of", refused=True)
                 request = pb.MoveLeaderRequest(target_id=int(target, 16))
                 await self._anybody([leader], "MoveLeader", request, pb.MoveLeaderResponse)
                 return
-        raise AdminError("no node knows a leader")
+        raise AdminError("no node knows a leader", refused=True)
 
     async def _status(self, node: str) -> pb.StatusResponse | None:
         try:
@@ -122,7 +122,7 @@ class EtcdAdmin:
                 trouble = f"{node}: {error}"
                 if not error.definite:
                     raise AdminError(trouble) from None
-        raise AdminError(trouble)
+        raise AdminError(trouble, refused=True)
 
     def _member(self, member: pb.Member) -> Member:
         hosts = {address: name for name, address in self.addresses.items()}
