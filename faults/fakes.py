@@ -236,12 +236,11 @@ class FakeNode:
         return ["in", self.name, *argv]
 
     async def signal(self, number: int) -> None:
-        """SIGKILL, SIGSTOP and SIGCONT do what they do."""
+        """SIGKILL, SIGTERM, SIGSTOP and SIGCONT do what they do."""
         if number in self.deaf_to or self._state is ProcessState.DEAD:
             return
-        effect = dict.fromkeys((signals.SIGKILL, signals.SIGTERM), ProcessState.DEAD) | {
-            signals.SIGSTOP: ProcessState.STOPPED
-        }
+        deaths = dict.fromkeys((signals.SIGKILL, signals.SIGTERM), ProcessState.DEAD)
+        effect = {**deaths, signals.SIGSTOP: ProcessState.STOPPED}
         self._state = effect.get(signals.Signals(number), ProcessState.RUNNING)
 
     def dismiss(self) -> None:
