@@ -85,7 +85,9 @@ def usable_substrate(scenario: Scenario) -> Substrate:
     Raises:
         HarnessError: the machine lacks something, with the line that mends it.
     """
-    substrate = SUBSTRATES[scenario.head.substrate](keep_data=scenario.head.keep_data)
+    substrate = SUBSTRATES[scenario.head.substrate](
+        keep_data=scenario.head.keep_data, hosts=(scenario.head.hosts or ())[: scenario.head.nodes]
+    )
     missing = substrate.missing()
     if missing:
         raise HarnessError(

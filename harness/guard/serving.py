@@ -20,7 +20,7 @@ from harness.guard.errors import GuardError
 from harness.guard.following import Following
 from harness.guard.helpers import Helpers
 from harness.guard.ledger import UndoLedger, perform
-from harness.guard.tree import Server
+from harness.guard.tree import Server, start_of
 
 SOCKET = "guard.sock"
 LOG = "guard.log"
@@ -190,7 +190,11 @@ class Guard:
         return [process.returncode, out.decode(errors="replace"), err.decode(errors="replace")]
 
     async def _register(self, asked: Question) -> None:
-        self.undo.register(asked["undo"])
+        entry = dict(asked["undo"])
+        if entry["kind"] in ("continue", "kill"):  # a recycled pid must not be hit
+            start = {"pid_start": start_of(entry["arguments"]["pid"])}
+            entry["arguments"] = {**start, **entry["arguments"]}
+        self.undo.register(entry)
         if asked["after_s"] is not None:
             self._due[asked["undo"]["id"]] = time.monotonic() + asked["after_s"]
 
@@ -202,7 +206,7 @@ class Guard:
         return await self.helpers.start(asked["helper"], asked["argv"], self._env)
 
     async def _helper_ask(self, asked: Question) -> str:
-        return await self.helpers.ask(asked["helper"], asked["line"], asked["timeout_s"])
+        return await self.helpers.ask(asked["helper"], asked["line"], asked["limit_s"])
 
     async def _helper_close(self, asked: Question) -> None:
         await self.helpers.close(asked["helper"])
@@ -214,7 +218,7 @@ class Guard:
         self.port.send(asked["token"], asked["number"], asked["targets"])
 
     async def _arrived(self, asked: Question) -> list[int]:
-        return await self.port.arrived(asked["token"], asked["number"], asked["wanted"], asked["timeout_s"])
+        return await self.port.arrived(asked["token"], asked["number"], asked["wanted"], asked["wait_s"])
 
 
 def adopt_orphans() -> None:

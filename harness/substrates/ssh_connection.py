@@ -13,7 +13,7 @@ import os
 import shlex
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import paramiko
@@ -74,7 +74,9 @@ class Connection:
     @property
     def own_address(self) -> str:
         """The address of this machine that the host sees."""
-        return str(self._transport.sock.getsockname()[0])
+        line = self._transport.sock
+        assert isinstance(line, socket.socket)
+        return str(line.getsockname()[0])
 
     @property
     def _transport(self) -> paramiko.Transport:
@@ -139,7 +141,7 @@ class Connection:
         self._client.close()
 
     @contextlib.contextmanager
-    def _telling(self, path: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def _telling(self, path: str) -> Iterator[None]:
         try:
             yield
         except (OSError, EOFError, paramiko.SSHException) as error:

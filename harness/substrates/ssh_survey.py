@@ -14,13 +14,13 @@ PYTHON_LEAST = (3, 11)
 TOOLS = ("iptables", "iptables-restore", "tc")
 
 _SCRIPT = f"""
-import json, os, shutil, sys
+import importlib.util, json, os, shutil, sys
 path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 ids = [int(os.environ.get(name, own)) for name, own in (("SUDO_UID", os.getuid()), ("SUDO_GID", os.getgid()))]
 print("CAPSIZE " + json.dumps(dict(
     python=sys.version_info[:2], root=os.geteuid() == 0, login=ids,
     tools=[tool for tool in {TOOLS!r} if shutil.which(tool, path=path)],
-    writable=os.access(sys.argv[1], os.W_OK), vdso="[vdso]" in open("/proc/self/maps").read())))
+    writable=os.access(sys.argv[1], os.W_OK), pydantic=importlib.util.find_spec("pydantic") is not None)))
 """
 
 
@@ -34,6 +34,8 @@ class Survey:
     login: tuple[int, int]
     """User and group id of whoever logged in: servers run as they."""
     tools: frozenset[str]
+    helpers: bool
+    """Whether the interpreter has what helpers of faults import (``pydantic``)."""
 
 
 def survey(hosts: Sequence[Host]) -> tuple[Mapping[Host, Survey], Sequence[str]]:
@@ -79,7 +81,13 @@ def ask(host: Host) -> Survey:
     if not facts["writable"]:
         raise SshError(f"{host.words}: {host.folder} cannot be written to: name another by `folder`")
     login = facts["login"]
-    return Survey(host=host, root=facts["root"], login=(login[0], login[1]), tools=frozenset(facts["tools"]))
+    return Survey(
+        host=host,
+        root=facts["root"],
+        login=(login[0], login[1]),
+        tools=frozenset(facts["tools"]),
+        helpers=facts["pydantic"],
+    )
 
 
 def _why_silent(host: Host, said: str, status: int) -> str:

@@ -1,0 +1,95 @@
+"""Hosts for tests: real SSH servers on this machine, each in a network namespace of its own with an address and a host
+key of its own, on a bridge that nobody else is on.
+
+``python -m tests.integration.ssh_lab COUNT FOLDER`` makes them, writes ``hosts.yaml`` (for scenarios), ``known_hosts``
+and the key pair to the folder, prints its process id, and takes everything away when its input ends. Whoever wants to
+reach the hosts enters its namespaces (:func:`inside`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from harness import namespaces
+from harness.substrates import lab
+
+PORT = 22
+READY_TIMEOUT_S = 10.0
+
+
+def inside(pid: int, argv: Sequence[str]) -> list[str]:
+    """A command in the namespaces of the lab whose process this is."""
+    return ["nsenter", f"--target={pid}", "--net", "--mount", f"--wdns={Path.cwd()}", "--", *argv]
+
+
+def make(count: int, folder: Path) -> list[subprocess.Popen[bytes]]:
+    """Makes the network and starts the servers."""
+    names = [f"n{number}" for number in range(1, count + 1)]
+    asyncio.run(lab.build(names))
+    Path("/run/sshd").mkdir()
+    _key(folder / "id")
+    (folder / "authorized_keys").write_bytes((folder / "id.pub").read_bytes())
+    hosts, known, servers = [], [], []
+    for number, name in enumerate(names, 1):
+        _key(folder / f"host-{name}")
+        address = lab.address_of(number)
+        known.append(f"{address} {(folder / f'host-{name}.pub').read_text()}")
+        hosts.append(
+            {
+                "address": address,
+                "user": "root",
+                "key": str(folder / "id"),
+                "known_hosts": str(folder / "known_hosts"),
+                "python": sys.executable,
+                "folder": str(folder),
+            }
+        )
+        servers.append(_serve(name, address, folder))
+    (folder / "known_hosts").write_text("".join(known))
+    (folder / "hosts.yaml").write_text(yaml.safe_dump(hosts))
+    return servers
+
+
+def _key(path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+
+
+def _serve(name: str, address: str, folder: Path) -> subprocess.Popen[bytes]:
+    config = folder / f"sshd-{name}"
+    config.write_text(
+        f"ListenAddress {address}:{PORT}\nHostKey {folder}/host-{name}\nAuthorizedKeysFile {folder}/authorized_keys\n"
+        f"PidFile {folder}/sshd-{name}.pid\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n"
+        "Subsystem sftp internal-sftp\n"
+    )
+    argv = ["nsenter", f"--net={lab.netns_of(name)}", "--", "/usr/sbin/sshd", "-D", "-e", "-f", str(config)]
+    with (folder / f"sshd-{name}.log").open("wb") as log:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def main() -> int:
+    """See the module."""
+    namespaces.enter()
+    folder = Path(sys.argv[2]).resolve()
+    servers = make(int(sys.argv[1]), folder)
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while any("listening" not in path.read_text() for path in folder.glob("sshd-*.log")):
+        if time.monotonic() > deadline:
+            sys.exit("the servers do not listen: see sshd-*.log")
+        time.sleep(0.02)
+    print("ready", flush=True)
+    sys.stdin.read()
+    for server in servers:
+        server.kill()
+        server.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
