@@ -96,7 +96,7 @@ class Probes:
         self._sockets: dict[str, socket.socket] = {}
         self._token = os.urandom(8)
         self._number = 0
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, _Pending | _Timed] = {}
         self._filters: dict[str, socket.socket | None] = {}
 
     @property
