@@ -30,7 +30,7 @@ from harness.quiet import Quiet
 from harness.recorder import Recorder
 from harness.schedule import PlannedFault
 from harness.targets import NEEDS_LEADER, Selector
-from harness.triggers import Firing, TriggerWatch
+from harness.triggers import Firing, wait_fired
 from harness.world import World
 
 INJECT_TIMEOUT_S = 10.0
@@ -152,9 +152,16 @@ class Nemesis:
                 continue
             fired += 1
             self.executed.append(executed)
-            if stop.is_set() and planned.drawn:
-                executed.nobody = "the load ended first"
+            executed.nobody = executed.nobody or self._too_late(executed, stop)
             await self._inject_and_heal(executed, stop)
+
+    def _too_late(self, executed: ExecutedFault, stop: asyncio.Event) -> str | None:
+        """Why it is no longer begun, if it waited too long for somebody who leads."""
+        if stop.is_set() and executed.planned.drawn:
+            return "the load ended first"
+        if self.quiet is not None and self.quiet.left_ns(self.clock()) == 0:
+            return "a quiet phase began first"
+        return None
 
     async def _wait_begin(self, executed: ExecutedFault, stop: asyncio.Event) -> bool:
         """Waits for the fault's time or trigger; False if the run was stopped before."""
@@ -163,17 +170,9 @@ class Nemesis:
             executed.planned_ns = planned.at_ns
             return not await wait_event(stop, ((planned.at_ns or 0) - self.clock()) / 1e9)
         await wait_event(stop, (planned.when.after - self.clock()) / 1e9)
-        while not stop.is_set():
-            watch = asyncio.ensure_future(TriggerWatch(planned.when, self.folders).wait_fired())
-            stopped = asyncio.ensure_future(stop.wait())
-            await asyncio.wait({watch, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            watch.cancel()
-            stopped.cancel()
-            if stop.is_set():
-                return False
-            now = self.clock()
-            if self.quiet is None or self.quiet.allowed_ns(now, planned.for_ns) > 0:
-                self._note_fired(executed, watch.result(), now)
+        while (firing := await wait_fired(planned.when, self.folders, stop)) is not None:
+            if self.quiet is None or self.quiet.allowed_ns(self.clock(), planned.for_ns) > 0:
+                self._note_fired(executed, firing, self.clock())
                 return True
         return False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from harness.nemesis import Nemesis
 from harness.readiness import Recovery, ask_leader, wait_leader
 from harness.recorder import Recorder
 from harness.running import Run
-from harness.schedule import plan_schedule, setup_of
+from harness.schedule import plan_schedule, plan_swarms, setup_of
 from harness.substrates.protocol import Cluster, Launch, Place
 from harness.systems import SYSTEMS
 from harness.systems.protocol import Session
@@ -235,6 +236,7 @@ def live_check(run: Run) -> LiveCheck:
 def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorder) -> Nemesis:
     """The nemesis with its schedule."""
     head = run.scenario.head
+    note_swarms(run)
     one_way = SYSTEMS[head.system].promises.one_way_progress
     leaving = draw_leaving(head.heal, run.scenario.nodes, run.seed, one_way=one_way)
     if leaving is not None and not {"partition", "kill"}.isdisjoint(run.substrate.refused()):
@@ -255,6 +257,15 @@ def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorde
         leaving_ns=head.recovery,
         freeze_s=run.scenario.freeze_limit_ns / 1e9 if head.on_violation == "freeze" else 0.0,
     )
+
+
+def note_swarms(run: Run) -> None:
+    """Which families are on in this run, where that was drawn: in ``run.json``, and for people."""
+    swarms = plan_swarms(run.scenario, run.seed)
+    for swarm in swarms:
+        off = f"; off: {', '.join(swarm.off)}" if swarm.off else ""
+        run.record.note(f"swarm: this run draws its random faults from {', '.join(swarm.on)}{off}")
+    run.record.update({"swarms": [asdict(swarm) for swarm in swarms]})
 
 
 def observe(run: Run, *, recovery: Recovery, exits: Mapping[str, int], open_links: Mapping[str, bool]) -> None:

@@ -118,3 +118,13 @@ class TriggerWatch:
             return Firing(node=node, wall_ns=tail.changed_ns)
         time = _decoded(line).get("time")
         return Firing(node=node, monotonic_ns=time if isinstance(time, int) else None)
+
+
+async def wait_fired(trigger: Trigger, folders: Mapping[str, Path], stop: asyncio.Event) -> Firing | None:
+    """Waits for a line that is written from now on and fires the trigger; None if the run was stopped before."""
+    watch = asyncio.ensure_future(TriggerWatch(trigger, folders).wait_fired())
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({watch, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    watch.cancel()
+    stopped.cancel()
+    return None if stop.is_set() else watch.result()
