@@ -112,7 +112,7 @@ class FilesStatus:
     tallies: Mapping[str, Sequence[Tally]]
     """What became of each rule in force, by owner."""
     crash: Mapping[str, Any] | None
-    """The operation at which a rule killed the node, as evidence; None if none has, or :meth:`Files.thaw` came after."""
+    """The operation at which a rule killed the node, as evidence; None if none has since :meth:`Files.thaw`."""
 
 
 class Files(Protocol):

@@ -16,6 +16,8 @@ from pathlib import Path
 
 IMAGE_NAME = "capsize-disk.img"
 """The name of every file that holds a node's disk: by it a loop device is known as one of ours."""
+FILES_KIND = "fuse.capsize"
+"""What kind of file system :mod:`faults.filesystem` is."""
 _LOOP_MAJOR = 7
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 """Blanks, tabs, newlines and backslashes in paths."""
@@ -40,8 +42,12 @@ def mounts(pid: int | str = "self") -> Sequence[Mount]:
 
 
 def disks() -> Sequence[Mount]:
-    """Nodes' disks that are mounted here, of whatever run."""
-    return [mount for mount in mounts() if (backing_file(mount.device) or "").endswith(f"/{IMAGE_NAME}")]
+    """Nodes' disks that are mounted here, of whatever run, and file systems of ours in user space."""
+    return [mount for mount in mounts() if mount.kind == FILES_KIND or _is_image(mount)]
+
+
+def _is_image(mount: Mount) -> bool:
+    return (backing_file(mount.device) or "").endswith(f"/{IMAGE_NAME}")
 
 
 def backing_file(device: str) -> str | None:

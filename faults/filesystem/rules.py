@@ -69,7 +69,7 @@ class Rule:
     """Of a crash: whether what is not synced is lost."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Tally:
     """What became of a rule: operations that fitted it, those of them that it hit, and probes that it hit."""
 

@@ -7,6 +7,7 @@ SIGKILL, whatever it still tries is refused, and only then the operation is answ
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import heapq
 import itertools
@@ -297,7 +298,7 @@ class Serving:
                 return
             self._server.release()
             if self._server.prober.replies in ready:
-                os.write(self._replies, os.read(self._server.prober.replies, PROBE_BYTES_MAX))
+                self._say(os.read(self._server.prober.replies, PROBE_BYTES_MAX))
             if self._commands in ready and not self._hear():
                 poll.unregister(self._commands)
                 self._server.heal()
@@ -311,10 +312,17 @@ class Serving:
 
     def _hear(self) -> bool:
         """Obeys what the harness says; False at its end."""
-        chunk = os.read(self._commands, 1 << 16)
+        try:
+            chunk = os.read(self._commands, 1 << 16)
+        except ConnectionError:
+            chunk = b""
         *lines, self._buffer = (self._buffer + chunk).split(b"\n")
         for line in lines:
             answer = self._server.command(line)
             if answer is not None:
-                os.write(self._replies, json.dumps(answer).encode() + b"\n")
+                self._say(json.dumps(answer).encode() + b"\n")
         return bool(chunk)
+
+    def _say(self, line: bytes) -> None:
+        with contextlib.suppress(ConnectionError):  # nobody listens any more: that will be heard, too
+            os.write(self._replies, line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.substrates import clocks, disks, shaping
+from harness.substrates import clocks, disks, files, shaping
 from harness.substrates.protocol import ABILITIES
 
 
@@ -20,7 +20,7 @@ PROBES: Mapping[str, Callable[[], str | None]] = {
     "network": shaping.why_refused,
     "clock": clocks.why_refused,
     "power": disks.why_refused,
-    "disk": _not_built,
+    "disk": files.why_refused,
     "rot": _not_built,
     "resource": _not_built,
 }

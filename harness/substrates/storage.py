@@ -1,5 +1,7 @@
-"""What a node's data is on: a folder, or as a run's faults need it an ext4 image of its own, a user-space file system,
-or the second above the first.
+"""What a node's data is on: a folder, or as a run's faults need it an ext4 image of its own, or a file system of ours.
+
+Where both are wanted there is only the second: it can do with a disk whatever the first can, and an image beneath it
+could not be unmounted while it has files open there.
 
 Substrates whose nodes' data is on this machine make one :class:`Storage` for each node before it is started, hand
 ``data`` to the node, and remove it after the node is dead.
@@ -18,6 +20,7 @@ from faults.needs import Disk, Files, Undo, UndoList
 from harness.errors import HarnessError
 from harness.mounts import IMAGE_NAME
 from harness.substrates.disks import ImageDisk
+from harness.substrates.files import MountedFiles
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,22 +33,24 @@ class Storage:
     undo: UndoList
     keep_data: bool = False
     image: ImageDisk | None = None
-    mounted_files: Files | None = None
+    mounted: MountedFiles | None = None
 
     @property
     def data(self) -> Path:
         """The node's data folder; known before it is made."""
+        if "fuse" in self.wanted:
+            return self.folder / "files" / "data"
         return self.folder / "disk" / "data" if "image" in self.wanted else self._plain
 
     @property
     def disk(self) -> Disk | None:
         """The disk of its own."""
-        return self.image
+        return self.mounted if self.mounted is not None else self.image
 
     @property
     def files(self) -> Files | None:
         """The user-space file system."""
-        return self.mounted_files
+        return self.mounted
 
     async def make(self) -> None:
         """Makes it; what is made is registered with the watchdog first.
@@ -57,8 +62,9 @@ class Storage:
             await self.undo.register(Undo(id=self._undo_id, kind="remove", arguments={"path": str(self._plain)}))
             await self.undo.register(Undo(id=self._image_undo_id, kind="remove", arguments={"path": str(self._file)}))
         if "fuse" in self.wanted:
-            raise HarnessError("storage fuse is not built yet")
-        if "image" in self.wanted:
+            self.mounted = MountedFiles(folder=self.folder, undo_list=self.undo, keep_data=self.keep_data)
+            await self.mounted.make()
+        elif "image" in self.wanted:
             self.image = ImageDisk(image=self._file, mount=self.folder / "disk", undo_list=self.undo)
             await self.image.make()
         self.data.mkdir(parents=True, exist_ok=True)
@@ -67,6 +73,8 @@ class Storage:
         """Removes it; the data too, unless it is to be kept (then what was on an image is copied to the folder
         ``data``). Safe to call twice.
         """
+        if self.mounted is not None:
+            await self.mounted.remove(self._plain)
         if self.image is not None:
             if self.keep_data and os.path.ismount(self.image.mount):
                 shutil.copytree(self.image.data, self._plain, symlinks=True, dirs_exist_ok=True)
@@ -79,12 +87,12 @@ class Storage:
 
     def check_seen(self, path: str) -> None:
         """Whether a container, in whose root ``path`` leads to its data folder, really sees this storage. No error if
-        the container is dead.
+        the container is dead, or nobody but root may look into it.
 
         Raises:
             HarnessError: it sees something else.
         """
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             if self.wanted and os.stat(path).st_dev != self.data.stat().st_dev:
                 raise HarnessError(
                     f"the container of {self.name} does not see what is mounted at {self.data}: its engine runs in"
