@@ -142,13 +142,20 @@ class DockerNode:
         """The container that the server runs in, for people who want to look inside."""
         self._engine = engine
         self._server = server
+        self._data_dir = place.data_dir
         self._argv = argv
         self._adopt(facts)
 
     def _adopt(self, facts: ContainerFacts) -> None:
-        """Takes note of the server's first process; one that died at once is dead, not an error."""
+        """Takes note of the server's first process; one that died at once is dead, not an error.
+
+        Raises:
+            HarnessError: its data is not on the node's storage.
+        """
         self._pid = facts.pid
         self._start = processes.start_ticks(facts.pid) if facts.pid else None
+        if facts.pid:
+            self.storage.check_seen(f"/proc/{facts.pid}/root{self._data_dir}")
 
     @property
     def alive(self) -> bool:
