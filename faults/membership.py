@@ -18,7 +18,7 @@ Proof of the bite: a majority of the voters lists nobody at the targets (or the 
 gone and the data deleted. Proof of healing: a majority lists every target as a voter that has started, under another
 identity, and each has applied what the others had when the question was asked.
 
-At most a minority of the nodes may be the target, and nobody is taken out when that would leave too few voters that
+A majority of the nodes is never the target, and nobody is taken out when that would leave too few voters that
 answer. What the system refuses did not bite, with its reason. Not covered: members that are entered and never start,
 changes of addresses. Nothing is registered with the watchdog: a membership dies with its cluster.
 """
@@ -44,7 +44,7 @@ SEVERAL = ("shrink", "grow")
 BACK_AT_ONCE = ("replace", "add", "grow")
 WITH_VOTE = ("add", "grow")
 TOO_MANY = frozenset({"all", "majority", "followers"})
-"""Selectors that are more than a minority."""
+"""Selectors that are or may be a majority."""
 
 POLL_S = 0.05
 POLLS_MAX = 300
@@ -74,7 +74,7 @@ class MembershipParameters(Parameters):
     def _few(cls, target: Target) -> Target:
         names = {target} if isinstance(target, str) else set(target)
         if names & TOO_MANY:
-            raise ValueError(f"target {target!r} is more than a minority: name leader, one, minority, or nodes")
+            raise ValueError(f"target {target!r} may be a majority: name leader, one, minority, or nodes")
         return target
 
 
@@ -315,13 +315,12 @@ class MembershipFamily(Unprepared):
         """The targets, in the order in which they leave.
 
         Raises:
-            ValueError: more than a minority, or somebody who is no node.
+            ValueError: a majority, or somebody who is no node.
         """
         check_targets(targets, nodes)
-        if len(targets) > (len(nodes) - 1) // 2:
-            raise ValueError(
-                f"{len(targets)} of {len(nodes)} nodes cannot leave: at most a minority ({(len(nodes) - 1) // 2})"
-            )
+        if len(targets) >= quorum(len(nodes)):
+            most = quorum(len(nodes)) - 1
+            raise ValueError(f"{len(targets)} of {len(nodes)} nodes are a majority, and may not leave: at most {most}")
         return {"how": parameters.how, "targets": random.sample(targets, len(targets))}
 
     def summary(self, resolved: Resolved) -> str:

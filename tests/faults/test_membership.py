@@ -173,12 +173,12 @@ async def test_old_views_do_not_prove_anything() -> None:
     assert (await fault.heal()).holds
 
 
-def test_more_than_a_minority_is_refused_on_load() -> None:
+def test_a_majority_is_refused_on_load() -> None:
     """By selector, when the scenario is read; by number, when it is resolved."""
     for target in ("all", "majority", "followers", ("n1", "majority")):
-        with pytest.raises(ValidationError, match="more than a minority"):
+        with pytest.raises(ValidationError, match="may be a majority"):
             MembershipParameters.model_validate({"how": "remove", "target": target})
-    with pytest.raises(ValueError, match="at most a minority"):
+    with pytest.raises(ValueError, match="may not leave: at most 1"):
         FAMILY.resolve(MembershipParameters(), targets=("n1", "n2"), nodes=FIVE[:3], random=Random(1))
 
 
