@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from faults.cuts import CLIENT, ActiveCuts, Pair
+from faults.fake_shaping import FakeShaping, FakeStandin, journeys
+from faults.journeys import Burst, Journeys
 from faults.needs import (
     Admin,
     Completed,
@@ -29,6 +31,7 @@ from faults.needs import (
     ProcessState,
     Undo,
 )
+from faults.shaped import ShapedLinks
 
 CLIENT_ADDRESS = "10.0.0.1"
 
@@ -182,6 +185,7 @@ class FakeNode:
     name: str
     address: str
     firewall: FakeFirewall = field(default_factory=FakeFirewall)
+    shaping: FakeShaping = field(default_factory=FakeShaping)
     deaf_to: frozenset[int] = frozenset()
     """Signals that it shrugs off, like a process that hangs in the kernel."""
     broken_start: bool = False
@@ -203,6 +207,8 @@ class FakeNode:
         """Knows ``iptables-restore``, and the command that takes a chain out."""
         if self.broken_tools:
             return Completed(status=1, stderr="no such tool")
+        if (shaped := self.shaping.run(argv, stdin or "")) is not None:
+            return shaped
         if argv[0] == "iptables-restore":
             return self.firewall.restore(stdin or "")
         if argv[0] == "python3":  # faults.knocking
@@ -224,12 +230,12 @@ class FakeNode:
             return Completed(status=0, stdout="\n".join(self.stored))
         return await self.run(argv, stdin=stdin)
 
-    async def spawn(self, argv: Sequence[str], *, network: bool = True) -> FakeHelper:
-        """A helper that answers every line with itself."""
-        del argv, network
+    async def spawn(self, argv: Sequence[str], *, network: bool = True) -> FakeHelper | FakeStandin:
+        """The stand-in for netem, or a helper that answers every line with itself."""
+        del network
         if self.broken_tools:
             raise HelperError("no such tool")
-        return FakeHelper()
+        return self.shaping.spawn() if "Standin" in argv[-1] else FakeHelper()
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """Says where it would run."""
@@ -269,6 +275,7 @@ class FakeLinks:
 
     nodes: Mapping[str, FakeNode]
     cuts: ActiveCuts = field(default_factory=ActiveCuts)
+    shaped: ShapedLinks = field(default_factory=ShapedLinks)
     leaking: set[Pair] = field(default_factory=set)
     """Directions that no rule stops."""
     dead: set[Pair] = field(default_factory=set)
@@ -287,6 +294,15 @@ class FakeLinks:
         """At once."""
         del timeout_s
         return {pair: self._passes(pair) for pair in pairs}
+
+    async def measure(self, pairs: Sequence[Pair], burst: Burst) -> Mapping[Pair, Journeys]:
+        """At once, too: what the namespaces of both ends do to packets."""
+        found = {}
+        for source, target in pairs:
+            queues = self.nodes[source].shaping.leaving(self.addresses[target]) if source in self.nodes else []
+            queues += self.nodes[target].shaping.arriving(self.addresses[source]) if target in self.nodes else []
+            found[source, target] = journeys(burst, queues, passes=self._passes((source, target)))
+        return found
 
     def _passes(self, pair: Pair) -> bool:
         if pair in self.leaking or pair in self.dead:

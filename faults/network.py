@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal
@@ -87,6 +87,7 @@ class Network:
     seed: int
     clock: Callable[[], int] = time.monotonic_ns
     """Only for the evidence: how long it took until the links were shaped."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _holder: str = field(init=False)
     _mine: tuple[Pair, ...] = field(default=(), init=False)
     _means: list[Means] = field(default_factory=list, init=False)
@@ -278,7 +279,7 @@ class Network:
         slow: list[str] = []
         for attempt in range(SETTLING_TRIES):
             if attempt:
-                await asyncio.sleep(SETTLING_S)
+                await self.sleep(SETTLING_S)
             found = await asyncio.gather(*(means.left() for means in self._means))
             left = [
                 f"{means.node.name}: {each}" for means, all_ in zip(self._means, found, strict=True) for each in all_
