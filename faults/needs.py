@@ -11,7 +11,7 @@ import enum
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from faults.cuts import ActiveCuts
 from faults.filesystem.rules import Rule, Tally
@@ -139,8 +139,67 @@ class Files(Protocol):
         """How a bare process ends all rules: to be registered before any is laid down."""
 
 
+Restraint = Literal["cpu", "memory", "freezer"]
+"""What a group of processes can be held to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What the processes of a node have used, and what they ran into, as the kernel counted since their group exists."""
+
+    cpu_s: float
+    throttled: int
+    """Periods in which they had used up their share of the processor and were held back."""
+    memory_bytes: int
+    """In use now, what is cached of files included."""
+    memory_hits: int
+    """How often more was wanted than the limit allowed."""
+    oom_kills: int
+    """How many of them were killed for memory."""
+
+
 class Limits(Protocol):
-    """What the operating system lets a node's processes use, where it can be limited."""
+    """The group of a node's processes and of all whom they start, and what the operating system lets it use.
+
+    Everything raises OSError with the kernel's reason where it refuses.
+    """
+
+    @property
+    def able(self) -> frozenset[Restraint]:
+        """What it can be held to on this machine."""
+
+    def outside(self, pids: Sequence[int]) -> Sequence[int]:
+        """Those of these processes that are not in the group (and live)."""
+
+    def usage(self) -> Usage:
+        """What the kernel counted."""
+
+    def values(self, restraint: Restraint) -> Mapping[str, str]:
+        """What is set now, by the kernel's file, in the order in which it can be written back. Plain JSON."""
+
+    async def limit(self, restraint: Restraint, amount: float) -> None:
+        """Sets a limit: ``cpu``, a share of one processor; ``memory``, bytes (swap included)."""
+
+    async def restore(self, values: Mapping[str, str]) -> None:
+        """Writes back what :meth:`values` said. No error if the group is gone: with it went what was set."""
+
+    def restoring(self, values: Mapping[str, str]) -> Sequence[str]:
+        """The same as a command on the node's host; safe to repeat, and when the group is gone."""
+
+    def door(self, restraint: Restraint) -> str:
+        """The file into which a process of the node's host writes its own id (0) to come under the restraint."""
+
+    def frozen(self) -> bool:
+        """Whether every process of the group stands still, as the kernel says."""
+
+    async def freeze(self) -> None:
+        """Stops them all, unseen by themselves and by their parents."""
+
+    async def thaw(self) -> None:
+        """Lets them go on. No error if they do, or if the group is gone."""
+
+    def thawing(self) -> Sequence[str]:
+        """The same as a command on the node's host; safe to repeat, and when the group is gone."""
 
 
 class Helper(Protocol):
