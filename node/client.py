@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ import grpc
 import grpc.aio
 
 from node import kv_pb2
+from node.interference import Rule, Tally
+from node.rules import rule_to_proto, tally_from_proto
 
 SERVICE = "capsize.node.Kv"
 CALLS_MAX = 8192
@@ -227,6 +229,21 @@ class KvClient:
         """
         return await self._nodes[node].status(timeout_s, state_hash=state_hash)
 
+    async def interfere(
+        self, node: str, timeout_s: float, *, rule: Rule | None = None, lasts_s: float = 0.0, clear: Iterable[str] = ()
+    ) -> Sequence[Tally]:
+        """For testers: clears rules, sets one, and tells all that are in force (:mod:`node.interference`). Raises
+        :class:`UnreachableError`, :class:`TimedOutError`, or :class:`InvalidRequestError` if the node has no hook or
+        refuses the rule.
+        """
+        request = kv_pb2.InterfereRequest(clear=clear)
+        if rule is not None:
+            request.set.CopyFrom(rule_to_proto(rule, lasts_s))
+        reply = await self._nodes[node].interfere(request, timeout_s)
+        if reply.fault:
+            raise InvalidRequestError(f"{node} refused: {reply.fault}")
+        return [tally_from_proto(each) for each in reply.rules]
+
     async def close(self) -> None:
         """Ends all connections at once, without waiting for any node; what is under way fails."""
         await asyncio.gather(*(node.close() for node in self._nodes.values()))
@@ -292,17 +309,8 @@ class _Node:
         return reply
 
     async def status(self, timeout_s: float, *, state_hash: bool) -> Status:
-        method: Any = self._open_channel().unary_unary(
-            f"/{SERVICE}/Status",
-            request_serializer=kv_pb2.StatusRequest.SerializeToString,
-            response_deserializer=kv_pb2.StatusReply.FromString,
-        )
-        try:
-            reply: kv_pb2.StatusReply = await method(kv_pb2.StatusRequest(state_hash=state_hash), timeout=timeout_s)
-        except grpc.aio.AioRpcError as error:
-            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise TimedOutError(f"{self._name} told no status within {timeout_s} s") from None
-            raise UnreachableError(f"{self._name} at {self._address}: {error.details()}") from None
+        request = kv_pb2.StatusRequest(state_hash=state_hash)
+        reply: kv_pb2.StatusReply = await self._ask("Status", request, kv_pb2.StatusReply, timeout_s)
         return Status(
             name=reply.name,
             role=reply.role,
@@ -317,6 +325,26 @@ class _Node:
             first_index=reply.first_index,
             state_hash=reply.state_hash or None,
         )
+
+    async def interfere(self, request: kv_pb2.InterfereRequest, timeout_s: float) -> kv_pb2.InterfereReply:
+        reply: kv_pb2.InterfereReply = await self._ask("Interfere", request, kv_pb2.InterfereReply, timeout_s)
+        return reply
+
+    async def _ask(self, name: str, request: Any, reply: Any, timeout_s: float) -> Any:
+        """A unary call."""
+        method: Any = self._open_channel().unary_unary(
+            f"/{SERVICE}/{name}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=reply.FromString,
+        )
+        try:
+            return await method(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise TimedOutError(f"{self._name} told no {name.lower()} within {timeout_s} s") from None
+            if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+                raise InvalidRequestError(f"{self._name} has no {name}: it was started without --hook") from None
+            raise UnreachableError(f"{self._name} at {self._address}: {error.details()}") from None
 
     async def close(self) -> None:
         stream, self._stream = self._stream, None

@@ -21,6 +21,8 @@ EXIT_SOFTWARE = 70
 EXIT_IO = 74
 """The disk or the network refused; after a failed write or sync nothing is tried again."""
 
+HOOKS = ("messages",)
+
 _DESCRIPTION = """\
 One node of a replicated key-value store (Raft). All nodes of a cluster are started with the same --node options; each
 with its own --name.
@@ -66,6 +68,7 @@ class Options:
     seed: int | None
     bug: str | None
     announce_bug: str | None
+    hooks: frozenset[str] = frozenset()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -136,6 +139,15 @@ def _parser(bugs: Sequence[str]) -> _Parser:
     add("--seed", type=int, metavar="N", help="seed of the election time-outs (default: different every time)")
     add("--bug", choices=bugs, metavar="NAME", help=f"plant a bug, for testing a tester: {', '.join(bugs)}")
     add("--announce-bug", choices=bugs, metavar="NAME", help="log the line that --bug logs, but stay correct")
+    add(
+        "--hook",
+        dest="hooks",
+        choices=HOOKS,
+        action="append",
+        default=[],
+        help="give testers a hand in the node: messages (who may use the client port may then drop, delay and double "
+        "messages between nodes)",
+    )
     return parser
 
 
@@ -166,4 +178,5 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         seed=parsed.seed,
         bug=parsed.bug,
         announce_bug=parsed.announce_bug,
+        hooks=frozenset(parsed.hooks),
     )

@@ -15,6 +15,7 @@ import uvloop
 
 from node.bugs import BUGS
 from node.core import Raft
+from node.interference import Interference
 from node.machine import Machine
 from node.options import EXIT_IO, EXIT_SOFTWARE, EXIT_UNRECOVERABLE, Options
 from node.service import serve
@@ -67,9 +68,10 @@ async def _serve(options: Options, storage: Storage) -> int:
         loop.add_signal_handler(number, end, None)
     trace = Trace(options.log / "trace.jsonl", options.name)
     try:
-        shell = _build(options, storage, trace, end)
+        interference = _hook(options)
+        shell = _build(options, storage, trace, end, interference)
         await shell.start()
-        server = await serve(shell, options.nodes[options.name].clients)
+        server = await serve(shell, options.nodes[options.name].clients, interference)
     except OSError as error:
         return _failed(error)
     except ValueError as error:  # the core or the machine: each file is sound, but they can't be one node's
@@ -92,7 +94,21 @@ async def _serve(options: Options, storage: Storage) -> int:
     return 0
 
 
-def _build(options: Options, storage: Storage, trace: Trace, end: Callable[[BaseException], None]) -> Shell:
+def _hook(options: Options) -> Interference | None:
+    if "messages" not in options.hooks:
+        return None
+    _log.warning("HOOK ACTIVE: messages between nodes can be interfered with through the client port")
+    stream = random.Random(None if options.seed is None else f"messages {options.seed} {options.name}")
+    return Interference(stream, [name for name in options.nodes if name != options.name])
+
+
+def _build(
+    options: Options,
+    storage: Storage,
+    trace: Trace,
+    end: Callable[[BaseException], None],
+    interference: Interference | None = None,
+) -> Shell:
     bug = BUGS[options.bug] if options.bug else None
     core = (bug.core if bug else Raft)(
         name=options.name,
@@ -111,7 +127,7 @@ def _build(options: Options, storage: Storage, trace: Trace, end: Callable[[Base
         machine=machine,
         storage=storage,
         trace=trace,
-        transport_of=lambda received: Transport(options.name, peers, received),
+        transport_of=lambda received: Transport(options.name, peers, received, interference),
         snapshot_entries=options.snapshot_entries,
         failed=end,
     )

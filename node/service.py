@@ -19,7 +19,9 @@ import grpc.aio
 
 from node import kv_pb2
 from node.callers import Answer
+from node.interference import Interference
 from node.machine import VALUE_BYTES_MAX
+from node.rules import interfere
 from node.transport import Address
 
 SERVICE = "capsize.node.Kv"
@@ -69,10 +71,11 @@ def fault_of(request: kv_pb2.ExecuteRequest) -> str | None:
 
 
 class KvService:
-    """The four methods."""
+    """The four methods, and a fifth for testers."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, interference: Interference | None = None) -> None:
         self._operations = operations
+        self._interference = interference
 
     async def open_session(self, _request: kv_pb2.OpenSessionRequest, _context: Any) -> kv_pb2.Reply:
         """Unary."""
@@ -85,6 +88,11 @@ class KvService:
     async def status(self, request: kv_pb2.StatusRequest, _context: Any) -> kv_pb2.StatusReply:
         """Unary; never waits for anybody."""
         return self._operations.status(state_hash=request.state_hash)
+
+    async def interfere(self, request: kv_pb2.InterfereRequest, _context: Any) -> kv_pb2.InterfereReply:
+        """Unary."""
+        assert self._interference is not None, "there is no such method without the hook"
+        return interfere(request, self._interference)
 
     async def converse(self, _requests: Any, context: grpc.aio.ServicerContext[kv_pb2.Calls, kv_pb2.Replies]) -> None:
         """The stream. gRPC cancels it when the client is gone."""
@@ -160,10 +168,10 @@ class _Outbox:
             await self._empty.wait()
 
 
-async def serve(operations: Operations, address: Address) -> grpc.aio.Server:
-    """Starts serving clients. Raises OSError if the address can't be used."""
+async def serve(operations: Operations, address: Address, interference: Interference | None = None) -> grpc.aio.Server:
+    """Starts serving clients; and testers, if there is a hook. Raises OSError if the address can't be used."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    server.add_generic_rpc_handlers((_handlers(KvService(operations)),))
+    server.add_generic_rpc_handlers((_handlers(KvService(operations, interference), hooked=interference is not None),))
     try:
         server.add_insecure_port(str(address))
     except RuntimeError as error:
@@ -172,7 +180,7 @@ async def serve(operations: Operations, address: Address) -> grpc.aio.Server:
     return server
 
 
-def _handlers(service: KvService) -> grpc.GenericRpcHandler[Any, Any]:
+def _handlers(service: KvService, *, hooked: bool) -> grpc.GenericRpcHandler[Any, Any]:
     def unary(method: Any, request: Any, reply: Any) -> Any:
         return grpc.unary_unary_rpc_method_handler(
             method, request_deserializer=request.FromString, response_serializer=reply.SerializeToString
@@ -188,4 +196,6 @@ def _handlers(service: KvService) -> grpc.GenericRpcHandler[Any, Any]:
             response_serializer=kv_pb2.Replies.SerializeToString,
         ),
     }
+    if hooked:
+        methods["Interfere"] = unary(service.interfere, kv_pb2.InterfereRequest, kv_pb2.InterfereReply)
     return grpc.method_handlers_generic_handler(SERVICE, methods)

@@ -37,6 +37,7 @@ from typing import cast
 from google.protobuf.message import DecodeError
 
 from node import peer_pb2
+from node.interference import Interference
 from node.messages import Message
 from node.wire import WireError, decode_message, encode_message
 
@@ -251,10 +252,22 @@ class _Listener(asyncio.Protocol):
 class Transport:
     """All links of one node."""
 
-    def __init__(self, name: str, addresses: Mapping[str, Address], received: Callable[[Message], None]) -> None:
-        """``addresses`` of all nodes, this one among them. ``received`` is called in the loop for every message."""
+    def __init__(
+        self,
+        name: str,
+        addresses: Mapping[str, Address],
+        received: Callable[[Message], None],
+        interference: Interference | None = None,
+    ) -> None:
+        """``addresses`` of all nodes, this one among them. ``received`` is called in the loop for every message that
+        ``interference`` lets through.
+        """
         self.name = name
-        self.received = received
+        self.received = received if interference is None else self._receive
+        self._received = received
+        self._interference = interference
+        if interference is not None:
+            interference.attach(send=self._send_late, receive=received)
         self.listeners: set[_Listener] = set()
         self.links = {peer: Link(name, peer, address) for peer, address in addresses.items() if peer != name}
         self.peers = frozenset(self.links)
@@ -273,7 +286,7 @@ class Transport:
     def send(self, message: Message) -> None:
         """Queues a message for its target; unknown targets are ignored. Nothing leaves before :meth:`flush`."""
         link = self.links.get(message.target)
-        if link is not None:
+        if link is not None and (self._interference is None or self._interference.passes("out", message)):
             link.put(encode_frame(encode_message(message)))
 
     def flush(self) -> None:
@@ -289,6 +302,8 @@ class Transport:
 
     async def close(self) -> None:
         """Ends everything at once."""
+        if self._interference is not None:
+            self._interference.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -296,6 +311,17 @@ class Transport:
             self._server.close()
         for listener in list(self.listeners):
             listener.abort()
+
+    def _receive(self, message: Message) -> None:
+        """In place of ``received`` where there is a hook."""
+        if self._interference is None or self._interference.passes("in", message):
+            self._received(message)
+
+    def _send_late(self, message: Message) -> None:
+        """A message that was held: between two turns."""
+        link = self.links[message.target]
+        link.put(encode_frame(encode_message(message)))
+        link.flush()
 
 
 def _hello(source: str, target: str) -> bytes:

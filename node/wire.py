@@ -170,6 +170,9 @@ _ENCODERS: Mapping[type[Message], Callable[..., None]] = {
     SnapshotReply: _put_snapshot_reply,
 }
 
+MESSAGES = tuple(_ENCODERS)
+"""All kinds of messages."""
+
 _DECODERS: Mapping[str, Callable[[_Proto], Message]] = {
     "request_vote": _get_request_vote,
     "vote_reply": _get_vote_reply,
