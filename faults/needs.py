@@ -415,8 +415,60 @@ class Admin(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MessageRule:
+    """What becomes of certain messages that a node sends (``out``) or receives (``in``).
+
+    ``action``: ``drop``, ``delay`` (by ``delay_ns``), ``duplicate`` (the second so much later) or ``reorder`` (it waits
+    until the next one has gone the same way, at most so long). ``types`` and ``peers`` empty: all. ``count``: of so many
+    at most; None: any number.
+    """
+
+    name: str
+    action: str
+    types: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    directions: tuple[str, ...] = ("out", "in")
+    delay_ns: int = 0
+    probability: float = 1.0
+    count: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MessageTally:
+    """A rule in force at a node, as the node tells it: ``matched`` messages were of its kind, and it took hold of
+    ``hits`` of them.
+    """
+
+    rule: MessageRule
+    matched: int
+    hits: int
+
+
+class MessagesError(Exception):
+    """The node refused, or did not answer in time; the text says which."""
+
+
 class Messages(Protocol):
-    """Single messages between nodes, by type and peer."""
+    """Single messages between nodes, by type and peer: the hook in the system's own transport.
+
+    A rule ends by itself when its time is over, whether anybody can reach the node or not; setting the same rule again
+    lets it last longer and go on counting. A node that starts again has none.
+    """
+
+    async def set(self, node: str, rule: MessageRule, *, lasts_s: float) -> Sequence[MessageTally]:
+        """Puts it in force from now on for so long; all that are in force then.
+
+        Raises:
+            MessagesError: refused, or no answer.
+        """
+
+    async def clear(self, node: str, name: str) -> Sequence[MessageTally]:
+        """Ends a rule (no error if there is none); all that are in force then.
+
+        Raises:
+            MessagesError: no answer.
+        """
 
 
 class Cluster(Protocol):
