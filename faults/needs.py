@@ -145,7 +145,7 @@ Restraint = Literal["cpu", "memory", "freezer"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """What the processes of a node have used, and what they ran into, as the kernel counted since their group exists."""
+    """What the processes of a node have used and run into, as the kernel counted since their group exists."""
 
     cpu_s: float
     throttled: int
