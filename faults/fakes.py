@@ -194,6 +194,7 @@ class FakeNode:
     files: Files | None = None
     limits: Limits | None = None
     data: str = "/data"
+    log: str = "/log/node.log"
     stored: list[str] = field(default_factory=lambda: ["log"])
     """What is in its data folder."""
     argv: Sequence[str] = ("server",)

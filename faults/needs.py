@@ -250,6 +250,10 @@ class Node(Protocol):
     def data(self) -> str:
         """The folder of its data, as :meth:`host` sees it."""
 
+    @property
+    def log(self) -> str:
+        """The file that holds what its server printed, as :meth:`host` sees it."""
+
     async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
         """Runs a privileged command inside the node's *network namespace* (tools come from outside any image)."""
 
@@ -420,8 +424,8 @@ class MessageRule:
     """What becomes of certain messages that a node sends (``out``) or receives (``in``).
 
     ``action``: ``drop``, ``delay`` (by ``delay_ns``), ``duplicate`` (the second so much later) or ``reorder`` (it waits
-    until the next one has gone the same way, at most so long). ``types`` and ``peers`` empty: all. ``count``: of so many
-    at most; None: any number.
+    until the next one has gone the same way, at most so long). ``types`` and ``peers`` empty: all. ``count``: of so
+    many at most; None: any number.
     """
 
     name: str

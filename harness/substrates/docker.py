@@ -25,7 +25,7 @@ from harness.namespaces import SEARCH_PATH
 from harness.probes import Endpoint, Probes
 from harness.substrates import clocks, subnets
 from harness.substrates.abilities import refused_here
-from harness.substrates.docker_node import RELAUNCH, DirectHands, DockerNode, EngineHands, Hands, exit_status
+from harness.substrates.docker_node import NODE_LOG, RELAUNCH, DirectHands, DockerNode, EngineHands, Hands, exit_status
 from harness.substrates.door import MOUNT, Door
 from harness.substrates.engine import ContainerFacts, ContainerSpec, Engine, EngineError, SubnetTakenError, connect
 from harness.substrates.protocol import Image, Launch, LaunchOf, Place
@@ -35,7 +35,6 @@ LOG_DIR = "/capsize/log"
 DATA_DIR = "/capsize/data"
 PROGRAMS_DIR = "/opt/capsize/bin"
 """Where images have the programs of :class:`harness.substrates.protocol.Image`."""
-NODE_LOG = "node.log"
 NETWORK_TRIES_MAX = 20
 LINKS_TIMEOUT_S = 5.0
 REMOVALS = ("container", "docker_network")
@@ -121,6 +120,7 @@ class DockerCluster:
         self.undo = undo
         self.admin: Admin | None = None
         self.messages: Messages | None = None
+        self.clocks: Mapping[str, int] = {}
         self._plan = plan
         self._engine = engine
         self._names = names

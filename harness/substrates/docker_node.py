@@ -29,6 +29,7 @@ from harness.substrates.protocol import Place
 from harness.substrates.storage import Storage
 from harness.tools import run_tool
 
+NODE_LOG = "node.log"
 END_POLL_S = 0.01
 END_POLLS_MAX = 1000
 """10 s: how long the engine may take to notice that a container's process is gone."""
@@ -187,6 +188,11 @@ class DockerNode:
     def data(self) -> str:
         """See :class:`faults.needs.Node`. The folder that is mounted into the container."""
         return str(self.storage.data)
+
+    @property
+    def log(self) -> str:
+        """See :class:`faults.needs.Node`. The log folder is mounted into the container, too."""
+        return str(self.storage.folder / NODE_LOG)
 
     async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
         """See :class:`faults.needs.Node`."""

@@ -83,6 +83,11 @@ class ProcessNode:
         """See :class:`faults.needs.Node`."""
         return str(self.folder / "data" if self.storage is None else self.storage.data)
 
+    @property
+    def log(self) -> str:
+        """See :class:`faults.needs.Node`."""
+        return str(self.folder / "node.log")
+
     async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
         """Runs a command of this machine in the node's network namespace."""
         return await self.host(self.command(argv), stdin=stdin)
@@ -174,7 +179,7 @@ class ProcessNode:
         argv = list(self.launch.argv)
         if shutil.which(argv[0], path=env.get("PATH")) is None:
             raise HarnessError(f"node {self.name} cannot be started: there is no program {argv[0]!r} on this machine")
-        with (self.folder / "node.log").open("ab") as log:
+        with open(self.log, "ab") as log:
             return subprocess.Popen(
                 [namespaces.tool("nsenter"), f"--net={lab.netns_of(self.name)}", "--", *argv],
                 env=env,
@@ -222,6 +227,7 @@ class ProcessCluster:
         self.undo = undo
         self.admin: Admin | None = None
         self.messages: Messages | None = None
+        self.clocks: Mapping[str, int] = {}
         self._launch = launch
         self._exits: dict[str, int] = {}
         self._servers = {

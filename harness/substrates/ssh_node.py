@@ -64,6 +64,11 @@ class HostNode:
         return self._place.data_dir
 
     @property
+    def log(self) -> str:
+        """See :class:`faults.needs.Node`."""
+        return f"{self._place.log_dir}/node.log"
+
+    @property
     def own_death(self) -> int | None:
         """Status of the last death that no fault caused, as far as is known here."""
         return self._deaths[-1] if self._deaths else None
@@ -120,7 +125,7 @@ class HostNode:
             "argv": list(self.argv),
             "env": {**self.env, **self.launch.env},
             "cwd": place.log_dir,
-            "log": f"{place.log_dir}/node.log",
+            "log": self.log,
             "user": self._login,
         }
         try:
