@@ -238,8 +238,21 @@ def workloads() -> None:
 
 
 @cli.command()
-def faults() -> None:
-    """What can be broken, and who can be hit."""
+@click.option("--prove", is_flag=True, help="Inject each in a real run, and show the evidence that it bit and healed.")
+@click.option("--family", "families", help="With --prove: only these, with commas.")
+@click.option("--substrate", "substrates", default="process", show_default=True, help="With --prove: with commas.")
+@click.option("--system", "systems", default="raftkv", show_default=True, help="With --prove: with commas.")
+@runs_option
+def faults(prove: bool, families: str | None, substrates: str, systems: str, runs_root: Path) -> None:
+    """What can be broken, and who can be hit.
+
+    With --prove: a table of faults, substrates and systems, from one short run each. Exit code 0 if every fault that is
+    not refused bit and was healed, else 1.
+    """
+    if prove:
+        from harness.commands.prove import prove_command
+
+        sys.exit(prove_command(families, substrates, systems, runs_root))
     from harness.commands.tables import show_faults
 
     show_faults()

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from faults import FAMILIES
 from harness.durations import format_duration
+from harness.examples import EXAMPLES
 from harness.progress import Output
 from harness.scenario import load_scenario, shipped_scenarios
 from harness.systems import SYSTEMS
@@ -15,6 +16,11 @@ from harness.targets import SELECTORS
 from harness.workloads import WORKLOADS
 
 WIDE = 160
+
+OVERLAP = (
+    "Faults may overlap. Two that take the same for themselves never hold one node at a time: a node that is held is "
+    "passed over. Over a run, faults that destroy data hit a minority at most, unless a scenario names more."
+)
 
 
 def wide_console() -> Output:
@@ -44,8 +50,12 @@ def show_scenarios() -> None:
 
 def show_systems() -> None:
     """Systems and what they promise."""
-    rows = [(system.name, system.title, ", ".join(sorted(system.promises))) for system in SYSTEMS.values()]
-    _show("Systems (--system NAME)", ("name", "what", "promises to survive"), rows)
+    _show("Systems (--system NAME)", ("name", "what"), [(system.name, system.title) for system in SYSTEMS.values()])
+    for system in SYSTEMS.values():
+        rows = [(family, system.promises[family].words) for family in FAMILIES if family in system.promises]
+        _show(f"\nWhat {system.name} promises to survive", ("fault", "up to which bound"), rows)
+        beyond = [family for family in FAMILIES if family not in system.promises]
+        wide_console().print(f"Beyond its promises: {', '.join(beyond) or 'nothing'}", highlight=False)
 
 
 def show_workloads() -> None:
@@ -55,9 +65,19 @@ def show_workloads() -> None:
 
 
 def show_faults() -> None:
-    """Fault families, their parameters, and the selectors of targets."""
-    rows = [(name, family.description, ", ".join(family.Parameters.model_fields)) for name, family in FAMILIES.items()]
-    _show("Faults", ("family", "what", "parameters"), rows)
+    """Fault families, their parameters, what they take for themselves, and the selectors of targets."""
+    rows = [
+        (
+            name,
+            family.description,
+            ", ".join(family.Parameters.model_fields),
+            ", ".join(sorted(family.claims)) or "-",
+            EXAMPLES[name],
+        )
+        for name, family in FAMILIES.items()
+    ]
+    _show("Faults", ("family", "what", "parameters", "takes for itself", "example"), rows)
+    wide_console().print(f"\n{OVERLAP}", highlight=False)
     _show("\nTargets", ("target", "who"), [*SELECTORS.items(), ("n1, n2, ...", "by name; a list is allowed")])
 
 

@@ -1,0 +1,160 @@
+"""`capsize faults --prove`: every fault family on every substrate and system, in a real run each; did it bite, did it
+heal, and what was the evidence? What is refused is told with its reason.
+
+A cell is one short run of a scenario with one fault, in a process of its own; what it says comes from the run's
+``schedule.jsonl`` alone. A cell holds when the fault bit, was healed, and the run was not invalid.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from faults import FAMILIES
+from harness.errors import EXIT_CODES
+from harness.examples import entry
+from harness.systems.protocol import ABILITIES as SYSTEM_ABILITIES
+from harness.systems.protocol import System
+
+AT, LASTS, LOAD = "2s", "2s", "6s"
+RUN_TIMEOUT_S = 120.0
+WORDS_MAX = 110
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One family on one substrate with one system."""
+
+    family: str
+    substrate: str
+    system: str
+    refused: str | None = None
+    """Why it cannot be injected there."""
+    bit: bool | None = None
+    healed: bool | None = None
+    bit_words: str = ""
+    healed_words: str = ""
+    validity: str | None = None
+    summary: str = ""
+    trouble: str = ""
+    """What went wrong, if the run did not get to a fault."""
+    folder: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is nothing to complain about."""
+        return self.refused is not None or (self.bit is True and self.healed is True and self.validity == "valid")
+
+
+def cells(
+    families: Iterable[str], refusals: Mapping[str, Mapping[str, str]], systems: Mapping[str, System]
+) -> Iterator[Cell]:
+    """The table, with nothing in it but what is refused. ``refusals``: by substrate, abilities that it does not have,
+    each with the reason.
+    """
+    for family in families:
+        for substrate, lacking in refusals.items():
+            for name, system in systems.items():
+                reasons = {**lacking, **dict.fromkeys(SYSTEM_ABILITIES - system.abilities, f"{name} has no means")}
+                needs = sorted(FAMILIES[family].needs & set(reasons))
+                refused = "; ".join(reasons[need] for need in needs) if needs else None
+                yield Cell(family=family, substrate=substrate, system=name, refused=refused)
+
+
+def scenario_of(cell: Cell) -> str:
+    """The scenario that proves it."""
+    return (
+        f"name: prove-{cell.family}\n"
+        f"about: Does {cell.family} bite on {cell.substrate}, and does it heal?\n"
+        f"system: {cell.system}\n"
+        f"substrate: {cell.substrate}\n"
+        f"nodes: 3\ntime: {LOAD}\nseed: 1\nok_min: 20\n"
+        "workload: {name: register, rate: 100, keys: 5}\n"
+        f"faults:\n  - {entry(cell.family, at=AT, lasts=LASTS)}\n"
+    )
+
+
+def prove(cell: Cell, folder: Path) -> Cell:
+    """Runs it; ``folder`` is where its scenario and its run go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scenario, run = folder / "scenario.yaml", folder / "run"
+    scenario.write_text(scenario_of(cell), encoding="utf-8")
+    argv = [sys.executable, "-m", "harness", "run", str(scenario), "--folder", str(run), "--runs", str(folder)]
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return _with(cell, folder=str(run), trouble=f"the run did not end within {RUN_TIMEOUT_S:g} s")
+    (folder / "output.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
+    said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["nothing"]
+    if done.returncode not in EXIT_CODES.values():
+        return _with(cell, folder=str(run), trouble=f"exit {done.returncode}: {said[0]}")
+    return read_cell(cell, run)
+
+
+def read_cell(cell: Cell, run: Path) -> Cell:
+    """What a run's folder says of its one fault."""
+    rows = [orjson.loads(line) for line in (run / "schedule.jsonl").read_bytes().splitlines()]
+    verdict = orjson.loads((run / "verdict.json").read_bytes())
+    found = _with(cell, folder=str(run), validity=verdict["validity"])
+    row = next((row for row in rows if row["family"] == cell.family), None)
+    if row is None:
+        return _with(found, trouble="the fault never came")
+    if verdict["validity"] != "valid":
+        found = _with(found, trouble=verdict["sentence"])
+    return _with(
+        found,
+        bit=_holds(row["bit"]),
+        healed=_holds(row["healed"]),
+        bit_words=words((row["bit"] or {}).get("evidence", {})),
+        healed_words=words((row["healed"] or {}).get("evidence", {})),
+        summary=row["summary"],
+    )
+
+
+def _holds(proof: Mapping[str, Any] | None) -> bool:
+    return proof is not None and bool(proof["holds"])
+
+
+def _with(cell: Cell, **changes: Any) -> Cell:
+    return Cell(**{**asdict(cell), **changes})
+
+
+def words(evidence: Mapping[str, Any], longest: int = WORDS_MAX) -> str:
+    """Evidence in a line: names and values, what is empty left out."""
+    parts = [f"{name.replace('_', ' ')} {_value(value)}" for name, value in evidence.items() if value not in ({}, [])]
+    line = "; ".join(parts)
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def _value(value: Any) -> str:
+    """A value in few characters: numbers rounded, nodes that say the same put together."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        same: dict[str, list[str]] = {}
+        for name, item in value.items():
+            same.setdefault(_value(item), []).append(str(name))
+        return ", ".join(f"{'+'.join(names)}: {item}" for item, names in same.items())
+    if isinstance(value, str | int | None):
+        return str(value)
+    if isinstance(value, Sequence):
+        return " ".join(_value(item) for item in value[:4]) + (f" +{len(value) - 4}" if len(value) > 4 else "")
+    return json.dumps(value)
+
+
+def write_cells(path: Path, table: Sequence[Cell]) -> None:
+    """The table as JSON, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    rows = [{**asdict(cell), "holds": cell.holds} for cell in table]
+    temporary.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    os.replace(temporary, path)
