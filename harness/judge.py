@@ -64,7 +64,9 @@ def judge(folder: RunFolder) -> Verdict:
         "evidence": lambda: Result(checker="evidence", findings=(*evidence.findings, *_missing(evidence))),
         "statistics": lambda: statistics_checker.measure(history),
         "availability": lambda: availability_checker.measure(history),
-        "ledger": lambda: keep_ledger(history, traces=evidence.traces, start_monotonic_ns=start_ns),
+        "ledger": lambda: keep_ledger(
+            history, traces=evidence.traces, start_monotonic_ns=start_ns if facts.get("one_clock") else None
+        ),
         "streaming": lambda: Result(
             checker="streaming", statistics={"verdict": facts.get("live_verdict", "did not run")}
         ),
@@ -102,9 +104,14 @@ class Evidence:
 
     @property
     def excused(self) -> Spans:
-        """When a node's lag is of our own making."""
+        """When a node's lag is of our own making, by its own clock."""
         spans = (*self.faults, *freeze_windows(self.history.nemesis))
-        return excuses(spans, start_monotonic_ns=int(self.facts["start_monotonic_ns"]))
+        start_ns, offsets = int(self.facts["start_monotonic_ns"]), self.facts.get("clock_offsets_ns", {})
+        excused = excuses(spans, start_monotonic_ns=start_ns)
+        return {
+            node: [(begin + offsets.get(node, 0), end + offsets.get(node, 0)) for begin, end in each]
+            for node, each in excused.items()
+        }
 
     @property
     def controller_lag_ms(self) -> float:

@@ -80,6 +80,8 @@ async def attack(run: Run, cluster: Cluster, session: Session, live: LiveCheck) 
     """The part of a run in which the cluster serves."""
     run.record.shift(run.clock.restart())
     run.record.update({"start_monotonic_ns": run.clock.origin_ns, "start_wall_ns": run.clock.origin_wall_ns})
+    if cluster.clocks:
+        run.record.update({"clock_offsets_ns": dict(cluster.clocks)})
     recorder = Recorder(run.folder.history, run.clock)
     lag = LagMonitor()
     lag.start()

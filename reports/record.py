@@ -110,7 +110,9 @@ class Record:
 
     @property
     def start_monotonic_ns(self) -> int:
-        """The clock's value when the run's time was zero."""
+        """The value of the nodes' clock when the run's time was zero; 0 if they do not share the controller's."""
+        if self.run.get("one_clock") is False:
+            return 0
         return integer(self.run.get("start_monotonic_ns")) or 0
 
 

@@ -64,6 +64,12 @@ class Cluster(FaultCluster, Protocol):
     def places(self) -> Mapping[str, Place]:
         """Where each node is."""
 
+    @property
+    def clocks(self) -> Mapping[str, int]:
+        """By how much (ns) a node's CLOCK_MONOTONIC is ahead of the controller's, where it is another one; known once
+        it is started.
+        """
+
     async def start(self) -> None:
         """Creates the places and starts every node; returns when all processes exist (readiness is the system's
         question).

@@ -35,8 +35,6 @@ from harness.substrates.ssh_node import RESTORE, WAY_IN, HostNode, HostUndoList,
 from harness.substrates.ssh_package import modules, package
 from harness.substrates.ssh_survey import Survey, survey
 
-SILENCE_S = 20.0
-"""How long a guard hears nothing before it heals and ends everything on its host."""
 LINKS_TIMEOUT_S = 5.0
 CLIENT_TIMEOUT_S = 1.0
 CLOCK_ROUNDS = 5
@@ -73,20 +71,17 @@ class SshCluster:
         folder: Path,
         undo: UndoList,
         keep_data: bool,
-        silence_s: float = SILENCE_S,
     ) -> None:
         self.links = HostLinks()
         self.admin: Admin | None = None
         self.messages: Messages | None = None
         self.places: Mapping[str, Place] = {name: _place(run_id, name, each) for name, each in surveys.items()}
-        self.clocks: dict[str, int] = {}
-        """By how much (ns) each host's CLOCK_MONOTONIC is ahead of ours."""
+        self._clocks: dict[str, int] = {}
         self._run_id = run_id
         self._launch = launch
         self._folder = folder
         self._here = undo
         self._keep_data = keep_data
-        self._silence_s = silence_s
         self._surveys = surveys
         self._local = LocalPort()
         self._servers = {name: self._node(run_id, name, each) for name, each in surveys.items()}
@@ -97,6 +92,11 @@ class SshCluster:
     def nodes(self) -> Mapping[str, Node]:
         """By name."""
         return dict(self._servers)
+
+    @property
+    def clocks(self) -> Mapping[str, int]:
+        """See the protocol; measured by round trips, so right to half of the fastest."""
+        return self._clocks
 
     def _node(self, run_id: str, name: str, surveyed: Survey) -> HostNode:
         line = Line(surveyed.host, _home(run_id, name, surveyed.host), LogCopy(self._folder / name))
@@ -162,7 +162,7 @@ class SshCluster:
         undo = Undo(id=f"host of {name}", kind="run", arguments={"argv": [*argv, self._marks(name)]})
         self._made.append(name)
         await self._here.register(undo)
-        config = {"folder": home, "logs": self.places[name].log_dir, "silence_s": self._silence_s}
+        config = {"folder": home, "logs": self.places[name].log_dir, "silence_s": host.silence_s}
         env = {"PATH": SEARCH_PATH, "PYTHONPATH": f"{home}/lib", "LC_ALL": "C"}
         own = await asyncio.to_thread(
             _furnish, host, home, content, modules([node.launch]), node.argv[0], {**config, "env": env}
@@ -172,7 +172,7 @@ class SshCluster:
             await self._keep_way_in(node, own)
         port = await node.line.ask("open_port", address=node.address, port=host.probe_port)
         self.links.add(name, End(port=HostPort(node.line), address=node.address, number=port))
-        self.clocks[name] = await _clock_offset(node.line)
+        self._clocks[name] = await _clock_offset(node.line)
 
     async def _keep_way_in(self, node: HostNode, own_address: str) -> None:
         """The chain that lets our SSH packets pass, whatever faults write."""

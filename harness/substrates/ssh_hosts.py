@@ -39,6 +39,9 @@ class Host(BaseModel):
     probe_port: int = Field(default=0, ge=0, le=65535)
     """The UDP port on which datagrams tell whether links are open; 0: any free one."""
 
+    silence_s: float = Field(default=20.0, ge=2.0, le=3600.0, strict=False)
+    """How long the guard there hears nothing of us before it heals and ends everything."""
+
     @property
     def words(self) -> str:
         """The host in words: ``root@10.0.0.5:22``."""
