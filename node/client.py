@@ -24,7 +24,10 @@ import grpc
 import grpc.aio
 
 from node import kv_pb2
-from node.interference import Rule, Tally
+from node.interference import Action as Action
+from node.interference import Direction as Direction
+from node.interference import Rule as Rule
+from node.interference import Tally
 from node.rules import rule_to_proto, tally_from_proto
 
 SERVICE = "capsize.node.Kv"

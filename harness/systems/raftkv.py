@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from checkers.operation import Outcome
-from faults.needs import Admin, Messages
+from faults.needs import Admin, MessageRule, Messages, MessagesError, MessageTally
 from harness.clients import Completion, Invocation
 from harness.durations import Duration, parse_duration
 from harness.substrates.protocol import Image, Launch, Place
@@ -29,6 +29,7 @@ CLIENT_PORT = 7000
 MODULES = ("google.protobuf", "grpc", "msgspec", "orjson", "uvloop")
 """What a node imports beyond the standard library (``compose/node.lock``)."""
 ATTEMPTS_MAX = 8
+MESSAGES_TIMEOUT_S = 1.0
 PAUSE_S = (0.03, 0.15)
 """Between attempts, when nobody said whom to ask: random in this range, so that clients do not come back all at once.
 """
@@ -69,6 +70,56 @@ class RaftkvOptions(BaseModel):
     """Random pause after an attempt in doubt. A retry that comes late is the one that a store which forgets what it has
     applied lays over somebody else's write.
     """
+
+
+@dataclass(slots=True)
+class RaftkvMessages:
+    """Single messages, by the hook in the nodes' transport. Implements :class:`faults.needs.Messages`."""
+
+    library: kv.KvClient
+
+    async def set(self, node: str, rule: MessageRule, *, lasts_s: float) -> Sequence[MessageTally]:
+        """See the protocol."""
+        return await self._ask(node, rule=_to_node(rule), lasts_s=lasts_s)
+
+    async def clear(self, node: str, name: str) -> Sequence[MessageTally]:
+        """See the protocol."""
+        return await self._ask(node, clear=(name,))
+
+    async def _ask(
+        self, node: str, *, rule: kv.Rule | None = None, lasts_s: float = 0.0, clear: Iterable[str] = ()
+    ) -> Sequence[MessageTally]:
+        try:
+            tallies = await self.library.interfere(node, MESSAGES_TIMEOUT_S, rule=rule, lasts_s=lasts_s, clear=clear)
+        except kv.KvError as error:
+            raise MessagesError(str(error)) from None
+        return [MessageTally(rule=_from_node(tally.rule), matched=tally.matched, hits=tally.hits) for tally in tallies]
+
+
+def _to_node(rule: MessageRule) -> kv.Rule:
+    return kv.Rule(
+        name=rule.name,
+        action=cast(kv.Action, rule.action),
+        types=frozenset(rule.types),
+        peers=frozenset(rule.peers),
+        directions=frozenset(cast(Sequence[kv.Direction], rule.directions)),
+        delay_s=rule.delay_ns / 1e9,
+        probability=rule.probability,
+        count=rule.count or 0,
+    )
+
+
+def _from_node(rule: kv.Rule) -> MessageRule:
+    return MessageRule(
+        name=rule.name,
+        action=rule.action,
+        types=tuple(sorted(rule.types)),
+        peers=tuple(sorted(rule.peers)),
+        directions=tuple(sorted(rule.directions)),
+        delay_ns=round(rule.delay_s * 1e9),
+        probability=rule.probability,
+        count=rule.count or None,
+    )
 
 
 @dataclass(slots=True)
@@ -254,7 +305,7 @@ class Raftkv:
     traces = True
     workloads = frozenset({"register"})
     promises = RAFTKV_PROMISES
-    abilities: frozenset[str] = frozenset()
+    abilities: frozenset[str] = frozenset({"message"})
     Options: type[BaseModel] = RaftkvOptions
     bugs: Mapping[str, PlantedBug] = {
         bug.name: PlantedBug(
@@ -285,7 +336,6 @@ class Raftkv:
         hooks: frozenset[str] = frozenset(),
     ) -> Launch:
         """``python -m node`` with every node's addresses."""
-        del hooks
         nodes = [
             word
             for other in places.values()
@@ -296,6 +346,7 @@ class Raftkv:
             f"--election-timeout-ms={round(low_s * 1000)}-{round(high_s * 1000)}",
             f"--heartbeat-ms={options.heartbeat // 1_000_000}",
         ]
+        hooked = [word for hook in sorted(hooks) for word in ("--hook", hook)]
         planted = [*(("--bug", bug) if bug else ()), *(("--announce-bug", announce_bug) if announce_bug else ())]
         own = ["--name", place.name, "--data", place.data_dir, "--log", place.log_dir, "--seed", str(seed)]
         argv = [
@@ -307,6 +358,7 @@ class Raftkv:
             *timing,
             "--snapshot-entries",
             str(options.snapshot_entries),
+            *hooked,
             *planted,
         ]
         return Launch(argv=argv, packages=("node",), modules=MODULES)
@@ -314,7 +366,7 @@ class Raftkv:
     def session(self, addresses: Mapping[str, str], options: Any) -> RaftkvSession:
         """Connections to all nodes."""
         library = kv.KvClient({name: f"{address}:{CLIENT_PORT}" for name, address in addresses.items()})
-        return RaftkvSession(library, tuple(addresses), options)
+        return RaftkvSession(library, tuple(addresses), options, messages=RaftkvMessages(library))
 
 
 RAFTKV = Raftkv()
