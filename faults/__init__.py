@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from faults.clock import ClockFamily
+from faults.disk import DiskFamily
 from faults.family import Family
 from faults.kill import KillFamily
 from faults.leadership import LeadershipFamily
 from faults.membership import MembershipFamily
+from faults.message import MessageFamily
 from faults.network import NetworkFamily
 from faults.partition import PartitionFamily
 from faults.pause import PauseFamily
@@ -25,9 +27,11 @@ FAMILIES: Mapping[str, Family] = {
         PartitionFamily(),
         NetworkFamily(),
         PowerFamily(),
+        DiskFamily(),
         ClockFamily(),
         MembershipFamily(),
         LeadershipFamily(),
+        MessageFamily(),
     )
 }
 """By the name that scenarios use."""
