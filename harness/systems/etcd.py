@@ -56,6 +56,8 @@ class EtcdOptions(BaseModel):
     snapshot_count: int | None = Field(default=None, ge=10)
     """Entries between two snapshots of the log."""
     pre_vote: bool | None = None
+    strict_reconfig_check: bool | None = None
+    """Whether nodes refuse changes of the membership while not everybody has been connected for 5 s; etcd: true."""
     quota_mib: int | None = Field(default=None, ge=1)
     unsafe_no_fsync: bool = False
     """Known weak: nothing is synced (3.5 only)."""
@@ -283,14 +285,19 @@ def _settings(options: EtcdOptions) -> Sequence[str]:
     given = {
         "snapshot-count": options.snapshot_count,
         "quota-backend-bytes": None if options.quota_mib is None else options.quota_mib * MIB,
-        "pre-vote": None if options.pre_vote is None else str(options.pre_vote).lower(),
-        "unsafe-no-fsync": "true" if options.unsafe_no_fsync else None,
+        "pre-vote": _word(options.pre_vote),
+        "strict-reconfig-check": _word(options.strict_reconfig_check),
+        "unsafe-no-fsync": _word(options.unsafe_no_fsync or None),
     }
     timing = [
         f"--heartbeat-interval={options.heartbeat // 1_000_000}",
         f"--election-timeout={options.election_timeout // 1_000_000}",
     ]
     return [*timing, *(f"--{name}={value}" for name, value in given.items() if value is not None)]
+
+
+def _word(flag: bool | None) -> str | None:
+    return None if flag is None else str(flag).lower()
 
 
 ETCD = Etcd()

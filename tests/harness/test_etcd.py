@@ -455,11 +455,12 @@ def test_a_node_is_started_as_a_member_of_a_new_cluster() -> None:
 
 def test_only_what_is_asked_for_is_set() -> None:
     """Everything else is left to etcd: flags differ between versions."""
-    flags = ("--snapshot-count", "--pre-vote", "--quota-backend-bytes", "--unsafe-no-fsync")
+    flags = ("--snapshot-count", "--pre-vote", "--strict-reconfig", "--quota-backend-bytes", "--unsafe-no-fsync")
     assert not any(word.startswith(flags) for word in launched(EtcdOptions()))
-    asked_for = EtcdOptions(snapshot_count=100, pre_vote=True, quota_mib=2, unsafe_no_fsync=True)
-    words = {"--snapshot-count=100", "--pre-vote=true", "--quota-backend-bytes=2097152", "--unsafe-no-fsync=true"}
-    assert words < set(launched(asked_for))
+    words = launched(EtcdOptions(snapshot_count=100, pre_vote=True, quota_mib=2, unsafe_no_fsync=True))
+    assert {"--snapshot-count=100", "--pre-vote=true", "--quota-backend-bytes=2097152"} < set(words)
+    assert "--unsafe-no-fsync=true" in words
+    assert "--strict-reconfig-check=false" in launched(EtcdOptions(strict_reconfig_check=False))
 
 
 def test_without_an_image_the_program_is_this_machine_s(found: Callable[..., None]) -> None:
