@@ -18,6 +18,8 @@ from faults.network import NetworkFamily
 from faults.partition import PartitionFamily
 from faults.pause import PauseFamily
 from faults.power import PowerFamily
+from faults.rot import RotFamily
+from faults.resource import ResourceFamily
 
 FAMILIES: Mapping[str, Family] = {
     family.name: family
@@ -27,8 +29,10 @@ FAMILIES: Mapping[str, Family] = {
         PartitionFamily(),
         NetworkFamily(),
         PowerFamily(),
+        RotFamily(),
         DiskFamily(),
         ClockFamily(),
+        ResourceFamily(),
         MembershipFamily(),
         LeadershipFamily(),
         MessageFamily(),

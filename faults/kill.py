@@ -98,7 +98,7 @@ class Kill:
             return await self._roll(self.down_s)
         before = {node.name: await node.state() for node in self._nodes()}
         await self._one_by_one(self._nodes(), self._end)
-        left = dict(zip(self.targets, await asyncio.gather(*map(self._wait_dead, self._nodes())), strict=True))
+        left = dict(zip(self.targets, await asyncio.gather(*map(self.wait_dead, self._nodes())), strict=True))
         bit = ProcessState.DEAD not in before.values() and not any(left.values())
         return Proof(holds=bit, evidence={"state_before": before, "pids_left": left, **self._manner()})
 
@@ -117,7 +117,7 @@ class Kill:
                     break  # who goes on would take down a second node
             before = await node.state()
             await self._end(node)
-            left = await self._wait_dead(node)
+            left = await self.wait_dead(node)
             turns.append({"node": node.name, "state_before": before, "pids_left": left})
         bit = all(turn["state_before"] != ProcessState.DEAD and not turn["pids_left"] for turn in turns)
         back_again = all(turn["back"] for turn in turns[:-1]) and len(turns) == len(self.targets)
@@ -146,12 +146,12 @@ class Kill:
     async def _end(self, node: Node) -> None:
         if self.grace_s is not None:
             await node.signal(signals.SIGTERM)
-            if not await self._wait_dead(node, round(self.grace_s / DEATH_POLL_S)):
+            if not await self.wait_dead(node, round(self.grace_s / DEATH_POLL_S)):
                 return
             self._forced.append(node.name)
         await node.signal(signals.SIGKILL)
 
-    async def _wait_dead(self, node: Node, polls: int = DEATH_POLLS_MAX) -> list[int]:
+    async def wait_dead(self, node: Node, polls: int = DEATH_POLLS_MAX) -> list[int]:
         """The processes that are left of the tree when the patience is at its end."""
         for _ in range(polls):
             if not node.pids() and await node.state() is ProcessState.DEAD:

@@ -57,7 +57,7 @@ def judge(folder: RunFolder) -> Verdict:
             if evidence.traces
             else None
         ),
-        "logs": lambda: _logs(folder, facts),
+        "logs": lambda: _logs(folder, evidence),
         "majority": lambda: _majority(evidence),
         "liveness": lambda: _liveness(evidence),
         "coverage": lambda: _coverage(evidence),
@@ -264,14 +264,20 @@ def _unread_keys(evidence: Evidence) -> Iterator[Finding]:
         yield _harness("final reads incomplete", f"{unread} of {total} written keys could not be read after healing")
 
 
-def _logs(folder: RunFolder, facts: Mapping[str, Any]) -> Result:
+DISK_FAMILIES = frozenset({"disk", "resource"})
+"""Faults that make a node's system calls on its data fail."""
+
+
+def _logs(folder: RunFolder, evidence: Evidence) -> Result:
+    """The nodes' logs and ends; what a node says of a disk that a fault made fail is no finding."""
+    failed = {name for fault in evidence.faults if fault.family in DISK_FAMILIES for name in fault.targets}
     with contextlib.ExitStack() as stack:
         logs = {
             name: stack.enter_context(path.open(encoding="utf-8", errors="replace"))
             for name in folder.node_names()
             if (path := folder.node(name) / "node.log").exists()
         }
-        return check_logs(logs, exits=facts.get("exits"))
+        return check_logs(logs, exits=evidence.facts.get("exits"), disks_failed=failed)
 
 
 def _liveness(evidence: Evidence) -> Result | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from checkers.verdict import Blame, Finding, Result
 
@@ -73,14 +74,18 @@ def check_logs(
     exits: Mapping[str, int] | None = None,
     patterns: Sequence[LogPattern] = PATTERNS,
     allow: Sequence[str] = (),
+    disks_failed: Collection[str] = (),
 ) -> Result:
     """Judges log lines (node's name to lines) and the exit statuses of servers that nobody stopped.
 
-    ``allow`` are regular expressions of lines to pass over. ``exits`` holds only ends that Capsize did not cause; a
-    negative status is a signal's number. Lines beyond five million a node are not read, and that is a finding.
+    ``allow`` are regular expressions of lines to pass over. ``disks_failed`` are nodes whose disks a fault made fail:
+    what they say about that is no finding (who stops when he can't write is right). ``exits`` holds only ends that
+    Capsize did not cause; a negative status is a signal's number. Lines beyond five million a node are not read, and
+    that is a finding.
     """
     reader = _Reader(patterns, allow)
-    findings = [finding for node, lines in sorted(logs.items()) for finding in reader.read(node, lines)]
+    judged = {node: _without_disk_trouble(lines) if node in disks_failed else lines for node, lines in logs.items()}
+    findings = [finding for node, lines in sorted(judged.items()) for finding in reader.read(node, lines)]
     troubled = {node for finding in findings if finding.blame is Blame.MACHINE for node in finding.nodes}
     crashes = [_crash(node, status, machine=node in troubled) for node, status in sorted((exits or {}).items())]
     statistics = {"lines": reader.lines, "allowed": reader.allowed, "exits": dict(exits or {})}
@@ -92,6 +97,14 @@ MACHINE_TROUBLE = re.compile(
     r"|[Tt]oo many open files|Errno 24\b"
 )
 """Around another finding (a traceback, say), these words say that the machine was at its end, not the system wrong."""
+
+DISK_TROUBLE = re.compile(
+    r"(?i)input/output error|\bEIO\b|errno 5\b|no space left on device|\bENOSPC\b|errno 28\b|read-only file ?system"
+    r"|\bEROFS\b|errno 30\b|quota exceeded|\bEDQUOT\b|errno 122\b|short write"
+)
+"""What programs say when their disk fails."""
+_BEGINS = re.compile(r"Traceback \(most recent call last\)|^panic: ")
+"""What is followed by lines that say why."""
 
 KILLED = frozenset({-9, 128 + 9})
 """Exit statuses of a process that somebody killed with SIGKILL (a container's status is 128 + the signal)."""
@@ -183,6 +196,14 @@ def _found(node: str, hit: _Hit) -> Finding:
         nodes=(node,),
         evidence=evidence,
     )
+
+
+def _without_disk_trouble(lines: Iterable[str]) -> Iterator[str]:
+    """Blanks lines that tell of a failing disk: themselves, or as the beginning of what tells it a little later."""
+    known = list(islice(lines, _LINES_MAX + 1))
+    for place, line in enumerate(known):
+        told = known[place : place + 1 + AFTER] if _BEGINS.search(line) else [line]
+        yield "\n" if any(DISK_TROUBLE.search(each) for each in told) else line
 
 
 def _unread(node: str) -> Finding:

@@ -64,7 +64,9 @@ class Rule:
     number: int = 1
     """Of a crash: which of the matching operations, counted from when the rule was laid down."""
     side: str = "before"
-    """Of a crash: whether the operation has taken effect: ``before`` or ``after`` it has, or ``torn`` (a part)."""
+    """Of a crash: whether the operation has taken effect: ``before`` or ``after`` it has, or ``torn``: a part, of the
+    first that has parts.
+    """
     power: bool = False
     """Of a crash: whether what is not synced is lost."""
 
@@ -118,23 +120,27 @@ class Rules:
         """The counts by owner, in the order of the rules."""
         return {owner: [asdict(tally) for _, tally in rules] for owner, rules in self.sets.items()}
 
-    def decide(self, operation: str, path: str, grows: bool) -> Fate | None:
-        """The fate of an operation on a path below the root; None if nothing is to happen to it."""
+    def decide(self, operation: str, path: str, *, grows: bool = False, splits: bool = False) -> Fate | None:
+        """The fate of an operation on a path below the root; None if nothing is to happen to it. It ``grows`` if it
+        needs room, and ``splits`` if it is a write over the boundary of a sector.
+        """
         folder, _, name = path.partition("/")
         probe = folder.startswith(PROBE)
         if not probe and folder != DATA:
             return None
         fate: Fate | None = None
         for rule, tally in itertools.chain.from_iterable(self.sets.values()):
-            if operation in rule.operations and self._hits(rule, tally, name, probe=probe, grows=grows):
+            if operation in rule.operations and self._hits(
+                rule, tally, name, probe=probe, fits=_fits(rule, grows=grows, splits=splits)
+            ):
                 fate = fate or Fate()
                 fate.delay_s += rule.delay_s
                 if fate.error is None and fate.crash is None and not fate.short:
                     _decide(fate, rule)
         return fate
 
-    def _hits(self, rule: Rule, tally: Tally, name: str, *, probe: bool, grows: bool) -> bool:
-        if rule.action == "fill" and not grows:
+    def _hits(self, rule: Rule, tally: Tally, name: str, *, probe: bool, fits: bool) -> bool:
+        if not fits:
             return False
         if probe:
             tally.probed += rule.action != "crash"
@@ -153,6 +159,11 @@ class Rules:
 def matches(pattern: str, name: str) -> bool:
     """Whether a path below the node's folder fits a pattern."""
     return fnmatch.fnmatchcase(name if "/" in pattern else name.rpartition("/")[2], pattern)
+
+
+def _fits(rule: Rule, *, grows: bool, splits: bool) -> bool:
+    """A full disk refuses what needs room; only a write of more than one sector can be torn."""
+    return (rule.action != "fill" or grows) and (rule.side != "torn" or splits)
 
 
 def _decide(fate: Fate, rule: Rule) -> None:

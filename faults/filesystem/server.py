@@ -183,13 +183,17 @@ class Server:
         if self._crash is not None and task.operation not in _ALWAYS and task.path.partition("/")[0] == DATA:
             self._device.refuse(request.unique, errno.EIO)
             return
-        fate = self._rules.decide(task.operation, task.path, task.grows) if self._rules.sets else None
+        fate = self._fate(task) if self._rules.sets else None
         if fate is None:
             self._perform(request, task)
         elif fate.delay_s > 0:
             self._hold(request.kept(), fate)
         else:
             self._execute(request, task, fate)
+
+    def _fate(self, task: Task) -> Fate | None:
+        splits = torn(task.offset, task.length, 0.0) > 0
+        return self._rules.decide(task.operation, task.path, grows=task.grows, splits=splits)
 
     def _hold(self, request: Request, fate: Fate) -> None:
         task = self._tasks.understand(request)

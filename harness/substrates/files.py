@@ -38,7 +38,7 @@ PROBE_TIMEOUT_S = 15.0
 HEAL_SCRIPT = 'rmdir "$1" 2>/dev/null || [ ! -d "$1" ]'
 """For a bare process: ends all rules; nothing to do where nothing is mounted."""
 _SYNCED, _UNSYNCED = "synced-mark", "unsynced-mark"
-_AS_DISK = "disk"
+_AS_DISK = "whole disk"
 """Who owns the rules by which it plays a whole disk that fails."""
 _STATES = {"ENOSPC": DiskState.FULL, "EROFS": DiskState.READ_ONLY, "EIO": DiskState.DEAD}
 

@@ -98,3 +98,18 @@ def test_a_server_that_ends_by_itself_is_a_crash(status: int, words: str) -> Non
 def test_patterns_are_regular_expressions() -> None:
     """The table is well formed, alone and joined."""
     re.compile("|".join(pattern.regex for pattern in PATTERNS))
+
+
+def test_what_a_node_says_of_a_disk_that_was_made_to_fail_is_no_finding() -> None:
+    """Of that node only, and of nothing else: a refusal to start afterwards stays one."""
+    told = [
+        "CRITICAL I/O error, giving up: [Errno 5] Input/output error\n",
+        "Traceback (most recent call last):\n",
+        '  File "wal.py", line 1, in append\n',
+        "OSError: [Errno 28] No space left on device\n",
+    ]
+    refusal = ["CRITICAL refusing to start: bad record at offset 7\n"]
+    assert check_logs({"n1": told}, disks_failed=["n1"]).findings == ()
+    assert len(check_logs({"n2": told}, disks_failed=["n1"]).findings) == 1
+    kept = check_logs({"n1": told + refusal}, disks_failed=["n1"]).findings
+    assert [finding.evidence["line"] for finding in kept] == [5]
