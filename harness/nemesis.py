@@ -24,6 +24,7 @@ import orjson
 from faults import FAMILIES
 from faults.needs import Cluster, Fault, NotNowError, ProcessState, Proof
 from harness.claims import ALIVE, Claims
+from harness.deeds import bounded
 from harness.executed import ExecutedFault
 from harness.leaving import Leaving
 from harness.quiet import Quiet
@@ -33,7 +34,7 @@ from harness.targets import NEEDS_LEADER, Selector
 from harness.triggers import Firing, wait_fired
 from harness.world import World
 
-INJECT_TIMEOUT_S = 10.0
+INJECT_TIMEOUT_S = 15.0
 HEAL_TIMEOUT_S = 20.0
 HEAL_TRIES = 2
 LEADER_TIMEOUT_S = 5.0
@@ -281,7 +282,7 @@ class Nemesis:
         if executed.trigger is not None:
             executed.trigger |= {"fired_ns": begin, "delay_ms": _delay_ms(executed.trigger["event_ns"], begin)}
         try:
-            executed.bit = await _bounded(fault.inject, INJECT_TIMEOUT_S)
+            executed.bit = await bounded(fault.inject, INJECT_TIMEOUT_S)
             executed.injected_ns = [begin, self.clock()]
         except NotNowError as error:
             executed.did_not_begin(str(error))
@@ -299,7 +300,7 @@ class Nemesis:
         number, begin = executed.number, self.clock()
         self.recorder.nemesis("invoke", "heal", {"id": number, "family": executed.planned.family})
         for _ in range(HEAL_TRIES):
-            executed.healed = await asyncio.shield(_bounded(fault.heal, HEAL_TIMEOUT_S))
+            executed.healed = await asyncio.shield(bounded(fault.heal, HEAL_TIMEOUT_S))
             if executed.healed.holds:
                 break
             await self._wait_thawed()  # what was frozen while it was being healed could not be seen to be healed
@@ -383,22 +384,3 @@ def _asked(selector: Selector, subject: str | None, nodes: tuple[str, ...]) -> t
 
 def _delay_ms(event_ns: int | None, begin_ns: int) -> float | None:
     return None if event_ns is None else round((begin_ns - event_ns) / 1e6, 3)
-
-
-async def _bounded(deed: Callable[[], Awaitable[Proof]], timeout_s: float) -> Proof:
-    """A deed's proof, or a proof that fails and says why: trouble with a fault is a finding, never a crash of the
-    run.
-
-    Raises:
-        NotNowError: as it came.
-    """
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await deed()
-    except NotNowError:
-        raise
-    except TimeoutError:
-        return Proof(holds=False, evidence={"reason": f"not done within {timeout_s:g} s"})
-    except Exception as error:
-        logger.exception("a fault failed")
-        return Proof(holds=False, evidence={"reason": f"{type(error).__name__}: {error}"})

@@ -1,0 +1,86 @@
+"""Random faults: weights, swarms, and what the cluster needs for what was really drawn."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from faults import FAMILIES
+from harness.errors import UsageError
+from harness.scenario import Scenario, parse_scenario
+from harness.schedule import plan_schedule, plan_swarms, setup_of
+
+
+def scenario_of(entry: str, time: str = "1000s") -> Scenario:
+    """A scenario with one entry of faults."""
+    return parse_scenario(f"name: t\ntime: {time}\nfaults:\n  - {entry}\n", "t.yaml")
+
+
+def test_weights_are_kept() -> None:
+    """A family with three times the weight comes three times as often."""
+    schedule = plan_schedule(scenario_of("{random: {kill: 3, pause: 1}, interval: 1s}"), 1)
+    counts = Counter(fault.family for fault in schedule)
+    assert 650 < counts["kill"] < 850
+    assert counts["kill"] + counts["pause"] == 999
+
+
+def test_a_swarm_draws_which_families_are_on() -> None:
+    """At least one; another seed draws another set; what is off never comes; the run can say it."""
+    scenario = scenario_of("{random: all, interval: 1s, swarm: true}", time="50s")
+    sets = set()
+    for seed in range(40):
+        (swarm,) = plan_swarms(scenario, seed)
+        assert {fault.family for fault in plan_schedule(scenario, seed)} <= set(swarm.on)
+        assert sorted((*swarm.on, *swarm.off)) == sorted(FAMILIES)
+        assert swarm.on
+        sets.add(swarm.on)
+    assert len(sets) > 20
+    assert set().union(*sets) == set(FAMILIES)
+
+
+def test_without_a_swarm_everything_is_on() -> None:
+    """And nothing is told of swarms."""
+    scenario = scenario_of("{random: [kill, pause], interval: 1s}")
+    assert plan_swarms(scenario, 1) == ()
+    assert {fault.family for fault in plan_schedule(scenario, 1)} == {"kill", "pause"}
+
+
+def test_storage_is_made_for_what_was_drawn_only() -> None:
+    """A run whose swarm is without power failures has no disks of its own."""
+    scenario = scenario_of("{random: [kill, power], interval: 1s, swarm: true}", time="20s")
+    wanted = {}
+    for seed in range(20):
+        schedule = plan_schedule(scenario, seed)
+        wanted["power" in {fault.family for fault in schedule}] = setup_of(schedule).storage
+    assert wanted == {True: frozenset({"image"}), False: frozenset()}
+
+
+def test_all_is_resolved_to_names() -> None:
+    """In the run's own scenario.yaml: what ``all`` means may be more tomorrow."""
+    scenario = scenario_of("{random: all, interval: 1s}")
+    assert scenario.source["faults"][0]["random"] == list(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{random: {kill: 0}}", "0 is no weight"),
+        ("{random: {kill: true}}", "True is no weight"),
+        ("{random: {kil: 1}}", "did you mean 'kill'"),
+        ("{random: 3}", "neither `all`, a list"),
+        ("{random: []}", "neither `all`, a list"),
+        ("{random: [kill], swarm: 1}", "neither true nor false"),
+        ("{at: 1s, for: 1s, kill: {}, swarm: true}", "belongs to `random`"),
+    ],
+)
+def test_bad_entries_are_refused(entry: str, message: str) -> None:
+    """With the value and the next step."""
+    with pytest.raises(UsageError, match=message):
+        scenario_of(entry)
+
+
+def test_fewer_families_keep_their_weights() -> None:
+    """What a substrate cannot do is taken out of the draw."""
+    (entry,) = scenario_of("{random: {kill: 3, pause: 1}, interval: 1s}").faults
+    assert entry.without({"pause"}).random == (("kill", 3.0),)
