@@ -253,7 +253,9 @@ def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorde
         seed=run.seed,
         file=run.folder.schedule,
         folders={name: Path(run.folder.node(name)) for name in run.scenario.nodes},
-        event_ns=lambda firing: event_ns(firing, run.clock) if run.substrate.one_clock else None,
+        event_ns=lambda firing: (
+            event_ns(firing, run.clock) if run.substrate.one_clock and run.scenario.even_clocks else None
+        ),
         quiet=head.quiet,
         leaving=leaving,
         leaving_ns=head.recovery,

@@ -94,6 +94,11 @@ class Scenario:
         return tuple(f"n{number}" for number in range(1, self.head.nodes + 1))
 
     @property
+    def even_clocks(self) -> bool:
+        """Whether no fault moves a node's monotonic clock: then its traces keep the machine's time."""
+        return all(getattr(entry.parameters, "clock", None) != "monotonic" for entry in self.faults)
+
+    @property
     def freeze_limit_ns(self) -> int:
         """How long the cluster is frozen at most."""
         return FREEZE_LIMIT_NS if self.head.freeze_limit is None else self.head.freeze_limit

@@ -317,7 +317,7 @@ def _facts(
         "git": git_facts(),
         "machine": machine_facts(),
         "abilities": sorted(set(FAMILIES) - set(refusals(substrate, SYSTEMS[scenario.head.system]))),
-        "one_clock": substrate.one_clock,
+        "one_clock": substrate.one_clock and scenario.even_clocks,
         "phases": [],
         "notes": [],
         "validity": None,
