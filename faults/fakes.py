@@ -14,6 +14,7 @@ import signal as signals
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from faults import decay
 from faults.cuts import CLIENT, ActiveCuts, Pair
 from faults.fake_shaping import FakeShaping, FakeStandin, journeys
 from faults.journeys import Burst, Journeys
@@ -221,7 +222,9 @@ class FakeNode:
         return Completed(status=0)
 
     async def host(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
-        """The same; clients, who send from here, are refused by whoever cuts them off."""
+        """The same; clients, who send from here, are refused by whoever cuts them off. Data rots in a real folder."""
+        if argv[0] == "python3" and '["decay"' in argv[-1] and not self.broken_tools:
+            return Completed(status=0, stdout=json.dumps(decay.answer(json.loads(stdin or "{}"))))
         if argv[0] == "python3" and not self.broken_tools:
             told = {address: ["TCP", "UDP"] for address in json.loads(stdin or "[]")}
             return Completed(status=0, stdout=json.dumps(told))
