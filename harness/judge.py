@@ -107,7 +107,11 @@ class Evidence:
         """When a node's lag is of our own making, by its own clock."""
         spans = (*self.faults, *freeze_windows(self.history.nemesis))
         start_ns, offsets = int(self.facts["start_monotonic_ns"]), self.facts.get("clock_offsets_ns", {})
-        excused = excuses(spans, start_monotonic_ns=start_ns)
+        excused = dict(excuses(spans, start_monotonic_ns=start_ns))
+        for row in self.rows:
+            if row.get("resolved", {}).get("clock") == "monotonic":  # what it measures by was moved, and stays so
+                begin_ns = start_ns + row["injected_ns"][0] if row["injected_ns"] else start_ns
+                excused |= {node: [*excused.get(node, ()), (begin_ns, 2**62)] for node in row["targets"]}
         return {
             node: [(begin + offsets.get(node, 0), end + offsets.get(node, 0)) for begin, end in each]
             for node, each in excused.items()
