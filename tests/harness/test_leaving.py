@@ -1,0 +1,131 @@
+"""A majority is healed and the rest left behind: who, how, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faults.fakes import FakeCluster
+from faults.needs import ProcessState
+from harness.errors import UsageError
+from harness.fakes import VirtualLoop, run_virtual
+from harness.leaving import Heal, Leaving, draw_leaving
+from harness.nemesis import Nemesis
+from harness.scenario import parse_scenario
+from tests.harness.test_nemesis import nemesis_of
+
+NODES = ("n1", "n2", "n3", "n4", "n5")
+
+
+@given(seed=st.integers(0, 2**31), count=st.integers(3, 9), dead=st.integers(0, 9))
+def test_a_majority_stays_whole(seed: int, count: int, dead: int) -> None:
+    """However many are dead already: those are left behind first, and never half of the nodes or more in all."""
+    nodes = NODES[:count] if count <= 5 else tuple(f"n{number}" for number in range(1, count + 1))
+    leaving = draw_leaving("majority", nodes, seed, one_way=False)
+    assert leaving is not None
+    left = leaving.left(nodes[:dead])
+    assert 0 < len(left) <= (len(nodes) - 1) // 2
+    assert set(left) <= set(nodes[:dead]) or set(nodes[:dead]) <= set(left)
+    assert leaving.way != "one-way"
+
+
+@pytest.mark.parametrize("heal", ["all", "either", "majority"])
+def test_the_seed_decides(heal: Heal) -> None:
+    """The same seed leaves the same nodes; ``either`` does it in about half of the runs, ``all`` never."""
+    drawn = [draw_leaving(heal, NODES, seed, one_way=True) for seed in range(200)]
+    assert drawn == [draw_leaving(heal, NODES, seed, one_way=True) for seed in range(200)]
+    partial = [leaving for leaving in drawn if leaving is not None]
+    assert len(partial) in {"all": range(1), "either": range(60, 140), "majority": range(200, 201)}[heal]
+    assert {leaving.way for leaving in partial} == (set() if heal == "all" else {"stopped", "cut", "one-way"})
+
+
+def test_two_nodes_have_no_smaller_majority() -> None:
+    """A scenario that asks for it is refused; drawing says no, too."""
+    assert draw_leaving("majority", ("n1", "n2"), 1, one_way=False) is None
+    with pytest.raises(UsageError, match="every majority of 2 is all of them"):
+        parse_scenario("name: t\nnodes: 2\nheal: majority\n", "t.yaml")
+
+
+def leaving(way: Any) -> Leaving:
+    """Leaves n4 and n5 behind."""
+    return Leaving(order=("n4", "n5", "n1", "n2", "n3"), count=2, way=way, direction="both")
+
+
+def play(folder: Path, faults: str, way: Any, look: Any) -> list[dict[str, Any]]:
+    """Plays for ten seconds, looks at the cluster while some are left behind, heals the rest; lines of the schedule."""
+
+    async def main(loop: VirtualLoop) -> list[dict[str, Any]]:
+        nemesis = nemesis_of(faults, folder, loop)
+        nemesis.leaving = leaving(way)
+        stop = asyncio.Event()
+        loop.call_later(10, stop.set)
+        await nemesis.play(stop)
+        await look(nemesis, nemesis.cluster)
+        await nemesis.release()
+        nemesis.recorder.close()
+        assert nemesis.claims.held == {}
+        assert all(node.firewall.is_clean() for node in nemesis.cluster.fake_nodes.values())  # type: ignore[attr-defined]
+        return [orjson.loads(line) for line in nemesis.file.read_bytes().splitlines()]
+
+    return run_virtual(main)
+
+
+KILL = "  - {at: 9s, for: 9s, kill: {target: [n1, n5]}}\n"
+
+
+def test_those_left_behind_are_cut_off_before_anything_is_healed(tmp_path: Path) -> None:
+    """And stay so while the others are whole; then they are healed, too, each with its proof."""
+
+    async def look(nemesis: Nemesis, cluster: FakeCluster) -> None:
+        assert nemesis.left == ("n4", "n5")
+        seen = await cluster.links.probe(cluster.pairs(), timeout_s=0)
+        assert {pair for pair, through in seen.items() if through} == {
+            (a, b) for a, b in cluster.pairs() if {a, b} <= {"n1", "n2", "n3"} or {a, b} == {"n4", "n5"}
+        }
+        assert {await node.state() for node in cluster.nodes.values()} == {ProcessState.RUNNING}
+
+    kill, cut = play(tmp_path, KILL, "cut", look)
+    assert (kill["family"], cut["family"]) == ("kill", "partition")
+    assert cut["injected_ns"][1] <= kill["healed_ns"][0]
+    assert all(row["bit"]["holds"] and row["healed"]["holds"] for row in (kill, cut))
+    assert cut["id"] == 2
+
+
+def test_stopped_means_killed_behind_the_cut(tmp_path: Path) -> None:
+    """When their links are open again they are dead, so at no time do they help."""
+
+    async def look(nemesis: Nemesis, cluster: FakeCluster) -> None:
+        states = {name: await node.state() for name, node in cluster.nodes.items()}
+        assert [name for name, state in states.items() if state is ProcessState.DEAD] == list(nemesis.left)
+
+    rows = {row["id"]: row for row in play(tmp_path, KILL, "stopped", look)}
+    assert [rows[number]["family"] for number in (1, 2, 3)] == ["kill", "partition", "kill"]
+    assert rows[3]["injected_ns"][1] <= rows[2]["healed_ns"][0] <= rows[3]["healed_ns"][0]
+
+
+def test_an_interruption_heals_everything(tmp_path: Path) -> None:
+    """Whoever ends the run early takes the leaving back."""
+
+    async def main(loop: VirtualLoop) -> Nemesis:
+        nemesis = nemesis_of(KILL, tmp_path, loop)
+        nemesis.leaving = leaving("cut")
+        stop = asyncio.Event()
+
+        def interrupt() -> None:
+            nemesis.leaving = None
+            stop.set()
+
+        loop.call_later(9.5, interrupt)
+        await nemesis.play(stop)
+        nemesis.recorder.close()
+        return nemesis
+
+    nemesis = run_virtual(main)
+    assert nemesis.left == ()
+    assert nemesis.active == {}
