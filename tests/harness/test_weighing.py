@@ -1,0 +1,111 @@
+"""Findings held against promises: what came with a fault beyond them blames nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checkers.verdict import Blame, Finding, Result, Validity, Verdict
+from faults import FAMILIES
+from harness.systems import SYSTEMS
+from harness.systems.promises import Hit, MayStop, Promise, Promises, minority_damaged
+from harness.weighing import weigh
+
+SECOND = 1_000_000_000
+NODES = ("n1", "n2", "n3", "n4", "n5")
+PROMISES = Promises(
+    table={
+        "kill": Promise(words="any number"),
+        "power": Promise(words="a minority", covers=lambda hit: len(hit.targets) * 2 < len(hit.nodes)),
+        "pause": Promise(words="it may stop", may_stop=MayStop(why="it is allowed to", statuses=frozenset({74}))),
+    }
+)
+
+
+def row(family: str, targets: tuple[str, ...], at_s: int | None = 5, number: int = 1) -> dict[str, Any]:
+    """A line of the schedule."""
+    injected = None if at_s is None else [at_s * SECOND, at_s * SECOND + 1]
+    return {"id": number, "family": family, "targets": targets, "injected_ns": injected, "summary": f"{family}!"}
+
+
+def weighed(rows: list[dict[str, Any]], **finding: Any) -> Finding:
+    """A finding against the system, as it comes out."""
+    facts = {"checker": "linearizability", "kind": "stale read", "message": "it was stale", **finding}
+    verdict = Verdict(results=(Result(checker="c", findings=(Finding(**facts),)),))
+    (found,) = weigh(verdict, rows, PROMISES, NODES, "sys").findings
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rows", "time_s", "blame"),
+    [
+        ([], 9, Blame.SYSTEM),
+        ([row("kill", NODES)], 9, Blame.SYSTEM),
+        ([row("power", ("n1", "n2"))], 9, Blame.SYSTEM),
+        ([row("power", ("n1", "n2", "n3"))], 9, Blame.BEYOND_PROMISE),
+        ([row("power", ("n1", "n2", "n3"))], None, Blame.BEYOND_PROMISE),
+        ([row("power", ("n1", "n2", "n3"))], 4, Blame.SYSTEM),
+        ([row("power", ("n1", "n2", "n3"), at_s=None)], 9, Blame.SYSTEM),
+        ([row("clock", ("n1",))], 9, Blame.BEYOND_PROMISE),
+    ],
+    ids=["no fault", "promised", "within", "beyond", "no time", "before it", "never injected", "no promise at all"],
+)
+def test_who_is_blamed(rows: list[dict[str, Any]], time_s: int | None, blame: Blame) -> None:
+    """Only a finding that was provable before the first fault beyond the promises stays the system's."""
+    found = weighed(rows, time_ns=None if time_s is None else time_s * SECOND)
+    assert found.blame is blame
+    assert ("[beyond promise since fault 1" in found.message) is (blame is Blame.BEYOND_PROMISE)
+
+
+def test_beyond_promise_is_not_invalid() -> None:
+    """The verdict is that of what is left; the findings are still told."""
+    finding = Finding(checker="c", kind="k", message="m")
+    other = Finding(checker="c", kind="k", message="m", blame=Blame.HARNESS)
+    for findings, validity in (((finding,), Validity.VALID), ((finding, other), Validity.UNKNOWN)):
+        verdict = Verdict(results=(Result(checker="c", findings=findings),))
+        assert weigh(verdict, [row("clock", ("n1",))], PROMISES, NODES, "sys").validity is validity
+    assert weigh(verdict, [], PROMISES, NODES, "sys").validity is Validity.INVALID
+
+
+@pytest.mark.parametrize(
+    ("node", "status", "blame"), [("n1", 74, Blame.BEYOND_PROMISE), ("n1", 1, Blame.SYSTEM), ("n2", 74, Blame.SYSTEM)]
+)
+def test_a_node_may_stop_where_that_is_right(node: str, status: int, blame: Blame) -> None:
+    """The node that was hit, and with the status that says so; anything else is a crash like any other."""
+    crash = {"checker": "logs", "kind": "CRASH", "nodes": (node,), "evidence": {"status": status}}
+    found = weighed([row("pause", ("n1",))], **crash)
+    assert found.blame is blame
+    assert ("within its rights after fault 1" in found.message) is (blame is Blame.BEYOND_PROMISE)
+
+
+def test_other_findings_about_that_node_stand() -> None:
+    """It may stop; it may not lie."""
+    assert weighed([row("pause", ("n1",))], nodes=("n1",)).blame is Blame.SYSTEM
+
+
+def test_damage_is_counted_over_the_whole_run() -> None:
+    """Two nodes of five, and later a third: the third is one too many."""
+    hits = [Hit(resolved={}, targets=("n3",), nodes=NODES, damaged=frozenset(each)) for each in ((), ("n1", "n2"))]
+    assert [minority_damaged(hit) for hit in hits] == [True, False]
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_promises_are_about_families_and_say_their_bound(name: str) -> None:
+    """Each system's table knows only families that exist, in words."""
+    promises = SYSTEMS[name].promises
+    assert set(promises) <= set(FAMILIES) | {"disk", "rot", "resource", "message"}
+    assert all(promise.words for promise in promises.values())
+    assert {"kill", "pause", "partition"} <= set(promises)
+
+
+@pytest.mark.parametrize("family", ["kill", "power", "disk"])
+def test_a_refusal_to_start_after_a_crash_is_a_finding(family: str) -> None:
+    """``raftkv`` may refuse its data (status 65) after rot and after errors of the disk; after a kill or a failure of
+    the power it has no right to.
+    """
+    finding = Finding(checker="logs", kind="CRASH", message="n1 ended", nodes=("n1",), evidence={"status": 65})
+    verdict = Verdict(results=(Result(checker="logs", findings=(finding,)),))
+    system = SYSTEMS["raftkv"]
+    found = weigh(verdict, [row(family, ("n1",))], system.promises, NODES, system.name)
+    assert (found.validity is Validity.INVALID) is (family != "disk")
