@@ -13,12 +13,12 @@ EXAMPLES: Mapping[str, str] = {
     "network": "{target: one, delay: 50ms, jitter: 10ms}",
     "clock": "{target: one, jump: 30s}",
     "power": "{target: one}",
-    "disk": "{target: one}",
-    "rot": "{target: one}",
-    "resource": "{target: one}",
+    "disk": "{target: one, kind: slow, delay: 20ms}",
+    "rot": "{target: one, kind: flip}",
+    "resource": "{target: one, cpu: 10%}",
     "membership": "{how: remove, target: one}",
     "leadership": "{how: transfer}",
-    "message": "{target: one}",
+    "message": "{target: one, type: all, action: delay, delay: 50ms}",
 }
 """By family; parameters as YAML."""
 

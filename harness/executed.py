@@ -23,6 +23,8 @@ class ExecutedFault:
     """Why there is nobody to hit."""
     left_out: str | None = None
     """Why it was not injected at all, though nothing went wrong: only for faults that were drawn at random."""
+    began: bool = True
+    """Whether there may be anything to heal."""
     resolved: Mapping[str, Any] = field(default_factory=dict)
     summary: str = ""
     trigger: dict[str, Any] | None = None
@@ -39,7 +41,7 @@ class ExecutedFault:
 
     def did_not_begin(self, reason: str) -> None:
         """It found no place or no time. Drawn at random, it is left out; asked for by name, it did not bite."""
-        self.summary = self.summary or self.planned.family
+        self.began, self.summary = False, self.summary or self.planned.family
         if self.planned.drawn:
             self.left_out = reason
         else:

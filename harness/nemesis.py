@@ -199,7 +199,7 @@ class Nemesis:
 
     async def _end(self, executed: ExecutedFault, fault: Fault | None) -> None:
         """Heals, if there was anything; nothing is held any more, and the line is written."""
-        if fault is not None and executed.left_out is None:
+        if fault is not None and executed.began:
             await self._heal(executed, fault)
         self.active.pop(executed.number, None)
         self.claims.release(executed.number)
@@ -293,7 +293,7 @@ class Nemesis:
             executed.left_out or (executed.bit and executed.bit.holds),
         )
         self.recorder.nemesis("info", "inject", executed.event(executed.bit))
-        return executed.injected_ns is not None
+        return executed.began
 
     async def _heal(self, executed: ExecutedFault, fault: Fault) -> None:
         """Heals; once more if the first time could not be verified."""
