@@ -32,10 +32,22 @@ def _docker(*, keep_data: bool = False, hosts: Sequence[Host] = ()) -> Substrate
     return DockerSubstrate(keep_data=keep_data)
 
 
+def _compose(*, keep_data: bool = False, hosts: Sequence[Host] = ()) -> Substrate:
+    from harness.substrates.compose import ComposeSubstrate
+
+    del hosts
+    return ComposeSubstrate(keep_data=keep_data)
+
+
 def _ssh(*, keep_data: bool = False, hosts: Sequence[Host] = ()) -> Substrate:
     from harness.substrates.ssh import SshSubstrate
 
     return SshSubstrate(keep_data=keep_data, hosts=hosts)
 
 
-SUBSTRATES: Mapping[str, SubstrateFactory] = {"process": _process, "docker": _docker, "ssh": _ssh}
+SUBSTRATES: Mapping[str, SubstrateFactory] = {
+    "process": _process,
+    "docker": _docker,
+    "compose": _compose,
+    "ssh": _ssh,
+}
