@@ -72,13 +72,16 @@ def read_roles(record: Record) -> Roles:
     """The roles of every node that left a trace."""
     notes: list[str] = []
     traces: dict[str, Trace] = {}
+    absent: list[str] = []
     for node in record.folder.node_names():
         try:
             traces[node] = _read(record.folder, node)
         except FileNotFoundError:
-            notes.append(f"{node} left no trace.")
+            absent.append(node)
         except (OSError, TraceError) as error:
             notes.append(f"The trace of {node} can’t be read: {error}")
+    if traces or notes:  # of systems that write none, no single node's is missing
+        notes += [f"{node} left no trace." for node in absent]
     if str(record.run.get("substrate", "process")) not in SHARED_CLOCK:
         notes.append(
             "The nodes ran on other machines, whose clocks are not this one’s: roles are not drawn on this time axis."

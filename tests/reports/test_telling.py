@@ -12,6 +12,7 @@ from checkers.verdict import Finding
 from reports import words
 from reports.outcomes import error_table, normalized, outcome_words, renamed
 from reports.record import Fault, Record, read_record
+from reports.roles import read_roles
 from reports.telling import arranged, attempts, meanwhile, span
 from tests.reports import samples
 from tests.reports.test_drawing import MS, STALE, finding
@@ -100,3 +101,13 @@ def test_faults_are_told_in_words(record: Record) -> None:
     assert words.nodes_words(5, "process") == f"on 5{words.THIN}local processes"
     assert words.command_words({"command": ["capsize", "run", "x"]}) == "./capsize run x"
     assert words.sentence("it ended") == "it ended."
+
+
+def test_a_trace_is_missed_only_where_others_left_one(record: Record) -> None:
+    """One of several that is not there is told by its node; of a system that writes none, it is said once."""
+    names = record.folder.node_names()
+    record.folder.trace(names[0]).unlink()
+    assert read_roles(record).notes == (f"{names[0]} left no trace.",)
+    for name in names[1:]:
+        record.folder.trace(name).unlink()
+    assert read_roles(record).notes == ("No node left a trace, so nobody knows who led when.",)
