@@ -11,7 +11,8 @@ after the sync of frame *n* returned, which is what makes the two kinds of damag
 
 So the last frame is the only one whose rot looks like a torn write. To narrow that, an idle node puts a *seal* (an
 empty frame, not synced, overwritten by the next real frame) behind the last frame after its sync: with the seal in
-place, rot of the last frame is recognised as well.
+place, rot of the last frame is recognised as well. Before a new segment is begun, the old one's seal is synced: it
+marks the end, without which a segment that lost its last frames would look whole.
 
 A frame's checksum covers its segment's number and its offset, so a frame is never taken for valid anywhere but where it
 was written (a recycled block, a copied file, an old tail that shines through). Layout, little endian: magic (4 bytes),
@@ -164,9 +165,9 @@ class Wal:
     def rotate(self) -> None:
         """Begins a new segment; its first frame should repeat all that must outlive the older ones."""
         if self._fd >= 0:
-            os.ftruncate(
-                self._fd, self.offset
-            )  # a seal was never synced: behind a later segment, its loss would look like damage
+            end = encode_frame(self.segment, self.offset, b"")
+            write_fully(self._fd, end, self.offset)
+            os.ftruncate(self._fd, self.offset + len(end))
             os.fsync(self._fd)
             self.close()
         self._resume(self.segment + 1, 0)
@@ -232,6 +233,10 @@ class Wal:
         end = _end(frames)
         if end < len(data) or not (frames or last):
             self._judge_tail(path, number, data, end, last=last)
+        elif not last and frames[-1].payload:
+            raise WalCorruptError(
+                f"{path}: ends at offset {end} without the mark of its end, but later segments exist: it was cut short"
+            )
         if last:
             self._sync_recovered(path, end)
         return frames

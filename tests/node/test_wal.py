@@ -129,17 +129,28 @@ def test_a_torn_write_over_a_seal_is_cut(tmp_path: Path) -> None:
         assert recovered(tmp_path) == [b"one"]
 
 
-def test_a_seal_is_gone_before_the_next_segment_begins(tmp_path: Path) -> None:
-    """A seal is never synced, so it must not stay where its loss would look like damage."""
+def test_a_segment_that_another_one_follows_has_a_mark_of_its_end(tmp_path: Path) -> None:
+    """Cut off between two frames, or just before the mark, it is refused; a crash before the next segment has a frame
+    is none of that.
+    """
     wal = Wal(tmp_path)
     wal.recover()
     wal.rotate()
     wal.append(b"one")
     wal.seal()
-    wal.rotate()
     wal.append(b"two")
+    wal.rotate()
     wal.close()
-    assert [path.stat().st_size for path in segments(tmp_path)] == [15, 15]
+    first, second = segments(tmp_path)
+    assert recovered(tmp_path) == [b"one", b"two"]
+    second.unlink()
+    assert recovered(tmp_path) == [b"one", b"two"]
+    second.touch()
+    whole = first.read_bytes()
+    for end in (15, 30):
+        first.write_bytes(whole[:end])
+        with pytest.raises(WalCorruptError, match="cut short"):
+            recovered(tmp_path)
 
 
 def test_a_missing_segment_is_refused(tmp_path: Path) -> None:
