@@ -42,12 +42,30 @@ INPUTS: Mapping[str, Sequence[str]] = {
     "toolbox": (DOCKERFILE,),
     "raftkv": (DOCKERFILE, "compose/node.lock", "node/**/*.py"),
     "etcd": (DOCKERFILE,),
+    "host": (DOCKERFILE, "compose/node.lock", "node/**/*.py"),
+    "controller": (
+        DOCKERFILE,
+        "compose/node.lock",
+        "requirements.lock",
+        *(f"{package}/**/*" for package in ("checkers", "faults", "harness", "node", "reports")),
+    ),
 }
-"""What each target of the Dockerfile is made of, as patterns below the repository."""
+"""What each target of the Dockerfile is made of, as patterns below the repository. Builders of old go through every
+stage above it, so that their files are among it.
+"""
+LOCKS: Mapping[str, Sequence[str]] = {
+    "raftkv": ("compose/node.lock",),
+    "host": ("compose/node.lock",),
+    "controller": ("compose/node.lock", "requirements.lock"),
+}
+"""Whose packages are fetched for a build."""
+FETCHING = frozenset({"host", "controller"})
+"""Targets whose build installs packages of the system: it shares this machine's network."""
 PROGRAMS = "compose/programs"
 """Where programs of this machine are put in the context of a build."""
 DEBOOTSTRAP_TIMEOUT_S = 900
 BUILD_TIMEOUT_S = 900
+WHEELS_TIMEOUT_S = 300
 KEPT_IMAGES = 3
 """Images of older states of a checkout that are kept of each target."""
 
@@ -86,8 +104,12 @@ def inputs(target: str, root: Path = ROOT) -> Mapping[str, bytes]:
     """
     if target not in INPUTS:
         raise ImageError(f"no image target {target!r} in {DOCKERFILE}: known are {', '.join(sorted(INPUTS))}")
-    paths = sorted({path for pattern in INPUTS[target] for path in root.glob(pattern) if path.is_file()})
+    paths = sorted({path for pattern in INPUTS[target] for path in root.glob(pattern) if _is_source(path)})
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
 
 
 def digest(files: Mapping[str, bytes]) -> str:
@@ -248,13 +270,13 @@ def _build(client: DockerClient, image: Image, tag: str) -> None:
     base = base_image(client)
     files = dict(everything(image))
     with tempfile.TemporaryDirectory(prefix="capsize-image-") as folder:
-        if any(name.endswith(".lock") for name in files):
-            wheels = _wheels(client, base, Path(folder))
+        if image.target in LOCKS:
+            wheels = _wheels(client, base, Path(folder), LOCKS[image.target])
             files |= {f"compose/wheels/{wheel.name}": wheel.read_bytes() for wheel in wheels}
         _run_build(client, image, tag, base, context(files))
 
 
-def _wheels(client: DockerClient, base: str, folder: Path) -> Sequence[Path]:
+def _wheels(client: DockerClient, base: str, folder: Path, locks: Sequence[str]) -> Sequence[Path]:
     """The locked packages for the base's Python, fetched by this machine's pip."""
     asked = client.containers.run(
         base, ["python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], remove=True, network_mode="none"
@@ -277,7 +299,8 @@ def _wheels(client: DockerClient, base: str, folder: Path) -> Sequence[Path]:
         f"--python-version={version}",
         *(f"--platform={name}" for name in platforms(platform.machine())),
     ]
-    _run([*command, *target, "-r", str(ROOT / "compose/node.lock"), "-d", str(folder)], timeout_s=300)
+    for lock in locks:
+        _run([*command, *target, "-r", str(ROOT / lock), "-d", str(folder)], timeout_s=WHEELS_TIMEOUT_S)
     return sorted(folder.glob("*.whl"))
 
 
@@ -310,6 +333,7 @@ def _run_build(client: DockerClient, image: Image, tag: str, base: str, archive:
         tag=tag,
         buildargs={"BASE": base, "OFFLINE": "1"},
         labels={LABEL_TARGET: image.target},
+        network_mode="host" if image.target in FETCHING else None,
         rm=True,
         forcerm=True,
         timeout=BUILD_TIMEOUT_S,
