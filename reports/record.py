@@ -54,6 +54,8 @@ class Fault:
     end_ns: int | None
     bit: Proof | None
     healed: Proof | None
+    left_out: str = ""
+    """Why it was not injected at all, though nothing went wrong: drawn at random, it found nobody to hit."""
 
     @property
     def label(self) -> str:
@@ -220,6 +222,7 @@ def _fault(row: Mapping[str, Any]) -> Fault:
         end_ns=healed[1],
         bit=_proof(row.get("bit")),
         healed=_proof(row.get("healed")),
+        left_out=text(row.get("left_out")),
     )
 
 

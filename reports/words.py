@@ -131,7 +131,7 @@ def planned_faults(scenario: Mapping[str, Any]) -> Iterator[str]:
         yield _planned(entry)
 
 
-_WHEN = ("at", "every", "when", "random", "for", "interval")
+_WHEN = ("at", "every", "when", "random", "for", "interval", "swarm")
 
 
 def _planned(entry: Mapping[str, Any]) -> str:
@@ -143,8 +143,16 @@ def _planned(entry: Mapping[str, Any]) -> str:
 
 def _what(entry: Mapping[str, Any]) -> str:
     if "random" in entry:
-        return f"one of {', '.join(texts(entry.get('random')))}"
+        return _drawn(entry)
     return " and ".join(_family(name, entry[name]) for name in entry if name not in _WHEN)
+
+
+def _drawn(entry: Mapping[str, Any]) -> str:
+    """``one of kill (weight 2), pause, of which each run draws some``."""
+    given = entry.get("random")
+    weights = dict.fromkeys(texts(given), 1) or mapping(given)
+    names = [name if weight == 1 else f"{name} (weight {text(weight)})" for name, weight in weights.items()]
+    return f"one of {', '.join(names) or text(given)}" + (", of which the run draws some" if entry.get("swarm") else "")
 
 
 def _start(entry: Mapping[str, Any]) -> str:
@@ -185,8 +193,9 @@ def trigger_words(trigger: Any) -> str:
     event = text(given.get("event"))
     if not event:
         return f"fired by {text(trigger)}"
-    node, fired = text(given.get("node")), integer(given.get("fired_ns"))
-    where = ", ".join([*([node] if node else []), *([f"at {moment(fired)}"] if fired is not None else [])])
+    node, fired, delay = text(given.get("node")), integer(given.get("fired_ns")), given.get("delay_ms")
+    later = f", {delay:.1f} ms after that" if isinstance(delay, float) else ""
+    where = ", ".join([*([node] if node else []), *([f"at {moment(fired)}{later}"] if fired is not None else [])])
     return f"fired when {_EVENTS.get(event, f'“{event}” is seen')}" + (f" ({where})" if where else "")
 
 
