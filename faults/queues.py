@@ -23,7 +23,7 @@ from faults.standin import MARK, MODULES
 
 QUEUES_PER_FAULT = 32
 """Numbers that a fault has for itself in every namespace, half for links that arrive, half for those that leave."""
-START_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 8.0
 RESTORE = ("iptables-restore", "-w", "5", "--noflush")
 _TABLE = "iptables -w 5 -t mangle"
 
