@@ -18,8 +18,8 @@ from faults.network import NetworkFamily
 from faults.partition import PartitionFamily
 from faults.pause import PauseFamily
 from faults.power import PowerFamily
-from faults.rot import RotFamily
 from faults.resource import ResourceFamily
+from faults.rot import RotFamily
 
 FAMILIES: Mapping[str, Family] = {
     family.name: family

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from faults import decay
 from faults.cuts import CLIENT, ActiveCuts, Pair
+from faults.fake_limits import FakeFileLimit, FakeLimits
 from faults.fake_shaping import FakeShaping, FakeStandin, journeys
 from faults.journeys import Burst, Journeys
 from faults.needs import (
@@ -194,6 +195,7 @@ class FakeNode:
     disk: Disk | None = None
     files: Files | None = None
     limits: Limits | None = None
+    file_limit: FakeFileLimit = field(default_factory=FakeFileLimit)
     data: str = "/data"
     log: str = "/log/node.log"
     stored: list[str] = field(default_factory=lambda: ["log"])
@@ -202,6 +204,8 @@ class FakeNode:
     dismissed: bool = False
     broken_tools: bool = False
     """Whether every command in its namespace fails."""
+    helper: Callable[[], Callable[[str], str]] = lambda: str
+    """What answers the lines of a helper that is started beside it; a line is answered with itself."""
     _state: ProcessState = ProcessState.RUNNING
     _pid: int = field(default_factory=lambda: next(_pids))
 
@@ -225,6 +229,8 @@ class FakeNode:
         """The same; clients, who send from here, are refused by whoever cuts them off. Data rots in a real folder."""
         if argv[0] == "python3" and '["decay"' in argv[-1] and not self.broken_tools:
             return Completed(status=0, stdout=json.dumps(decay.answer(json.loads(stdin or "{}"))))
+        if "prlimit" in " ".join(argv[2:3]) and not self.broken_tools:
+            return self.file_limit.answer(argv[4:])
         if argv[0] == "python3" and not self.broken_tools:
             told = {address: ["TCP", "UDP"] for address in json.loads(stdin or "[]")}
             return Completed(status=0, stdout=json.dumps(told))
@@ -239,7 +245,9 @@ class FakeNode:
         del network
         if self.broken_tools:
             raise HelperError("no such tool")
-        return self.shaping.spawn() if "Standin" in argv[-1] else FakeHelper()
+        if "faults.burden" in argv and isinstance(self.limits, FakeLimits):
+            return FakeHelper(answer=self.limits.burden)
+        return self.shaping.spawn() if "Standin" in argv[-1] else FakeHelper(self.helper())
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """Says where it would run."""

@@ -44,12 +44,16 @@ class Setup:
     """What nodes' data is on: ``image`` (an ext4 file system of the node's own), ``fuse`` (a user-space file system
     above it); both may be wanted.
     """
+    groups: bool = False
+    """Whether each node's processes are in control groups of the node's own, where the machine allows it."""
     hooks: frozenset[str] = frozenset()
     """Hooks that the system's nodes are started with: ``messages``."""
 
     def __or__(self, other: Setup) -> Setup:
         """Everything that either wants."""
-        return Setup(storage=self.storage | other.storage, hooks=self.hooks | other.hooks)
+        return Setup(
+            storage=self.storage | other.storage, groups=self.groups or other.groups, hooks=self.hooks | other.hooks
+        )
 
 
 class Family(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.substrates import clocks, disks, files, shaping
+from harness.substrates import clocks, disks, files, limits, shaping
 from harness.substrates.protocol import ABILITIES
 
 
@@ -21,8 +21,7 @@ PROBES: Mapping[str, Callable[[], str | None]] = {
     "clock": clocks.why_refused,
     "power": disks.why_refused,
     "disk": files.why_refused,
-    "rot": _not_built,
-    "resource": _not_built,
+    "resource": limits.why_refused,
 }
 """By ability; what is not here needs nothing beyond the substrate itself."""
 

@@ -21,6 +21,10 @@ CPU_PERIOD_US = 100_000
 CPU_QUOTA_US_MIN = 1000
 """The kernel takes nothing smaller."""
 PROCS = "cgroup.procs"
+SWAP_BYTES = 1 << 20
+"""What may be swapped out under a limit of version 1. Not nothing: the limit that counts swap would be met first, and
+recent kernels do not count (``failcnt``) how often.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +110,8 @@ class Group:
             return {str(folder / "cpu.max"): f"{quota} {CPU_PERIOD_US}"}
         size = round(amount) // os.sysconf("SC_PAGESIZE") * os.sysconf("SC_PAGESIZE")
         if version == 1:
-            wanted = {"memory.limit_in_bytes": f"{size}", "memory.memsw.limit_in_bytes": f"{size}"}
+            swapped = {"memory.memsw.limit_in_bytes": f"{size + SWAP_BYTES}"}
+            wanted = {"memory.limit_in_bytes": f"{size}", **swapped}
         else:
             wanted = {"memory.max": f"{size}", "memory.swap.max": "0"}
         return {f"{folder / name}": value for name, value in wanted.items() if (folder / name).exists()}
@@ -141,8 +146,8 @@ class Group:
         return Usage(
             cpu_s=self._cpu_s(),
             throttled=self._throttled(),
-            memory_bytes=self._memory("memory.usage_in_bytes", "memory.current"),
-            memory_hits=self._events("memory.failcnt", "max"),
+            memory_bytes=self._memory_bytes(),
+            memory_hits=self._memory_hits(),
             oom_kills=self._ooms(),
         )
 
@@ -157,17 +162,19 @@ class Group:
     def _throttled(self) -> int:
         return _pairs(self.folders["cpu"][1] / "cpu.stat").get("nr_throttled", 0) if "cpu" in self.folders else 0
 
-    def _memory(self, first: str, second: str) -> int:
+    def _memory_bytes(self) -> int:
         if "memory" not in self.folders:
             return 0
         version, folder = self.folders["memory"]
-        return _number(folder / (first if version == 1 else second))
+        return _number(folder / ("memory.usage_in_bytes" if version == 1 else "memory.current"))
 
-    def _events(self, first: str, event: str) -> int:
+    def _memory_hits(self) -> int:
         if "memory" not in self.folders:
             return 0
         version, folder = self.folders["memory"]
-        return _number(folder / first) if version == 1 else _pairs(folder / "memory.events").get(event, 0)
+        if version == 1:
+            return _number(folder / "memory.failcnt")
+        return _pairs(folder / "memory.events").get("max", 0)
 
     def _ooms(self) -> int:
         if "memory" not in self.folders:

@@ -25,7 +25,16 @@ from harness.namespaces import SEARCH_PATH
 from harness.probes import Endpoint, Probes
 from harness.substrates import clocks, subnets
 from harness.substrates.abilities import refused_here
-from harness.substrates.docker_node import NODE_LOG, RELAUNCH, DirectHands, DockerNode, EngineHands, Hands, exit_status
+from harness.substrates.docker_node import (
+    NODE_LOG,
+    RELAUNCH,
+    DirectHands,
+    DockerNode,
+    EngineHands,
+    Hands,
+    exit_status,
+    killed_for_memory,
+)
 from harness.substrates.door import MOUNT, Door
 from harness.substrates.engine import ContainerFacts, ContainerSpec, Engine, EngineError, SubnetTakenError, connect
 from harness.substrates.protocol import Image, Launch, LaunchOf, Place
@@ -237,7 +246,8 @@ class DockerCluster:
         earlier = {name: node.own_death for name, node in self._nodes.items() if node.own_death is not None}
         dead = [node for node in self._nodes.values() if not node.ended_by_fault and not node.alive]
         facts = await asyncio.gather(*(node.wait_ended() for node in dead))
-        return earlier | {node.name: exit_status(each.exit_code) for node, each in zip(dead, facts, strict=True)}
+        died = [(node.name, each) for node, each in zip(dead, facts, strict=True) if not killed_for_memory(each)]
+        return earlier | {name: exit_status(each.exit_code) for name, each in died}
 
     async def collect(self) -> None:
         """Logs are in the run folder already; what a container printed before its log was open is put beside them."""

@@ -25,6 +25,7 @@ from harness import processes
 from harness.errors import HarnessError
 from harness.substrates.engine import ContainerFacts, Engine, EngineError
 from harness.substrates.helpers import LocalHelper, locally
+from harness.substrates.limits import of_container
 from harness.substrates.protocol import Place
 from harness.substrates.storage import Storage
 from harness.tools import run_tool
@@ -44,6 +45,11 @@ _FIRST_SIGNAL_STATUS = 128
 def exit_status(code: int) -> int:
     """A container's exit code as a process's status: above 128 it died of a signal (negative), as shells say it."""
     return _FIRST_SIGNAL_STATUS - code if code > _FIRST_SIGNAL_STATUS else code
+
+
+def killed_for_memory(facts: ContainerFacts) -> bool:
+    """Whether the kernel ended it for memory, of which it has its limit from nobody but a fault."""
+    return facts.for_memory and exit_status(facts.exit_code) == -signal.SIGKILL
 
 
 class Hands(Protocol):
@@ -134,7 +140,6 @@ class DockerNode:
         self.name = place.name
         self.address = place.address
         self.storage = storage
-        self.limits: Limits | None = None
         self.hands = hands
         self.ended_by_fault = False
         self.own_death: int | None = None
@@ -145,6 +150,7 @@ class DockerNode:
         self._server = server
         self._data_dir = place.data_dir
         self._argv = argv
+        self._limits = of_container(lambda: self._pid)
         self._adopt(facts)
 
     def _adopt(self, facts: ContainerFacts) -> None:
@@ -183,6 +189,11 @@ class DockerNode:
     def files(self) -> Files | None:
         """See :class:`faults.needs.Node`."""
         return self.storage.files
+
+    @property
+    def limits(self) -> Limits | None:
+        """See :class:`faults.needs.Node`. Root on the engine's own machine may write the container's control group."""
+        return self._limits if isinstance(self.hands, DirectHands) and self.alive else None
 
     @property
     def data(self) -> str:
@@ -240,7 +251,7 @@ class DockerNode:
         if self.alive:
             raise HarnessError(f"node {self.name} runs already: it is started again only after it died")
         ended = await self.wait_ended()
-        if not self.ended_by_fault:
+        if not self.ended_by_fault and not killed_for_memory(ended):
             self.own_death = exit_status(ended.exit_code)
         self._adopt(await self._engine.start(self._server))
         self.ended_by_fault = False

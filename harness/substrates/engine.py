@@ -74,6 +74,8 @@ class ContainerFacts:
     running: bool
     paused: bool
     exit_code: int
+    for_memory: bool = False
+    """Whether something in it was killed for memory."""
 
 
 class Engine(Protocol):
@@ -195,6 +197,7 @@ class DockerEngine:
             running=bool(state["Running"]),
             paused=bool(state.get("Paused")),
             exit_code=int(state.get("ExitCode") or 0),
+            for_memory=bool(state.get("OOMKilled")),
         )
 
     async def start(self, name: str) -> ContainerFacts:

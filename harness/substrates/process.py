@@ -27,9 +27,10 @@ from faults.needs import Admin, Completed, Disk, Files, Limits, Messages, Node, 
 from harness import marks, namespaces, processes
 from harness.errors import HarnessError
 from harness.probes import Endpoint, Probes
-from harness.substrates import lab
+from harness.substrates import lab, limits
 from harness.substrates.abilities import refused_here
 from harness.substrates.helpers import LocalHelper, locally
+from harness.substrates.limits import OwnGroup
 from harness.substrates.protocol import Image, Launch, LaunchOf, Place
 from harness.substrates.storage import Storage
 from harness.tools import run_tool, wait_exit
@@ -48,7 +49,7 @@ class ProcessNode:
         self.name = name
         self.address = address
         self.storage: Storage | None = None
-        self.limits: Limits | None = None
+        self.group: OwnGroup | None = None
         self.launch = Launch(argv=())
         self.folder = Path()
         self.env: Mapping[str, str] = {}
@@ -77,6 +78,11 @@ class ProcessNode:
     def files(self) -> Files | None:
         """See :class:`faults.needs.Node`."""
         return None if self.storage is None else self.storage.files
+
+    @property
+    def limits(self) -> Limits | None:
+        """See :class:`faults.needs.Node`."""
+        return self.group
 
     @property
     def data(self) -> str:
@@ -129,6 +135,8 @@ class ProcessNode:
         self._sent.clear()
         self._dismissed = False
         self._process = self._spawn()
+        if self.group is not None:
+            self.group.adopt(self._process.pid)
         self._watcher = asyncio.create_task(self._watch(self._process), name=f"exit of {self.name}")
         pid = self._process.pid
         await self._undo.register(Undo(id=self._undo_id(pid), kind="kill", arguments={"pid": pid}))
@@ -162,6 +170,8 @@ class ProcessNode:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + DEATH_TIMEOUT_S
+        if self.group is not None:
+            await self.group.thaw()  # in version 1 what is frozen does not die
         while pids := self.pids():
             await self.signal(signals.SIGKILL)
             if loop.time() > deadline:
@@ -170,6 +180,8 @@ class ProcessNode:
         if self._watcher is not None:
             await self._watcher
         await self._discharge()
+        if self.group is not None:
+            await self.group.remove()
 
     def _alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -197,9 +209,13 @@ class ProcessNode:
             self._on_exit(self.name, status)
 
     def _is_ours(self, status: int) -> bool:
-        """Whether a signal of ours ended it: killed by one that we sent, or ended after we asked it to."""
+        """Whether a fault ended it: killed by a signal that we sent or for memory that we limited, or ended after we
+        asked it to.
+        """
         asked = {signals.SIGTERM, signals.SIGINT, signals.SIGHUP} & self._sent
-        return -status in self._sent or bool(asked) or self._dismissed
+        if -status in self._sent or asked or self._dismissed:
+            return True
+        return status == -signals.SIGKILL and self.group is not None and self.group.killed_for_memory()
 
     async def _discharge(self) -> None:
         if self._process is not None:
@@ -238,6 +254,8 @@ class ProcessCluster:
         for name, node in self._servers.items():
             node.folder = folder / name
             node.storage = Storage(name=name, folder=node.folder, wanted=setup.storage, undo=undo, keep_data=keep_data)
+            if setup.groups and limits.why_refused() is None:
+                node.group = OwnGroup(run_id=run_id, node=name, undo=undo)
             node.env = {**marks.environment_marks(run_id), "CAPSIZE_NODE": name}
         self.places: Mapping[str, Place] = {name: _place(node) for name, node in self._servers.items()}
 
@@ -356,6 +374,8 @@ def _place(node: ProcessNode) -> Place:
 
 async def _make_storage(node: ProcessNode) -> None:
     node.folder.mkdir(parents=True, exist_ok=True)
+    if node.group is not None:
+        await node.group.make()
     assert node.storage is not None
     await node.storage.make()
 

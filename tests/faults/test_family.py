@@ -17,6 +17,8 @@ from faults.family import Family, conflict
 from faults.shapes import SHAPES
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
+NEEDED = {"resource": {"cpu": "10%"}}
+"""Parameters of families that do nothing by default."""
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
 
@@ -42,7 +44,7 @@ async def test_what_is_drawn_can_be_done(family: Family, seed: int, count: int) 
 @families
 async def test_parameters_survive_a_file(family: Family) -> None:
     """What schedule.jsonl holds of the parameters loads to the same parameters, lists of names included."""
-    given_targets: BaseModel = family.Parameters.model_validate({"target": ["n1", "n2"]})
+    given_targets: BaseModel = family.Parameters.model_validate({"target": ["n1", "n2"], **NEEDED.get(family.name, {})})
     again = family.Parameters.model_validate(json.loads(json.dumps(given_targets.model_dump(mode="json"))))
     assert again == given_targets
 
