@@ -37,6 +37,7 @@ from pydantic import Field, model_validator
 from faults.durations import Duration, SignedDuration, format_duration
 from faults.family import Claim, Parameters, Resolved, Target, Targeted, check_targets
 from faults.needs import Cluster, Helper, HelperError, Node, NotNowError, Proof, Undo
+from faults.programs import program
 
 LOOK_S = 0.1
 """How often the controller asks whether a node's processes are still there."""
@@ -46,7 +47,8 @@ WATCH_S = 0.06
 """How long a moving clock is observed before it is said that it moves: some turns of the helper."""
 WATCH_S_MAX = 1.0
 TOLERANCE_NS = 5_000_000
-HELPER = ("python3", "-m", "faults.clockwork")
+HELPER = program("standstill", "vdso_image", "vdso", "clockwork")
+RESTORER = [sys.executable, *program("standstill", "vdso_image", "vdso")[1:], "restore"]
 
 Clock = Literal["realtime", "monotonic"]
 
@@ -134,7 +136,7 @@ class ClockFault:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _keepers: list[Keeper] = field(default_factory=list, init=False)
     _follower: asyncio.Task[None] | None = field(default=None, init=False)
-    _registered: bool = field(default=False, init=False)
+    _undo: list[str] = field(default_factory=list, init=False)
     _last: dict[str, Any] = field(default_factory=dict, init=False)
 
     async def inject(self) -> Proof:
@@ -146,8 +148,8 @@ class ClockFault:
         dead = [node.name for node in self._nodes() if not node.pids()]
         if dead:
             raise NotNowError(f"{', '.join(dead)} has no process just now whose clock could be changed")
-        await self._register()
-        self._keepers = list(await asyncio.gather(*map(self._keep, self._nodes())))
+        await asyncio.gather(*map(self._register, self._nodes()))
+        await asyncio.gather(*map(self._keep, self._nodes()))
         await asyncio.gather(*(self._begin(keeper) for keeper in self._keepers))
         evidence = await self._watched()
         self._follower = asyncio.create_task(self._follow(), name="clock fault")
@@ -166,22 +168,22 @@ class ClockFault:
         healed = all(even(told) for told in ended.values())
         await asyncio.gather(*(keeper.helper.close() for keeper in self._keepers))
         self._keepers.clear()
-        if healed and self._registered:
-            await self.cluster.undo.discharge(self._undo_id)
-            self._registered = False
+        if healed:
+            await asyncio.gather(*map(self.cluster.undo.discharge, self._undo))
+            self._undo.clear()
         return Proof(holds=healed, evidence={"left": ended, "last_seen": self._last})
 
-    @property
-    def _undo_id(self) -> str:
-        return f"clock {' '.join(self.targets)} {self.token}"
+    async def _register(self, node: Node) -> None:
+        argv = node.command([*RESTORER, str(self.token)])
+        undo = Undo(id=f"clock {node.name} {self.token}", kind="run", arguments={"argv": list(argv)})
+        self._undo.append(undo.id)
+        await self.cluster.undo.register(undo)
 
-    async def _register(self) -> None:
-        argv = [sys.executable, "-m", "faults.vdso", "restore", str(self.token)]
-        self._registered = True
-        await self.cluster.undo.register(Undo(id=self._undo_id, kind="run", arguments={"argv": argv}))
-
-    async def _keep(self, node: Node) -> Keeper:
-        return Keeper(node, await node.spawn(HELPER, network=False))
+    async def _keep(self, node: Node) -> None:
+        """A helper that has answered: all begin at once."""
+        keeper = Keeper(node, await node.spawn(HELPER, network=False))
+        self._keepers.append(keeper)
+        await keeper.ask("look", pids=[])
 
     async def _begin(self, keeper: Keeper) -> None:
         await keeper.ask("begin", token=self.token, pids=list(keeper.node.pids()), **self.motion)
@@ -203,7 +205,12 @@ class ClockFault:
                 keeper.processes, keeper.refused = {}, {"helper": str(error)}
         shown = {keeper.node.name: dict(keeper.processes) for keeper in self._keepers}
         refused = {keeper.node.name: dict(keeper.refused) for keeper in self._keepers if keeper.refused}
-        return {"processes": shown, **({"refused": refused} if refused else {})}
+        revoked = [keeper.node.name for keeper in self._keepers if keeper.revoked]
+        return {
+            "processes": shown,
+            **({"refused": refused} if refused else {}),
+            **({"ended_by_the_watchdog": revoked} if revoked else {}),
+        }
 
     async def _follow(self) -> None:
         """Processes that appear get the node's time. A helper that dies is missed when healing, not before."""

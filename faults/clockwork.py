@@ -1,4 +1,4 @@
-"""Keeps other times in one node's processes: a helper beside the node (``python3 -m faults.clockwork``).
+"""Keeps other times in one node's processes: a helper beside the node (:mod:`faults.programs`).
 
 A line of its input is a command, and it answers with a line; both are JSON objects. ``begin`` (``token``, ``clock``,
 ``jump_ns``, ``drift`` or ``strobe``, ``pids``) changes the time of these processes; ``look`` (``pids``: also these)
@@ -17,14 +17,15 @@ import contextlib
 import json
 import os
 import select
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from faults.vdso import ClockError, GoneError, ProcessClock, asks_vdso, drifting, restore_everywhere
+from faults.vdso import ClockError, GoneError, ProcessClock, Shift, asks_vdso, drifting, restore_everywhere
 from faults.vdso_image import Offset, Offsets
 
 TURN_S = 0.02
@@ -64,11 +65,30 @@ class Motion:
         return min(TURN_S, (self.every_ns - (raw_ns - self.began_ns) % self.every_ns) / 1e9)
 
 
+class Clock(Protocol):
+    """One process's clocks, as :class:`faults.vdso.ProcessClock` has them."""
+
+    def found(self) -> Shift | None:
+        """What is in it now."""
+
+    def offsets(self) -> Offsets | None:
+        """What is added now."""
+
+    def shift(self, offsets: Offsets, token: int) -> None:
+        """Adds from now on."""
+
+    def restore(self) -> None:
+        """Gives the right time back."""
+
+    def close(self) -> None:
+        """Lets go of it."""
+
+
 @dataclass(slots=True)
 class Kept:
     """A process whose time is kept."""
 
-    clock: ProcessClock
+    clock: Clock
     base: Offset
     asks: bool | None
     low_ns: int | None = None
@@ -85,7 +105,7 @@ def now_of(clock: str) -> int:
 class Clockwork:
     """One node's processes and their time."""
 
-    clock_of: Callable[[int], ProcessClock] = ProcessClock
+    clock_of: Callable[[int], Clock] = ProcessClock
     asks: Callable[[int], bool | None] = asks_vdso
     now: Callable[[str], int] = now_of
     sweep: Callable[[int], object] = restore_everywhere
@@ -190,11 +210,10 @@ class Clockwork:
 
     def _write(self, kept: Kept) -> None:
         assert self.motion is not None
-        offset = self.motion.offset(kept.base, self.now(self.motion.clock))
-        if self.motion.clock == "realtime":
-            kept.clock.shift(Offsets(realtime=offset, monotonic=kept.base), self.token)
-        else:
-            kept.clock.shift(Offsets(monotonic=offset), self.token)
+        realtime = self.motion.clock == "realtime"
+        moved = self.motion.offset(Offset() if realtime else kept.base, self.now(self.motion.clock))
+        offsets = Offsets(realtime=moved, monotonic=kept.base) if realtime else Offsets(monotonic=moved)
+        kept.clock.shift(offsets, self.token)
         self._note(kept)
 
     def _note(self, kept: Kept) -> int | None:
@@ -240,7 +259,7 @@ class Clockwork:
         return told
 
 
-def _rest(clock: ProcessClock) -> dict[str, Any]:
+def _rest(clock: Clock) -> dict[str, Any]:
     """What is left in a process."""
     try:
         offsets = clock.offsets() or Offsets()
@@ -279,11 +298,15 @@ def serve(clockwork: Clockwork) -> None:
         clockwork.end()
 
 
-if __name__ == "__main__":
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is the controller's to react to
+def main() -> int:
+    """Serves whoever started it. Ctrl-C at the terminal is that one's to react to."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         serve(Clockwork())
     except BrokenPipeError:
-        sys.exit(1)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

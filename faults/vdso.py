@@ -24,6 +24,7 @@ import contextlib
 import os
 import platform
 import struct
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -325,14 +326,17 @@ def _carries(clock: ProcessClock, token: int) -> bool:
     return found is not None and found.token == token
 
 
-def main(arguments: list[str]) -> None:
-    """``python -m faults.vdso restore TOKEN...``: what the watchdog runs when the controller is dead."""
-    if arguments[:1] == ["restore"]:
-        for token in arguments[1:]:
+def main() -> int:
+    """``... restore TOKEN...``: what the watchdog runs when the controller is dead. Status 1: not all was undone."""
+    words = sys.argv[sys.argv.index("restore") + 1 :] if "restore" in sys.argv else []
+    try:
+        for token in words:
             restore_everywhere(int(token))
+    except ClockError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    import sys
-
-    main(sys.argv[1:])
+    sys.exit(main())
