@@ -37,8 +37,10 @@ from faults.programs import program
 
 SETTLED_S = 0.5
 """How old what is damaged is at least when the node is killed."""
-WATCH_S = 3.0
-"""How long a server may take to find out that it does not want to start."""
+WATCH_S = 5.0
+"""How long it is waited for a server to find out that it does not want to start. One that finds out later ends by
+itself all the same, which the run sees; only its last words are not in the evidence.
+"""
 POLL_S = 0.05
 SPARE_TAIL = 4096
 AMOUNT_MAX = 100

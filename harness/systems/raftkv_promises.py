@@ -8,6 +8,8 @@ from harness.systems.promises import MayStop, Promise, Promises, minority_damage
 
 EXIT_DAMAGED = 65
 EXIT_DISK = 74
+STOPS = frozenset({"CRASH", "fatal"})
+"""A node that gives up says so in its log; a defect that it says so about is still known by its status."""
 
 RAFTKV_PROMISES = Promises(
     one_way_progress=True,
@@ -27,7 +29,9 @@ RAFTKV_PROMISES = Promises(
             words="any error that the disk reports, on any number of nodes: the node stops (status 74), and nothing "
             "that was acknowledged is lost",
             may_stop=MayStop(
-                why="a node that meets an error of its disk has to stop", statuses=frozenset({EXIT_DISK, EXIT_DAMAGED})
+                why="a node that meets an error of its disk has to stop",
+                statuses=frozenset({EXIT_DISK, EXIT_DAMAGED}),
+                kinds=STOPS,
             ),
         ),
         "rot": Promise(
@@ -37,11 +41,14 @@ RAFTKV_PROMISES = Promises(
             may_stop=MayStop(
                 why="a node whose data is damaged has every right not to start",
                 statuses=frozenset({EXIT_DISK, EXIT_DAMAGED}),
+                kinds=STOPS,
             ),
         ),
         "resource": Promise(
             words="any lack of processor, memory, files or room on the disk: it is slow, or stops, and loses nothing",
-            may_stop=MayStop(why="a node that is given too little may stop", statuses=frozenset({EXIT_DISK, -9, 137})),
+            may_stop=MayStop(
+                why="a node that is given too little may stop", statuses=frozenset({EXIT_DISK, -9, 137}), kinds=STOPS
+            ),
         ),
         "message": Promise(words="any delay, loss, repetition or reordering of any messages"),
     },
