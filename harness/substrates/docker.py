@@ -326,6 +326,7 @@ class DockerSubstrate:
 
     name = "docker"
     one_clock = True
+    cannot: Mapping[str, str] = {}
 
     def __init__(self, *, keep_data: bool = False) -> None:
         self.keep_data = keep_data

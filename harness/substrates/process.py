@@ -319,6 +319,7 @@ class ProcessSubstrate:
 
     name = "process"
     one_clock = True
+    cannot: Mapping[str, str] = {}
 
     def __init__(self, *, keep_data: bool = False) -> None:
         self.keep_data = keep_data

@@ -97,6 +97,8 @@ class Substrate(Protocol):
     name: str
     one_clock: bool
     """Whether all nodes read the controller's CLOCK_MONOTONIC: only then may events of two nodes be put in order."""
+    cannot: Mapping[str, str]
+    """Abilities (of :data:`ABILITIES`) that no machine gives to this kind, each with the reason."""
 
     def missing(self) -> Sequence[str]:
         """What this machine lacks for it, each with the exact line that mends it; empty when it can run."""

@@ -236,6 +236,13 @@ class SshSubstrate:
 
     name = "ssh"
     one_clock = False
+    cannot: Mapping[str, str] = {
+        "power": "a host's disk cannot lose what was not synced without the host",
+        "disk": "no file system of ours is under a remote node's data",
+        "resource": "limits on remote hosts are not built",
+        "network": "journeys of packets cannot be timed between hosts whose clocks differ",
+        "clock": "clocks are shifted from the machine that the processes are on",
+    }
 
     def __init__(self, *, keep_data: bool = False, hosts: Sequence[Host] = ()) -> None:
         self.keep_data = keep_data
@@ -251,13 +258,7 @@ class SshSubstrate:
 
     def refused(self) -> Mapping[str, str]:
         """See the protocol; found out by :meth:`missing`."""
-        reasons = {
-            "power": "a host's disk cannot lose what was not synced without the host",
-            "disk": "no file system of ours is under a remote node's data",
-            "resource": "limits on remote hosts are not built",
-            "network": "journeys of packets cannot be timed between hosts whose clocks differ",
-            "clock": "clocks are shifted from the machine that the processes are on",
-        }
+        reasons = {**self.cannot}
         for each in self._surveys.values():
             for ability, reason in _lacking(each).items():
                 reasons.setdefault(ability, reason)
