@@ -26,7 +26,7 @@ from harness.clock import RunClock
 from harness.errors import HarnessError
 from harness.guard import BANNER
 from harness.substrates.protocol import Image, LaunchOf, Place
-from harness.substrates.ssh_command import ending
+from harness.substrates.ssh_command import end
 from harness.substrates.ssh_connection import Connection, SshError
 from harness.substrates.ssh_hosts import Host
 from harness.substrates.ssh_line import Line, LogCopy, guard_words
@@ -117,6 +117,9 @@ class SshCluster:
         for name, node in self._servers.items():
             (self._folder / name).mkdir(parents=True, exist_ok=True)
             node.launch = self._launch(self.places[name], self.places)
+        rows = [[each.host.model_dump(), self._home(name), self._marks(name)] for name, each in self._surveys.items()]
+        argv = [sys.executable, "-m", "harness.substrates.ssh_command", "end", json.dumps(rows)]
+        await self._here.register(Undo(id=self._undo_id, kind="run", arguments={"argv": argv}))
         content = package(node.launch for node in self._servers.values())
         await _all(self._prepare(name, content) for name in self._servers)
         await self._open_client()
@@ -152,16 +155,14 @@ class SshCluster:
         if errors:
             raise HarnessError(f"not everything could be removed: {'; '.join(errors)}")
         self._made.clear()
+        await self._here.discharge(self._undo_id)
 
     # ---- one host
 
     async def _prepare(self, name: str, content: bytes) -> None:
         """Uploads, starts the guard, keeps the way in open, and opens the port of probes."""
         host, home, node = self._surveys[name].host, self._home(name), self._servers[name]
-        argv = [sys.executable, "-m", "harness.substrates.ssh_command", host.model_dump_json(), "end", home]
-        undo = Undo(id=f"host of {name}", kind="run", arguments={"argv": [*argv, self._marks(name)]})
         self._made.append(name)
-        await self._here.register(undo)
         config = {"folder": home, "logs": self.places[name].log_dir, "silence_s": host.silence_s}
         env = {"PATH": SEARCH_PATH, "PYTHONPATH": f"{home}/lib", "LC_ALL": "C"}
         own = await asyncio.to_thread(
@@ -191,19 +192,23 @@ class SshCluster:
         await node.line.blocking(_downloading(self.places[name].data_dir, self._folder / name / "data"))
 
     async def _end(self, name: str) -> None:
-        """By the guard, else by a connection of its own; the watchdog's entry goes when it is certain."""
+        """By the guard, else by a connection of its own."""
         node, host = self._servers[name], self._surveys[name].host
         try:
             failed = await node.line.ask("end", timeout_s=15.0)
         except SshError as error:
             logger.warning("%s: ending it by another connection", error)
-            failed = await asyncio.to_thread(_end_anew, host, self._home(name), self._marks(name))
+            left = await asyncio.to_thread(end, host, self._home(name), self._marks(name))
+            failed = [left] if left is not None else []
         finally:
             await node.line.close()
         if failed:
             raise HarnessError(f"{host.words}: {'; '.join(failed)}")
         self.links.remove(name)
-        await self._here.discharge(f"host of {name}")
+
+    @property
+    def _undo_id(self) -> str:
+        return f"hosts of {self._run_id}"
 
     def _marks(self, name: str) -> str:
         return json.dumps({marks.ENV_RUN: self._run_id, "CAPSIZE_NODE": name})
@@ -241,7 +246,6 @@ class SshSubstrate:
         "disk": "no file system of ours is under a remote node's data",
         "resource": "limits on remote hosts are not built",
         "network": "journeys of packets cannot be timed between hosts whose clocks differ",
-        "clock": "clocks are shifted from the machine that the processes are on",
     }
 
     def __init__(self, *, keep_data: bool = False, hosts: Sequence[Host] = ()) -> None:
@@ -304,7 +308,7 @@ def _lacking(found: Survey) -> Mapping[str, str]:
     where = found.host.words
     if not found.root:
         become = f"no rights of root on {where}: log in as root, or say `become: sudo`"
-        return dict.fromkeys(("partition", "network"), become)
+        return dict.fromkeys(("partition", "network", "clock"), become)
     if RESTORE not in found.tools:
         mend = f"no iptables on {where}: type there: sudo apt-get install -y iptables"
         return dict.fromkeys(("partition", "network"), mend)
@@ -377,15 +381,6 @@ def _do(connection: Connection, argv: Sequence[str], trouble: str) -> str:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"status {done.status}"]
         raise SshError(f"{connection.host.words}: {argv[-1] if argv[0] == 'mkdir' else argv[0]}: {trouble} ({last[0]})")
     return done.stdout
-
-
-def _end_anew(host: Host, home: str, marks_text: str) -> list[str]:
-    connection = Connection.open(host)
-    try:
-        done = connection.run(ending(host, home, marks_text))
-    finally:
-        connection.close()
-    return [] if done.status == 0 else [(done.stdout or done.stderr).strip() or f"status {done.status}"]
 
 
 def _downloading(path: str, target: Path) -> Callable[[Connection], None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import signal as signals
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ RESTORE = "iptables-restore"
 PYTHON = "python3"
 SIGNAL_TIMEOUT_S = 8.0
 _HELPERS = itertools.count(1)
+
+logger = logging.getLogger(__name__)
 
 
 class HostNode:
@@ -135,7 +138,13 @@ class HostNode:
 
     def dismiss(self) -> None:
         """See :class:`faults.needs.Node`."""
-        self._dismissal = asyncio.ensure_future(self.line.ask("dismiss"))
+        self._dismissal = asyncio.ensure_future(self._dismiss())
+
+    async def _dismiss(self) -> None:
+        try:
+            await self.line.ask("dismiss")
+        except SshError as error:
+            logger.warning("%s is not dismissed: an end of it will count as a crash: %s", self.name, error)
 
     async def state(self) -> ProcessState:
         """See :class:`faults.needs.Node`.
