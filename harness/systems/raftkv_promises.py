@@ -26,13 +26,9 @@ RAFTKV_PROMISES = Promises(
         ),
         "power": Promise(words="any number of nodes, together or in turn"),
         "disk": Promise(
-            words="any error that the disk reports, on any number of nodes: the node stops (status 74), and nothing "
-            "that was acknowledged is lost",
-            may_stop=MayStop(
-                why="a node that meets an error of its disk has to stop",
-                statuses=frozenset({EXIT_DISK, EXIT_DAMAGED}),
-                kinds=STOPS,
-            ),
+            words="any error that the disk reports, on any number of nodes: the node stops (status 74) and starts again "
+            "when the disk works; nothing that was acknowledged is lost",
+            may_stop=MayStop(why="a node that meets an error of its disk has to stop", statuses=frozenset({EXIT_DISK})),
         ),
         "rot": Promise(
             words="in the data of less than half of the nodes over the life of the cluster, but not in the last group "

@@ -99,13 +99,13 @@ def test_promises_are_about_families_and_say_their_bound(name: str) -> None:
     assert {"kill", "pause", "partition"} <= set(promises)
 
 
-@pytest.mark.parametrize("family", ["kill", "power", "disk"])
+@pytest.mark.parametrize("family", ["kill", "power", "disk", "rot"])
 def test_a_refusal_to_start_after_a_crash_is_a_finding(family: str) -> None:
-    """``raftkv`` may refuse its data (status 65) after rot and after errors of the disk; after a kill or a failure of
-    the power it has no right to.
+    """``raftkv`` may refuse its data (status 65) after rot; after a kill, a failure of the power or a torn write it has
+    no right to.
     """
     finding = Finding(checker="logs", kind="CRASH", message="n1 ended", nodes=("n1",), evidence={"status": 65})
     verdict = Verdict(results=(Result(checker="logs", findings=(finding,)),))
     system = SYSTEMS["raftkv"]
     found = weigh(verdict, [row(family, ("n1",))], system.promises, NODES, system.name)
-    assert (found.validity is Validity.INVALID) is (family != "disk")
+    assert (found.validity is Validity.INVALID) is (family != "rot")
