@@ -26,8 +26,8 @@ RAFTKV_PROMISES = Promises(
         ),
         "power": Promise(words="any number of nodes, together or in turn"),
         "disk": Promise(
-            words="any error that the disk reports, on any number of nodes: the node stops (status 74) and starts again "
-            "when the disk works; nothing that was acknowledged is lost",
+            words="any error that the disk reports, on any number of nodes: the node stops (status 74), starts again "
+            "when the disk works, and loses nothing that was acknowledged",
             may_stop=MayStop(why="a node that meets an error of its disk has to stop", statuses=frozenset({EXIT_DISK})),
         ),
         "rot": Promise(
