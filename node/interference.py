@@ -11,11 +11,10 @@ in which it was made, so after its trace.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from node.messages import Message, RequestVote, VoteReply
 from node.wire import MESSAGES
@@ -40,6 +39,26 @@ def type_of(message: Message) -> str:
     if isinstance(message, VoteReply) and message.pre:
         return "PreVoteReply"
     return type(message).__name__
+
+
+class Timer(Protocol):
+    """Something that will be done; or not."""
+
+    def cancel(self) -> None:
+        """Not."""
+
+
+class Timers(Protocol):
+    """What is needed of an event loop."""
+
+    def time(self) -> float:
+        """Now, in seconds of its clock."""
+
+    def call_later(self, delay: float, callback: Callable[..., None], *args: Any) -> Timer:
+        """Does it so much later."""
+
+    def call_soon(self, callback: Callable[..., None], *args: Any) -> Timer:
+        """Does it after the present callback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +120,7 @@ class _Held:
 
     direction: Direction
     message: Message
-    timer: asyncio.TimerHandle | None = None
+    timer: Timer | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -110,17 +129,17 @@ class _Active:
 
     tally: Tally
     until_s: float
-    timer: asyncio.TimerHandle | None = None
+    timer: Timer | None = None
     held: list[_Held] = field(default_factory=list)
 
 
 class Interference:
-    """The rules of one node, and the messages that they hold. Belongs to the running loop."""
+    """The rules of one node, and the messages that they hold. Belongs to one loop."""
 
-    def __init__(self, stream: random.Random, peers: Iterable[str]) -> None:
+    def __init__(self, stream: random.Random, peers: Iterable[str], loop: Timers) -> None:
         self.peers = frozenset(peers)
         self._random = stream
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._active: dict[str, _Active] = {}
         self._late: dict[Direction, Callable[[Message], None]] = {}
 

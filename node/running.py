@@ -99,7 +99,8 @@ def _hook(options: Options) -> Interference | None:
         return None
     _log.warning("HOOK ACTIVE: messages between nodes can be interfered with through the client port")
     stream = random.Random(None if options.seed is None else f"messages {options.seed} {options.name}")
-    return Interference(stream, [name for name in options.nodes if name != options.name])
+    peers = [name for name in options.nodes if name != options.name]
+    return Interference(stream, peers, asyncio.get_running_loop())
 
 
 def _build(

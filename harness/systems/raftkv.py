@@ -80,7 +80,10 @@ class RaftkvMessages:
 
     async def set(self, node: str, rule: MessageRule, *, lasts_s: float) -> Sequence[MessageTally]:
         """See the protocol."""
-        return await self._ask(node, rule=_to_node(rule), lasts_s=lasts_s)
+        theirs = _to_node(rule, node)
+        if rule.peers and not theirs.peers:
+            raise MessagesError(f"{node} sends no messages to itself")
+        return await self._ask(node, rule=theirs, lasts_s=lasts_s)
 
     async def clear(self, node: str, name: str) -> Sequence[MessageTally]:
         """See the protocol."""
@@ -96,12 +99,12 @@ class RaftkvMessages:
         return [MessageTally(rule=_from_node(tally.rule), matched=tally.matched, hits=tally.hits) for tally in tallies]
 
 
-def _to_node(rule: MessageRule) -> kv.Rule:
+def _to_node(rule: MessageRule, node: str) -> kv.Rule:
     return kv.Rule(
         name=rule.name,
         action=cast(kv.Action, rule.action),
         types=frozenset(rule.types),
-        peers=frozenset(rule.peers),
+        peers=frozenset(rule.peers) - {node},
         directions=frozenset(cast(Sequence[kv.Direction], rule.directions)),
         delay_s=rule.delay_ns / 1e9,
         probability=rule.probability,

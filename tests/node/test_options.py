@@ -24,6 +24,8 @@ def test_the_contract_with_the_harness() -> None:
     assert (options.timing.election_ns_min, options.timing.election_ns_max) == (300 * MS, 600 * MS)
     assert (options.timing.heartbeat_ns, options.snapshot_entries, options.seed) == (50 * MS, 77, 5)
     assert (options.bug, options.announce_bug) == ("local-read", None)
+    assert options.hooks == frozenset()
+    assert parse([*GOOD, "--hook", "messages"], BUGS).hooks == {"messages"}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,7 @@ def test_the_contract_with_the_harness() -> None:
         ([*GOOD, "--election-timeout-ms", "90-100", "--heartbeat-ms", "100"], "must be below the election time-out"),
         ([*GOOD, "--snapshot-entries", "0"], "'0' is not a whole number from 1 on"),
         ([*GOOD, "--bug", "lokal-read"], "lokal-read"),
+        ([*GOOD, "--hook", "mesages"], "mesages"),
         (GOOD[:-2], "--log"),
     ],
 )
