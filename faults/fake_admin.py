@@ -7,6 +7,7 @@ switches.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ class FakeAdmin:
     """Transfers are accepted, and nothing happens."""
     blind: set[str] = field(default_factory=set)
     """Nodes whose view of the membership is that of the start."""
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     changes: list[str] = field(default_factory=list)
     """What was done."""
     entries: dict[str, Member] = field(init=False)

@@ -117,8 +117,14 @@ class Membership:
         """Takes the targets out; holds if a majority says so.
 
         Raises:
-            NotNowError: no majority answers, or too few voters would be left.
+            NotNowError: no majority answers, too few voters would be left, or another change is under way.
         """
+        if self._admin.changing.locked():
+            raise NotNowError("another change of the membership is under way")
+        async with self._admin.changing:
+            return await self._inject()
+
+    async def _inject(self) -> Proof:
         await self._check_quorum(self.targets[0])
         for name in self.targets:
             if not await self._leave(name):
@@ -129,7 +135,7 @@ class Membership:
         empty = [name for name in self.targets if await self._is_gone(name)]
         back = True
         if out and self.how in BACK_AT_ONCE:
-            back = await self._bring_back(self.targets[0], until=Step.DONE if self.how in WITH_VOTE else Step.WAIT)
+            back = await self._bring_back(self.targets[0], until=Step.DONE if self.how in WITH_VOTE else Step.PROMOTE)
             after = await self._electorate.membership()
             evidence["after"] = after.to_json() if after else None
         evidence |= {"ended_and_emptied": empty, "trouble": list(self._trouble)}
@@ -138,7 +144,8 @@ class Membership:
     async def heal(self) -> Proof:
         """Brings back who is not; holds if all are voters that have caught up."""
         self._trouble.clear()
-        back = {name: await self._bring_back(name, until=Step.DONE) for name in self.targets}
+        async with self._admin.changing:
+            back = {name: await self._bring_back(name, until=Step.DONE) for name in self.targets}
         caught_up = all(back.values()) and await self._wait_caught_up()
         found = await self._electorate.membership()
         renewed = found is not None and all(self._is_renewed(found, name) for name in self._before)
@@ -239,7 +246,7 @@ class Membership:
             found = await self._electorate.membership()
             if found is not None:
                 step = next_step(found.of(name), await self.cluster.nodes[name].state())
-                if step is Step.DONE or (step in (until, Step.PROMOTE) and until is Step.WAIT):
+                if step in (until, Step.DONE):
                     return True
                 await self._take(step, name, found)
             await self.sleep(POLL_S)

@@ -7,6 +7,7 @@ already resolved to node names. Beside each protocol's real implementations (in 
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import socket
 from collections.abc import Mapping, Sequence
@@ -372,6 +373,11 @@ class Admin(Protocol):
 
     Changes may be asked of any node that answers; what was asked for in vain is told by :class:`AdminError`. In doubt
     the membership is read again: nothing here is undone by itself.
+    """
+
+    changing: asyncio.Lock
+    """Held by whoever changes the membership, from the first request until everybody is a voter or gone: a node that
+    joins must know exactly the members that there are, and two changes at once are more than Raft's simple way allows.
     """
 
     async def members(self, node: str) -> Sequence[Member] | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from faults.needs import ProcessState
 from harness.readiness import Recovery, wait_recovered
 from harness.substrates.protocol import Cluster
 from harness.systems.protocol import Session
@@ -51,9 +52,13 @@ async def verify_links(cluster: Cluster, nodes: Sequence[str]) -> Mapping[str, b
 async def recovered(
     cluster: Cluster, session: Session, nodes: Sequence[str], *, bound_ns: int, clock: Callable[[], int]
 ) -> Recovery:
-    """Waits until every one of these nodes that should run has caught up, at most so long."""
+    """Waits until every one of these nodes that should run has caught up, at most so long. One that died by itself
+    should not, unless a fault has started it again since.
+    """
     exits = await cluster.exits()
-    running = [name for name in nodes if name not in exits]
+    running = [
+        name for name in nodes if name not in exits or await cluster.nodes[name].state() is not ProcessState.DEAD
+    ]
     return await wait_recovered(session, running, bound_ns=bound_ns, clock=clock)
 
 

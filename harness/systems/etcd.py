@@ -40,6 +40,8 @@ PAUSE_S = (0.03, 0.15)
 PING_LEAST = "500ms"
 """How often clients may ping. etcd's 5 s would leave a connection over a link that was cut to TCP for too long."""
 MIB = 1 << 20
+EVERY_KEY = pb.Compare(key=b"\0", range_end=b"\0", target=pb.Compare.VERSION, result=pb.Compare.GREATER, version=-1)
+"""True of every key that there is; and of none, too."""
 
 
 class EtcdOptions(BaseModel):
@@ -63,6 +65,10 @@ class EtcdOptions(BaseModel):
     """Known weak: nothing is synced (3.5 only)."""
     serializable: bool = False
     """Known weak: reads ask no quorum and may be stale."""
+    wide_compare: bool = False
+    """Every write is a Txn that also compares all keys with something that is always true: work between the two steps
+    in which etcd 3.5.0 to 3.5.2 apply an entry, which lose it on a node that is killed there (etcd-io/etcd#13766).
+    """
     attempt_timeout: Duration = 2_000_000_000
     """One attempt of a client at one node."""
     operation_budget: Duration = 4_000_000_000
@@ -153,8 +159,7 @@ class EtcdClient:
             case "read":
                 return self._completion(Outcome.OK, await self._read(key), None)
             case "write":
-                await self._call("Put", pb.PutRequest(key=key, value=_encode(invocation.value)), pb.PutResponse)
-                return self._completion(Outcome.OK, invocation.value, None)
+                return await self._write(pb.PutRequest(key=key, value=_encode(invocation.value)), invocation)
             case "cas":
                 return await self._compare_and_set(key, invocation)
         raise ValueError(f"etcd's client knows no operation {invocation.f!r}; known: read, write, cas")
@@ -163,13 +168,22 @@ class EtcdClient:
         request = pb.RangeRequest(key=key, serializable=self.options.serializable)
         return _value_in(await self._call("Range", request, pb.RangeResponse))
 
+    async def _write(self, put: pb.PutRequest, invocation: Invocation) -> Completion:
+        if not self.options.wide_compare:
+            await self._call("Put", put, pb.PutResponse)
+            return self._completion(Outcome.OK, invocation.value, None)
+        request = pb.TxnRequest(compare=[EVERY_KEY], success=[pb.RequestOperation(put=put)])
+        done = await self._call("Txn", request, pb.TxnResponse)
+        outcome = Outcome.OK if done.succeeded else Outcome.FAIL
+        return self._completion(outcome, invocation.value, None if done.succeeded else "version > -1 was untrue")
+
     async def _compare_and_set(self, key: bytes, invocation: Invocation) -> Completion:
         expected, value = invocation.value
         compare = pb.Compare(key=key, target=pb.Compare.VALUE, value=_encode(expected))
         if expected is None:
             compare = pb.Compare(key=key, target=pb.Compare.VERSION, version=0)
         request = pb.TxnRequest(
-            compare=[compare],
+            compare=[compare, *([EVERY_KEY] if self.options.wide_compare else ())],
             success=[pb.RequestOperation(put=pb.PutRequest(key=key, value=_encode(value)))],
             failure=[pb.RequestOperation(range=pb.RangeRequest(key=key))],
         )

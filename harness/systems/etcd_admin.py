@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ class EtcdAdmin:
 
     connections: Mapping[str, EtcdConnection]
     addresses: Mapping[str, str]
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def members(self, node: str) -> Sequence[Member] | None:
         """See the protocol. Answered by the node alone, from what it has applied."""

@@ -174,9 +174,11 @@ class Compare(_message.Message):
     class _ResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Compare._Result.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         EQUAL: Compare._Result.ValueType  # 0
+        GREATER: Compare._Result.ValueType  # 1
 
     class Result(_Result, metaclass=_ResultEnumTypeWrapper): ...
     EQUAL: Compare.Result.ValueType  # 0
+    GREATER: Compare.Result.ValueType  # 1
 
     class _Target:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -198,11 +200,14 @@ class Compare(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    RANGE_END_FIELD_NUMBER: _builtins.int
     result: Global___Compare.Result.ValueType
     target: Global___Compare.Target.ValueType
     key: _builtins.bytes
     version: _builtins.int
     value: _builtins.bytes
+    range_end: _builtins.bytes
+    """of every key from `key` up to here"""
     def __init__(
         self,
         *,
@@ -211,10 +216,11 @@ class Compare(_message.Message):
         key: _builtins.bytes = ...,
         version: _builtins.int = ...,
         value: _builtins.bytes = ...,
+        range_end: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["operand", b"operand", "value", b"value", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "operand", b"operand", "result", b"result", "target", b"target", "value", b"value", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "operand", b"operand", "range_end", b"range_end", "result", b"result", "target", b"target", "value", b"value", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_operand: _TypeAlias = _typing.Literal["version", "value"]  # noqa: Y015
     _WhichOneofArgType_operand: _TypeAlias = _typing.Literal["operand", b"operand"]  # noqa: Y015

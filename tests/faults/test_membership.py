@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 
 import pytest
@@ -94,6 +95,20 @@ async def test_nobody_leaves_who_is_needed() -> None:
     assert admin.changes == []
     await cluster.nodes["n3"].start()
     assert (await fault.heal()).holds
+
+
+async def test_one_change_at_a_time() -> None:
+    """While one fault brings its member back, another does not begin; it waits with its own healing, too."""
+    fault, _, admin = made("remove", "n2")
+    async with admin.changing:
+        with pytest.raises(NotNowError, match="another change"):
+            await fault.inject()
+        healing = asyncio.create_task(fault.heal())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not healing.done()
+    assert (await healing).holds
+    assert admin.changes == []
 
 
 async def test_without_a_majority_nothing_is_done() -> None:

@@ -160,6 +160,21 @@ def test_operations_are_what_etcd_calls_them() -> None:
     assert fresh.compare[0] == pb.Compare(key=b"k1", target=pb.Compare.VERSION, version=0)
 
 
+def test_wide_comparisons_change_nothing_but_the_work() -> None:
+    """Every write becomes a Txn that also asks something of all keys that is always true."""
+    wide = EtcdOptions(wide_compare=True)
+    completion, asked, _ = invoke(WRITE, SET, options=wide)
+    request = asked[0][1]
+    assert completion.outcome is Outcome.OK
+    assert isinstance(request, pb.TxnRequest)
+    (compare,) = request.compare
+    assert (compare.key, compare.range_end, compare.result, compare.version) == (b"\0", b"\0", pb.Compare.GREATER, -1)
+    assert request.success[0].put == pb.PutRequest(key=b"k1", value=b"5")
+    both = invoke(CAS, SET, options=wide)[1][0][1]
+    assert isinstance(both, pb.TxnRequest)
+    assert [each.key for each in both.compare] == [b"k1", b"\0"]
+
+
 def test_only_weak_reads_do_without_a_leader() -> None:
     """With `serializable`, a node that knows no leader answers reads, from whatever it has; writes it refuses."""
     weak = EtcdOptions(serializable=True)
@@ -513,7 +528,7 @@ def test_a_node_s_last_words_are_found_in_its_log(line: str) -> None:
 
 
 def test_the_generated_code_is_current(tmp_path: Path) -> None:
-    """``python -m harness.systems.proto.generate`` would change nothing but the generator's version."""
+    """``python harness/systems/proto/generate.py`` would change nothing but the generator's version."""
     pytest.importorskip("grpc_tools")
     from harness.systems.proto.generate import generate
 
@@ -522,7 +537,7 @@ def test_the_generated_code_is_current(tmp_path: Path) -> None:
     assert {path.name for path in written} == {path.name for path in committed.glob("*_pb2.py*")}
     for path in written:
         if path.suffix == ".py":
-            stale = f"{path.name}: run python -m harness.systems.proto.generate"
+            stale = f"{path.name}: run python harness/systems/proto/generate.py"
             assert described(path) == described(committed / path.name), stale
 
 

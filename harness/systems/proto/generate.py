@@ -1,5 +1,5 @@
 """Generates ``harness/systems/*_pb2.py`` and their type stubs from ``harness/systems/proto/*.proto``:
-``python -m harness.systems.proto.generate`` in the repository's root.
+``python harness/systems/proto/generate.py`` (as a file: the package cannot be imported while what it needs is old).
 
 The generated files are committed, so that nobody needs a compiler; a test asserts that they are current.
 """
