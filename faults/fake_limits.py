@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from faults.needs import Completed, Restraint, Usage
@@ -24,6 +25,9 @@ class FakeLimits:
     """Processes of the node that are not in the group."""
     set: dict[str, str] = field(default_factory=lambda: {"cpu": "max", "memory": "max", "freezer": "0"})
     counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("throttled", "hits", "kills"), 0))
+    cpu_steps: float = 0.0
+    """Processor time used between two looks."""
+    _cpu_s: Iterator[int] = field(default_factory=itertools.count)
     gone: bool = False
     """Whether it went with its last process."""
     on_limit: Callable[[], Awaitable[None]] | None = None
@@ -38,7 +42,7 @@ class FakeLimits:
         if self.gone:
             raise FileNotFoundError("the group is gone")
         return Usage(
-            cpu_s=1.0,
+            cpu_s=next(self._cpu_s) * self.cpu_steps,
             throttled=self.counted["throttled"],
             memory_bytes=20 << 20,
             memory_hits=self.counted["hits"],

@@ -273,8 +273,9 @@ class FakeNode:
         self._pid = next(_pids)
 
     async def state(self) -> ProcessState:
-        """As it is."""
-        return self._state
+        """As it is; what is in a frozen group stands still."""
+        frozen = self.limits is not None and self.limits.frozen()
+        return ProcessState.STOPPED if frozen and self._state is ProcessState.RUNNING else self._state
 
     def pids(self) -> Sequence[int]:
         """One process, while it lives."""

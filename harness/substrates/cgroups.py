@@ -136,6 +136,8 @@ class Group:
 
     def is_frozen(self) -> bool:
         """Whether every process in it stands still: the kernel says so when the last one does."""
+        if "freezer" not in self.folders:
+            return False
         version, folder = self.folders["freezer"]
         if version == 1:
             return (folder / "freezer.state").read_text(encoding="ascii").strip() == "FROZEN"
