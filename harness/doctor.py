@@ -193,6 +193,18 @@ def _chromium() -> Ability:
     return _optional("chromium", found or "chromium", "only tests look at pages in a browser")
 
 
+def _etcd() -> Ability:
+    from harness.systems.etcd import ETCD, EtcdOptions
+    from harness.systems.etcd_programs import find_etcd, version_of
+
+    missing = ETCD.missing(EtcdOptions())
+    if missing:
+        reason, _, mend = missing[0].rpartition(": ")
+        return Ability(name="etcd", ok=False, detail=f"{reason} (the system etcd)", mend=mend)
+    path = find_etcd(version=None, binary=None)
+    return Ability(name="etcd", ok=True, detail=f"{path}, {version_of(path)} (the system etcd)")
+
+
 def _optional(package: str, tool: str, purpose: str) -> Ability:
     path = _find(tool)
     detail = f"{path} ({purpose})" if path else f"not installed ({purpose})"
@@ -298,6 +310,7 @@ EXAMINATIONS: Sequence[tuple[str, Callable[[], Ability]]] = (
     ("docker", _docker),
     ("debootstrap", _debootstrap),
     ("chromium", _chromium),
+    ("etcd", _etcd),
     ("cgroups", _cgroups),
     ("netem", _netem),
     ("nfqueue", _nfqueue),
