@@ -50,7 +50,7 @@ UNUSED = frozenset({"test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip
 """Folders of the standard library that nothing here imports."""
 UNUSED_MODULES = ("_test", "_tkinter", "_sqlite3", "_codecs_", "xxlimited")
 MEMORY_MIB = 1024
-BOOT_TIMEOUT_S = 180
+BOOT_TIMEOUT_S = 300
 FETCH_TIMEOUT_S = 180
 INIT = """#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp PYTHONPATH=/capsize:/site

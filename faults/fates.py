@@ -20,9 +20,10 @@ PACKETS_DELAYED = 65_536
 PACKETS_QUEUED = 1_000
 """Packets that wait at most where a rate limits them, netem's own limit: what more is sent is lost, as in a router."""
 _NORMAL = NormalDist()
-_PARETO_SHAPE = 3.0
-"""That of netem's own table (its mean is 1.5, its variance 0.75)."""
-_PARETO_MEAN, _PARETO_DEVIATION = 1.5, math.sqrt(0.75)
+_PARETO_SHAPE, _PARETO_MEAN, _PARETO_SCALE = 3.0, 1.5, 4 / 3
+"""Those of netem's own table (``pareto.dist``); cut off at four, its deviation is 0.82."""
+_SPREAD_MOST = 4.0
+"""netem's tables hold no more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,8 +50,7 @@ class Effects:
         """The delay that half of the packets exceed, in nanoseconds."""
         if self.distribution != "pareto":
             return self.delay
-        middle = (math.pow(0.5, -1 / _PARETO_SHAPE) - _PARETO_MEAN) / _PARETO_DEVIATION
-        return max(0.0, self.delay + self.jitter * middle)
+        return max(0.0, self.delay + self.jitter * _pareto(0.5))
 
     @property
     def delay_long(self) -> float:
@@ -108,8 +108,13 @@ class Decider:
         if self.effects.distribution == "uniform":
             return 2 * uniform - 1
         if self.effects.distribution == "normal":
-            return _NORMAL.inv_cdf(uniform)
-        return (math.pow(1 - uniform, -1 / _PARETO_SHAPE) - _PARETO_MEAN) / _PARETO_DEVIATION
+            return max(-_SPREAD_MOST, min(_SPREAD_MOST, _NORMAL.inv_cdf(uniform)))
+        return _pareto(uniform)
+
+
+def _pareto(share: float) -> float:
+    """The value that this share of the draws is below."""
+    return min(_SPREAD_MOST, _PARETO_SCALE * (math.pow(1 - share, -1 / _PARETO_SHAPE) - _PARETO_MEAN))
 
 
 def with_flipped_bit(payload: bytes, random: Random) -> bytes:

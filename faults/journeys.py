@@ -19,7 +19,11 @@ EXPECTED_LEAST = 20.0
 """So many hits are expected of a burst that is large enough: none at all happens once in 500 million bursts."""
 DATAGRAMS_MAX = 4000
 """Of one burst over all links: more would disturb the cluster."""
+MEDIAN_ERRORS = 5 * 1.2533
+"""Five standard errors of a median, in standard errors of a mean."""
 DELAYS_PER_LINK = 12
+PATIENCE_S = 0.25
+"""How much later than it should a datagram may come before it counts as lost."""
 ERROR_SHARE = 1e-6
 """How seldom a proof may fail by chance."""
 LATE_MS = 50.0
@@ -111,11 +115,11 @@ QUICK = Burst(count=5, size=SMALL, every_s=0.0005, linger_s=0.5)
 
 def burst_for(effects: Effects, links: int) -> Burst:
     """The smallest burst that proves them over so many links."""
-    linger_s = effects.delay_long / 1e9 + 0.15
+    linger_s = effects.delay_long / 1e9 + PATIENCE_S
     if effects.rate is not None:
         return _burst_at_rate(effects.rate, linger_s)
     shares = [share / 100 for share in (effects.loss, effects.duplicate, effects.corrupt, effects.reorder) if share]
-    wanted = max([DELAYS_PER_LINK, *(math.ceil(EXPECTED_LEAST / share) for share in shares)])
+    wanted = max([DELAYS_PER_LINK, _delays_wanted(effects), *(math.ceil(EXPECTED_LEAST / share) for share in shares)])
     count = max(DELAYS_PER_LINK, min(wanted, DATAGRAMS_MAX // max(1, links)))
     copies_s = linger_s if effects.duplicate else 0.0
     return Burst(count=count, size=SMALL, every_s=0.0005, linger_s=linger_s, copies_s=copies_s)
@@ -148,10 +152,19 @@ def problems_of_link(effects: Effects, burst: Burst, seen: Journeys) -> list[str
 
 
 def _chance_ms(effects: Effects, count: int) -> float:
-    """How far the median of so many delays may lie from the distribution's, by chance."""
+    """How far the median of so many delays may lie from the distribution's, by chance: five standard errors. Correlated
+    draws count for fewer, but spread less in the same measure, as long as there are many.
+    """
     alike = effects.correlation / 100
-    independent = max(1.0, count * (1 - alike) / (1 + alike))
-    return 5 * 1.2533 * effects.jitter / 1e6 / math.sqrt(independent)
+    fewer = (1 - alike) / (1 + alike)
+    return MEDIAN_ERRORS * effects.jitter / 1e6 * math.sqrt(fewer / max(1.0, count * fewer))
+
+
+def _delays_wanted(effects: Effects) -> int:
+    """So many that chance is less than two fifths of the delay: a link that does nothing is told from one that does."""
+    if not effects.delay:
+        return 0
+    return math.ceil((MEDIAN_ERRORS * effects.jitter / (0.4 * effects.delay_median)) ** 2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
