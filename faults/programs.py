@@ -28,3 +28,20 @@ def program(*modules: str) -> Sequence[str]:
     folder = Path(__file__).parent
     sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in modules]
     return ["python3", "-S", "-E", "-c", _LOADER, json.dumps(sources)]
+
+
+_LOCAL = """
+import sys, types
+package = sys.modules["faults"] = types.ModuleType("faults")
+package.__path__ = [sys.argv[1]]
+from importlib import import_module
+sys.exit(import_module(sys.argv[2]).main())
+"""
+
+
+def local_program(module: str) -> Sequence[str]:
+    """The same on this machine, for a program too long to be an argument: its modules are read where they lie, but for
+    the package's own beginning, which imports every family. They may import nothing but each other and the standard
+    library. ``module``: ``faults.x``.
+    """
+    return ["python3", "-S", "-E", "-c", _LOCAL, str(Path(__file__).parent), module]

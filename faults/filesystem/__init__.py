@@ -1,6 +1,6 @@
 """A file system in user space, between a node and its data: what a disk can do to a program, without touching it.
 
-A process of its own for each node (``python3 -m faults.filesystem``) speaks the kernel's protocol (linux/fuse.h) over
+A process of its own for each node (:mod:`faults.filesystem.__main__`) speaks the kernel's protocol (linux/fuse.h) over
 /dev/fuse. It keeps files in a folder beneath it (:mod:`~faults.filesystem.store`), remembers what was not synced and
 can take it back (:mod:`~faults.filesystem.unsynced`, :mod:`~faults.filesystem.journal`), and does what its rules say
 about single operations (:mod:`~faults.filesystem.rules`): fail, wait, do a part, or kill the node right there.

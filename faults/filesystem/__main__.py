@@ -1,4 +1,4 @@
-"""``python3 -m faults.filesystem``: serves one node's file system until it is unmounted.
+"""The program: serves one node's file system until it is unmounted. Only the standard library is imported here.
 
 The first line of its input says what (JSON: ``mount``, ``store``, ``trash``, ``seed``, ``really``); it answers
 ``ready``, or ``{"error": ...}`` and ends. After that every line is a command, answered by a line: see

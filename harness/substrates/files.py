@@ -28,11 +28,11 @@ from typing import Any
 from faults.filesystem import device
 from faults.filesystem.rules import DATA, HEAL, OPERATIONS, WRITING, Rule, Tally
 from faults.needs import Attempt, DiskState, FilesStatus, HelperError, Loss, Undo, UndoList
+from faults.programs import local_program
 from harness.errors import HarnessError
 from harness.substrates.disks import UNMOUNT
 from harness.substrates.helpers import LocalHelper, locally
 
-ARGV = ("python3", "-m", "faults.filesystem")
 START_TIMEOUT_S = 20.0
 PROBE_TIMEOUT_S = 15.0
 HEAL_SCRIPT = 'rmdir "$1" 2>/dev/null || [ ! -d "$1" ]'
@@ -98,7 +98,7 @@ class MountedFiles:
         await self.undo_list.register(Undo(id=self._undo_id, kind="run", arguments=unmount))
         config = {"mount": str(self.mount), "store": str(self.store), "trash": str(self.trash), "really": False}
         try:
-            self._helper = await LocalHelper.start(locally(ARGV))
+            self._helper = await LocalHelper.start(locally(local_program("faults.filesystem.__main__")))
             said = await self._helper.ask(json.dumps({**config, "seed": self._seed}), timeout_s=START_TIMEOUT_S)
         except HelperError as error:
             raise HarnessError(f"no file system for {self.folder.name}: {error}") from None
