@@ -85,7 +85,9 @@ def _rights(injected: Sequence[Row], promises: Promises) -> tuple[Right, ...]:
     return tuple(
         Right(number=row["id"], summary=_summary(row), node=node, may_stop=promise.may_stop)
         for row in injected
-        if (promise := promises.get(str(row["family"]))) is not None and promise.may_stop is not None
+        if (promise := promises.get(str(row["family"]))) is not None
+        and promise.may_stop is not None
+        and promise.may_stop.when(row.get("resolved") or {})
         for node in row.get("targets") or ()
     )
 
@@ -95,7 +97,7 @@ def _summary(row: Row) -> str:
 
 
 def _weighed(finding: Finding, beyond: Sequence[Beyond], rights: Sequence[Right]) -> Finding:
-    right = next((right for right in rights if _is_its_right(finding, right)), None)
+    right = next((right for right in reversed(rights) if _is_its_right(finding, right)), None)
     if right is not None:
         words = f"fault {right.number} ({right.summary}): {right.may_stop.why}"
         return _absolved(finding, f"within its rights after {words}")

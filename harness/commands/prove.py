@@ -82,6 +82,6 @@ def table_of(table: Sequence[Cell]) -> Table:
             trouble = Text(cell.trouble, "red")
             bit, healed = Text(*MARKS[cell.bit]), Text(*MARKS[cell.healed])
             run = Text(cell.validity or "no verdict")
-            row = [bit, Text(cell.bit_words) or trouble, healed, Text(cell.healed_words) or trouble, run]
+            row = [bit, Text(cell.bit_words) or trouble, healed, Text(cell.healed_words), run]
         shown.add_row(cell.family, cell.substrate, cell.system, *row)
     return shown

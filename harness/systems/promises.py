@@ -30,6 +30,17 @@ def whatever(hit: Hit) -> bool:
     return True
 
 
+def always(resolved: Mapping[str, Any]) -> bool:
+    """After every fault of the family."""
+    del resolved
+    return True
+
+
+def reported_errors(resolved: Mapping[str, Any]) -> bool:
+    """After faults of a disk that make system calls fail: a slow disk, or a death at a fail point, is no reason."""
+    return resolved.get("kind") not in ("slow", "crash")
+
+
 def minority_damaged(hit: Hit) -> bool:
     """Less than half of the nodes have lost data, over the whole run."""
     return len(hit.damaged | set(hit.targets)) * 2 < len(hit.nodes)
@@ -44,6 +55,8 @@ class MayStop:
     """Exit statuses that say so; None if it has none of its own for that."""
     kinds: frozenset[str] = frozenset({"CRASH"})
     """Kinds of findings that are nothing but its way to stop."""
+    when: Callable[[Mapping[str, Any]], bool] = always
+    """After which of the family's faults, as they were resolved."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

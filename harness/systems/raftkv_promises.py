@@ -4,7 +4,7 @@ leases), and stops rather than go on with a disk that it cannot trust.
 
 from __future__ import annotations
 
-from harness.systems.promises import MayStop, Promise, Promises, minority_damaged
+from harness.systems.promises import MayStop, Promise, Promises, minority_damaged, reported_errors
 
 EXIT_DAMAGED = 65
 EXIT_DISK = 74
@@ -28,7 +28,11 @@ RAFTKV_PROMISES = Promises(
         "disk": Promise(
             words="any error that the disk reports, on any number of nodes: the node stops (status 74), starts again "
             "when the disk works, and loses nothing that was acknowledged",
-            may_stop=MayStop(why="a node that meets an error of its disk has to stop", statuses=frozenset({EXIT_DISK})),
+            may_stop=MayStop(
+                why="a node that meets an error of its disk has to stop",
+                statuses=frozenset({EXIT_DISK}),
+                when=reported_errors,
+            ),
         ),
         "rot": Promise(
             words="in the data of less than half of the nodes over the life of the cluster, but not in the last group "
