@@ -26,7 +26,7 @@ from checkers.runs import statistics as statistics_checker
 from checkers.runs.coverage import Spans, check_coverage, excuses, worst_lag
 from checkers.runs.ledger import keep_ledger
 from checkers.runs.liveness import check_liveness, check_majority
-from checkers.runs.logs import check_logs
+from checkers.runs.logs import PATTERNS, check_logs
 from checkers.runs.windows import Window, fault_windows, freeze_windows, scheduled_windows
 from checkers.verdict import Blame, Finding, Result, Validity, Verdict
 from harness.errors import UsageError
@@ -281,7 +281,8 @@ def _logs(folder: RunFolder, evidence: Evidence) -> Result:
             for name in folder.node_names()
             if (path := folder.node(name) / "node.log").exists()
         }
-        return check_logs(logs, exits=evidence.facts.get("exits"), disks_failed=failed)
+        patterns = (*SYSTEMS[evidence.scenario.head.system].log_patterns, *PATTERNS)
+        return check_logs(logs, exits=evidence.facts.get("exits"), disks_failed=failed, patterns=patterns)
 
 
 def _liveness(evidence: Evidence) -> Result | None:

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from checkers.operation import Outcome
+from checkers.runs.logs import LogPattern
 from faults.needs import Messages
 from harness.clients import Completion, Invocation
 from harness.durations import Duration
@@ -30,7 +31,7 @@ from harness.systems import etcd_pb2 as pb
 from harness.systems.etcd_admin import EtcdAdmin, peer_url
 from harness.systems.etcd_connection import EtcdConnection, EtcdError
 from harness.systems.etcd_programs import find_etcd
-from harness.systems.etcd_promises import ETCD_PROMISES
+from harness.systems.etcd_promises import ETCD_PROMISES, REMOVED_PANIC
 from harness.systems.protocol import NodeStatus, PlantedBug
 
 CLIENT_PORT = 2379
@@ -236,6 +237,7 @@ class Etcd:
     workloads = frozenset({"register"})
     promises = ETCD_PROMISES
     abilities: frozenset[str] = frozenset({"membership", "leadership"})
+    log_patterns: Sequence[LogPattern] = (REMOVED_PANIC,)
     Options: type[BaseModel] = EtcdOptions
     bugs: Mapping[str, PlantedBug] = {}
 

@@ -14,7 +14,7 @@ REMOVED_PANIC = LogPattern(
     regex="failed to find local ID in cluster members",
     message="panicked because it is no member any more",
 )
-"""A kind of its own, so that it hides no other panic of the node. Seen with 3.4.23 in one of ten runs that remove
+"""A kind of its own, so that it hides no other panic of the node. Seen with 3.4.23 in one of twenty runs that remove
 members.
 """
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from checkers.runs.logs import LogPattern
 from faults.needs import Admin, Messages
 from harness.clients import Client
 from harness.substrates.protocol import Image, Launch, Place
@@ -76,6 +77,8 @@ class System(Protocol):
     """What it promises to survive, by fault family; what else provokes is beyond promise."""
     abilities: frozenset[str]
     """Of :data:`ABILITIES`, those that it has."""
+    log_patterns: Sequence[LogPattern]
+    """Lines of its log that mean something of their own: looked for before those that mean trouble anywhere."""
     bugs: Mapping[str, PlantedBug]
     Options: type[BaseModel]
     """What a scenario may say under ``options``."""

@@ -15,6 +15,7 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from checkers.operation import Outcome
+from checkers.runs.logs import LogPattern
 from faults.needs import Admin, MessageRule, Messages, MessagesError, MessageTally
 from harness.clients import Completion, Invocation
 from harness.durations import Duration, parse_duration
@@ -309,6 +310,7 @@ class Raftkv:
     workloads = frozenset({"register"})
     promises = RAFTKV_PROMISES
     abilities: frozenset[str] = frozenset({"message"})
+    log_patterns: Sequence[LogPattern] = ()
     Options: type[BaseModel] = RaftkvOptions
     bugs: Mapping[str, PlantedBug] = {
         bug.name: PlantedBug(

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 import harness.systems
 from checkers.operation import Outcome
-from checkers.runs.logs import check_logs
+from checkers.runs.logs import PATTERNS, check_logs
 from faults.needs import AdminError, Member
 from harness.clients import Completion, Invocation
 from harness.errors import HarnessError, UsageError
@@ -525,6 +525,21 @@ def test_a_trigger_on_a_trace_is_refused() -> None:
 def test_a_node_s_last_words_are_found_in_its_log(line: str) -> None:
     """As etcd's logger and Go's runtime write them."""
     assert check_logs({"n1": [line]}).findings
+
+
+REMOVED = '{"level":"panic","msg":"failed to find local ID in cluster members","local-member-id":"f8"}'
+
+
+def test_the_panic_of_a_removed_member_hides_no_other() -> None:
+    """It is a kind of its own, excused by the promise about changes of the membership; another panic is not."""
+    calm = ["..."] * 20
+    lines = [REMOVED, *calm, '{"level":"panic","msg":"tocommit is out of range"}']
+    found = check_logs({"n1": lines}, patterns=(*ETCD.log_patterns, *PATTERNS)).findings
+    kinds = [finding.kind for finding in found]
+    assert kinds == ["removed member panicked", "panic"]
+    may_stop = ETCD.promises["membership"].may_stop
+    assert may_stop is not None
+    assert may_stop.kinds & set(kinds) == {"removed member panicked"}
 
 
 def test_the_generated_code_is_current(tmp_path: Path) -> None:
