@@ -118,7 +118,7 @@ def burst_for(effects: Effects, links: int) -> Burst:
     linger_s = effects.delay_long / 1e9 + PATIENCE_S
     if effects.rate is not None:
         return _burst_at_rate(effects.rate, linger_s)
-    shares = [share / 100 for share in (effects.loss, effects.duplicate, effects.corrupt, effects.reorder) if share]
+    shares = [asked.least for asked in _asked(effects).values() if asked.least]
     wanted = max([DELAYS_PER_LINK, _delays_wanted(effects), *(math.ceil(EXPECTED_LEAST / share) for share in shares)])
     count = max(DELAYS_PER_LINK, min(wanted, DATAGRAMS_MAX // max(1, links)))
     copies_s = linger_s if effects.duplicate else 0.0
@@ -180,7 +180,7 @@ class ShareSeen:
     @property
     def enough(self) -> bool:
         """Whether the burst was large enough to tell."""
-        return self.of * self.least >= EXPECTED_LEAST / 2
+        return self.of * self.least >= EXPECTED_LEAST * 0.7  # at 14, nothing at all is one error in a million
 
     def words(self) -> str:
         """What was seen."""
@@ -196,28 +196,44 @@ class ShareSeen:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Between which shares of a burst something should happen."""
+
+    least: float
+    most: float
+
+
+def _asked(effects: Effects) -> Mapping[str, _Asked]:
+    """What a burst should show of these effects. Copies may arrive in place of what is lost, and be lost themselves."""
+    asked: dict[str, _Asked] = {}
+    some, all_ = (
+        (1 - effects.loss / 100) * (1 - noticed * effects.corrupt / 100) for noticed in (CORRUPT_NOTICED, 1.0)
+    )
+    doubled = effects.duplicate / 100
+    if effects.loss or effects.corrupt:
+        asked["lost"] = _Asked((1 - some) * (1 - doubled), 1 - all_)
+    if effects.duplicate:
+        asked["copied"] = _Asked(doubled * all_**2, doubled)
+    if effects.reorder:  # a busy machine makes some of them look delayed, and jitter some of the others look quick
+        asked["sent at once"] = _Asked(effects.reorder / 200, 1.0 if effects.jitter else effects.reorder / 100)
+    return asked
+
+
 def shares_seen(effects: Effects, seen: Iterable[Journeys]) -> list[ShareSeen]:
     """The shares that were asked for, counted over all links."""
     bursts = list(seen)
     sent = sum(each.sent for each in bursts)
-    found: list[ShareSeen] = []
-    gone = [(1 - effects.loss / 100) * (1 - noticed * effects.corrupt / 100) for noticed in (CORRUPT_NOTICED, 1.0)]
-    doubled = effects.duplicate / 100
-    if effects.loss or effects.corrupt:
-        # A copy may arrive in place of a lost datagram.
-        least = (1 - gone[0]) * (1 - doubled)
-        hits = sum(each.lost for each in bursts)
-        found.append(ShareSeen(name="lost", hits=hits, of=sent, least=least, most=1 - gone[1]))
-    if effects.duplicate:
-        hits = sum(each.copies for each in bursts)
-        found.append(ShareSeen(name="copied", hits=hits, of=sent, least=doubled * gone[1] ** 2, most=doubled))
-    if effects.reorder:
-        arrived = [delay for each in bursts for delay in each.delays_ms]
-        quick = sum(delay < effects.delay / 2e6 for delay in arrived)
-        most = 1.0 if effects.jitter else effects.reorder / 100
-        least = 0.5 * effects.reorder / 100  # a busy machine makes some of them look delayed
-        found.append(ShareSeen(name="sent at once", hits=quick, of=len(arrived), least=least, most=most))
-    return found
+    arrived = [delay for each in bursts for delay in each.delays_ms]
+    hits = {
+        "lost": (sum(each.lost for each in bursts), sent),
+        "copied": (sum(each.copies for each in bursts), sent),
+        "sent at once": (sum(delay < effects.delay / 2e6 for delay in arrived), len(arrived)),
+    }
+    return [
+        ShareSeen(name=name, hits=hits[name][0], of=hits[name][1], least=asked.least, most=asked.most)
+        for name, asked in _asked(effects).items()
+    ]
 
 
 def tail_up_to(hits: int, of: int, share: float) -> float:
