@@ -1,0 +1,114 @@
+"""Failures of the power in whole runs, here and in containers, with a node that syncs and with one that does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import mounts, namespaces
+from harness.substrates import disks
+from harness.substrates.docker import DockerSubstrate
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(600),  # the first test with containers may have to make images
+    pytest.mark.skipif(disks.why_refused() is not None, reason=str(disks.why_refused())),
+]
+HERE = pytest.mark.skipif(bool(namespaces.missing()), reason="; ".join(namespaces.missing()))
+CONTAINERS = pytest.mark.skipif(bool(DockerSubstrate().missing()), reason="; ".join(DockerSubstrate().missing()))
+SCENARIO = """
+name: power-test
+nodes: 3
+time: 4s
+ok_min: 50
+workload: {name: register, rate: 150, concurrency: 2n, keys: 5}
+faults:
+  - {at: 1s, for: 300ms, power: {target: all}}
+  - {at: 2500ms, for: 1500ms, power: {target: all, how: rotating, down: 200ms}}
+"""
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    """A run whose runs and folder are the test's own."""
+    scenario = folder / "power.yaml"
+    scenario.write_text(SCENARIO)
+    names = ["ack-before-fsync"] if "--bug" in words else [str(scenario)]
+    places = ["--runs", str(folder), "--folder", str(folder / "run")]
+    return [sys.executable, "-m", "harness", "run", *names, "--seed", "1", *words, *places]
+
+
+def left_mounted(folder: Path) -> list[str]:
+    """Disks of the run that are still there: mounted here, or behind a loop device."""
+    loops = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
+    here = [each.point for each in mounts.disks() if Path(each.point).is_relative_to(folder)]
+    return here + [text for text in loops if str(folder) in text]
+
+
+def execute(words: list[str], folder: Path) -> tuple[int, list[dict[str, Any]], str]:
+    """The exit status of a run, its faults in the order of the schedule, and what it printed."""
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    lines = (folder / "run" / "schedule.jsonl").read_text().splitlines()
+    faults = sorted(map(json.loads, lines), key=lambda row: row["id"])
+    return done.returncode, faults, done.stdout + done.stderr
+
+
+def is_proved(fault: dict[str, Any]) -> bool:
+    return bool(fault["bit"]["holds"] and fault["healed"]["holds"])
+
+
+@HERE
+def test_a_node_that_acknowledges_before_it_syncs_is_caught(tmp_path: Path) -> None:
+    """On this machine: what was acknowledged was on no majority's disk any more."""
+    status, faults, said = execute(command(tmp_path, "--bug", "ack-before-fsync", "--time", "6s"), tmp_path)
+    assert status == 1, said
+    assert [is_proved(fault) for fault in faults] == [True, True]
+    results = json.loads((tmp_path / "run" / "verdict.json").read_bytes())["results"]
+    kinds = {finding["kind"] for result in results for finding in result["findings"]}
+    assert {"acknowledged on a majority", "nothing durable is forgotten"} <= kinds
+    assert left_mounted(tmp_path) == []
+
+
+@CONTAINERS
+def test_a_node_that_syncs_loses_nothing(tmp_path: Path) -> None:
+    """In containers, all at once and in turn: every failure is proved and healed, and the verdict is valid."""
+    status, faults, said = execute(command(tmp_path, "--substrate", "docker"), tmp_path)
+    assert status == 0, said
+    assert [is_proved(fault) for fault in faults] == [True, True]
+    together, turns = (fault["bit"]["evidence"] for fault in faults)
+    lost = {"synced_kept": True, "unsynced_lost": True}
+    assert together["marks"] == dict.fromkeys(together["marks"], lost)
+    assert set(together["marks"]) == {"n1", "n2", "n3"}
+    order = faults[1]["resolved"]["order"]
+    assert [turn["node"] for turn in turns["turns"]][:3] == order[: len(turns["turns"])]
+    assert left_mounted(tmp_path) == []
+
+
+@CONTAINERS
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_nothing_stays_mounted_when_the_controller_is_killed(tmp_path: Path) -> None:
+    """With containers the disks are mounted where everybody sees them; the watchdog unmounts and removes them."""
+    words = command(tmp_path, "--substrate", "docker")
+    run = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    history = tmp_path / "run" / "history.jsonl"
+    wait(lambda: history.exists() and b'"inject"' in history.read_bytes(), 60)
+    assert len(left_mounted(tmp_path)) >= 3
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    wait(lambda: not left_mounted(tmp_path), 20)
+    wait(lambda: not list(tmp_path.rglob(mounts.IMAGE_NAME)), 10)
+
+
+def wait(reached: Any, timeout_s: float) -> None:
+    """Until it is so."""
+    deadline = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
