@@ -1,0 +1,428 @@
+"""The ssh substrate without SSH: hosts as scenarios name them, a real guard on this machine, and what is between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+
+from faults.fakes import FakeUndoList
+from faults.kill import KillFamily
+from faults.needs import HelperError, ProcessState, Undo
+from faults.pause import Pause
+from harness.errors import UsageError
+from harness.guard.datagrams import ProbePort
+from harness.guard.ledger import read_entries
+from harness.guard.tree import send, start_of, stat_fields
+from harness.scenario import parse_scenario
+from harness.substrates import ssh_connection
+from harness.substrates.protocol import Launch, Place
+from harness.substrates.ssh import SshSubstrate
+from harness.substrates.ssh_connection import words_for
+from harness.substrates.ssh_hosts import Host
+from harness.substrates.ssh_line import GuardRefusedError, LogCopy
+from harness.substrates.ssh_links import End, HostLinks, LocalPort
+from harness.substrates.ssh_node import WAY_IN, HostNode, HostUndoList, kept_open, way_in_rules
+from harness.substrates.ssh_package import modules, package
+
+HOST = Host(address="10.0.0.5", python=sys.executable)
+POLLS = 2000
+
+
+class LocalLine:
+    """Questions to a guard on this machine, past SSH: what :class:`harness.substrates.ssh_line.Line` asks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "guard.sock"
+        self.on_beat: Any = None
+        self._numbers = iter(range(10**6))
+
+    async def ask(self, op: str, *, timeout_s: float = 10.0, number_of: str | None = None, **fields: Any) -> Any:
+        """One question on a connection of its own."""
+        reader, writer = await asyncio.open_unix_connection(str(self.path))
+        try:
+            number = number_of or f"{id(self)} {next(self._numbers)}"
+            writer.write(json.dumps({"id": number, "op": op, **fields}).encode() + b"\n")
+            async with asyncio.timeout(timeout_s):
+                answer = json.loads(await reader.readline())
+        finally:
+            writer.close()
+        if "error" in answer:
+            raise GuardRefusedError(answer["error"])
+        return answer["ok"]
+
+
+def serve(folder: Path, silence_s: float = 60.0) -> LocalLine:
+    """A guard of its own process."""
+    (folder / "log").mkdir(parents=True)
+    config = {"folder": str(folder), "logs": str(folder / "log"), "silence_s": silence_s, "env": {}}
+    argv = [sys.executable, "-m", "harness.guard", "serve", json.dumps(config)]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20).stdout
+    assert said == "capsize-guard ready\n"
+    return LocalLine(folder)
+
+
+@pytest.fixture
+async def line(tmp_path: Path) -> AsyncIterator[LocalLine]:
+    """A guard; it must end without leaving anything."""
+    folder = tmp_path / "g"
+    line = serve(folder)
+    yield line
+    if folder.exists():
+        assert await line.ask("end") == []
+    assert not folder.exists()
+
+
+def node_of(line: LocalLine, folder: Path, argv: Sequence[str]) -> HostNode:
+    """A node whose host is this machine."""
+    log, data = str(folder / "g" / "log"), str(folder / "g" / "data")
+    place = Place(name="n1", address="127.0.0.1", data_dir=data, log_dir=log, python=sys.executable)
+    node = HostNode(place=place, host=HOST, line=line, login=None)  # type: ignore[arg-type]
+    node.launch = Launch(argv=argv)
+    return node
+
+
+def scenario_with(hosts: str, nodes: int = 2) -> str:
+    """The text of a scenario on hosts."""
+    return f"name: x\nnodes: {nodes}\nsubstrate: ssh\nhosts: {hosts}\n"
+
+
+class TestHosts:
+    @pytest.mark.parametrize(
+        ("hosts", "says"),
+        [
+            ("[{address: a}, {address: b, prot: 22}]", "host 2: unknown name 'prot': did you mean 'port'?"),
+            ("[{address: a, port: 0}, {address: b}]", "port"),
+            ("[{address: a}, {address: a}]", "two hosts have the address 'a'"),
+            ("[{address: a}]", "2 nodes on 1 hosts"),
+            ("nowhere.yaml", "'nowhere.yaml'"),
+            ("null", "2 nodes on 0 hosts"),
+        ],
+    )
+    def test_wrong_hosts_are_refused_by_value(self, hosts: str, says: str) -> None:
+        """Before anything starts, with the value and the next step."""
+        with pytest.raises(UsageError) as refused:
+            parse_scenario(scenario_with(hosts), "s.yaml")
+        assert says in str(refused.value)
+
+    def test_a_file_of_hosts_is_read_and_recorded_whole(self, tmp_path: Path) -> None:
+        """The run's own scenario does not need the file any more."""
+        file = tmp_path / "hosts.yaml"
+        file.write_text("hosts:\n- {address: a, user: root}\n- {address: b, node_address: 10.1.1.1}\n")
+        scenario = parse_scenario(scenario_with(str(file)), "s.yaml")
+        file.unlink()
+        assert parse_scenario(scenario.to_yaml(), "again").head.hosts == scenario.head.hosts
+        assert [host.address for host in scenario.head.hosts or ()] == ["a", "b"]
+
+    def test_other_substrates_ignore_hosts(self) -> None:
+        """The same scenario runs on every substrate."""
+        text = scenario_with("[{address: a}]").replace("ssh", "process")
+        assert parse_scenario(text, "s.yaml").head.substrate == "process"
+
+    def test_a_substrate_without_hosts_says_what_is_missing(self) -> None:
+        """And where to name them."""
+        assert "hosts" in SshSubstrate().missing()[0]
+
+
+class TestConnection:
+    @pytest.mark.parametrize(
+        ("error", "says"),
+        [
+            (
+                paramiko.SSHException("Server '10.0.0.5' not found in known_hosts"),
+                "ssh-keyscan -p 22 10.0.0.5 >> ~/.ssh/known_hosts",
+            ),
+            (paramiko.AuthenticationException("no"), "ssh-copy-id -p 22 10.0.0.5"),
+            (ConnectionRefusedError(111, "refused"), "is its SSH server on port 22"),
+            (TimeoutError("timed out"), "not reachable"),
+            (paramiko.SSHException("odd"), "ssh -p 22 10.0.0.5 true"),
+            (FileNotFoundError(2, "no", HOST.known_hosts_file), "ssh-keyscan"),
+        ],
+    )
+    def test_every_trouble_has_a_next_step(self, error: Exception, says: str) -> None:
+        """The line to type, or what to look at."""
+        assert says in ssh_connection._reason(HOST, error)
+
+    def test_a_changed_key_is_told_from_an_unknown_one(self) -> None:
+        """Somebody else may be answering: the old key has to be taken out by hand."""
+        key = paramiko.RSAKey.generate(1024)
+        error = paramiko.BadHostKeyException("10.0.0.5", key, key)
+        assert "another one than in" in ssh_connection._reason(HOST, error)
+        assert "ssh-keygen -f ~/.ssh/known_hosts -R '10.0.0.5'" in ssh_connection._reason(HOST, error)
+
+    def test_sudo_is_asked_without_a_password(self) -> None:
+        """Nobody is there to type one."""
+        assert words_for(Host(address="a", become="sudo"), ["id"]) == ["sudo", "-n", "id"]
+        assert words_for(HOST, ["id"]) == ["id"]
+
+
+class TestWayIn:
+    def test_rules_leave_the_ssh_connection_first(self) -> None:
+        """Whatever a fault writes, our packets pass before its chain is asked."""
+        text = kept_open("*filter\n:cut - [0:0]\n-A cut -s 10.0.0.9/32 -j DROP\n-I INPUT -j cut\nCOMMIT\n")
+        lines = text.splitlines()
+        assert lines.index(f"-I INPUT -j {WAY_IN}") > lines.index("-I INPUT -j cut")
+        assert lines[-1] == "COMMIT"
+        assert lines.count(f"-D INPUT -j {WAY_IN}") == 1
+
+    def test_other_tables_are_left_alone(self) -> None:
+        """The chain is in the table of filters only."""
+        text = "*mangle\n-A INPUT -s 10.0.0.9/32 -j NFQUEUE\nCOMMIT\n"
+        assert kept_open(text) == text
+
+    def test_the_way_in_is_as_narrow_as_the_connection(self) -> None:
+        """Our address and the SSH port, nothing else."""
+        rules = way_in_rules("10.0.0.1", 2222)
+        assert f"-A {WAY_IN} -p tcp -s 10.0.0.1/32 --dport 2222 -j ACCEPT" in rules
+        assert rules.count("ACCEPT") == 2
+
+
+class TestGuard:
+    async def test_a_question_asked_again_is_not_done_twice(self, line: LocalLine, tmp_path: Path) -> None:
+        """A connection may break between the deed and its answer."""
+        argv = ["sh", "-c", f"echo once >>{tmp_path}/deeds"]
+        for _ in range(3):
+            assert await line.ask("run", argv=argv, number_of="the same") == [0, "", ""]
+        assert (tmp_path / "deeds").read_text() == "once\n"
+
+    async def test_a_server_is_killed_with_its_orphans(self, line: LocalLine, tmp_path: Path) -> None:
+        """Children that left their session are of the tree all the same; who is killed by us did not crash."""
+        node = node_of(line, tmp_path, ["sh", "-c", "setsid sh -c 'sleep 60 & sleep 61' & sleep 62"])
+        await node.start()
+        for _ in range(POLLS):
+            await node.state()
+            if len(node.pids()) == 5:
+                break
+        assert len(node.pids()) == 5
+        await node.signal(9)
+        assert (await node.state(), node.pids(), node.own_death) == (ProcessState.DEAD, (), None)
+
+    async def test_a_crash_is_told_with_its_status(self, line: LocalLine, tmp_path: Path) -> None:
+        """The guard is the parent, so it knows."""
+        node = node_of(line, tmp_path, ["sh", "-c", "exit 7"])
+        await node.start()
+        for _ in range(POLLS):
+            if await node.state() is ProcessState.DEAD:
+                break
+        assert node.own_death == 7
+
+    async def test_who_is_dismissed_may_end(self, line: LocalLine, tmp_path: Path) -> None:
+        """That is no crash."""
+        node = node_of(line, tmp_path, ["sh", "-c", f"until test -e {tmp_path}/go; do :; done; exit 7"])
+        await node.start()
+        node.dismiss()
+        await node._dismissal
+        (tmp_path / "go").touch()
+        for _ in range(POLLS):
+            if await node.state() is ProcessState.DEAD:
+                break
+        assert node.own_death is None
+
+    async def test_a_program_that_is_not_there_is_named(self, line: LocalLine, tmp_path: Path) -> None:
+        """By the host's own words."""
+        with pytest.raises(Exception, match="no-such-program"):
+            await node_of(line, tmp_path, ["no-such-program"]).start()
+
+    async def test_helpers_answer_and_end(self, line: LocalLine, tmp_path: Path) -> None:
+        """They are not of the server's tree."""
+        node = node_of(line, tmp_path, ["sleep", "60"])
+        await node.start()
+        helper = await node.spawn(["cat"])
+        assert await helper.ask("hello") == "hello"
+        await node.state()
+        assert helper.pid not in node.pids()
+        await helper.close()
+        dead = await node.spawn(["sh", "-c", "echo broken >&2"])
+        with pytest.raises(HelperError, match="broken"):
+            await dead.ask("hello")
+
+    async def test_faults_bite_and_heal_through_it(self, line: LocalLine, tmp_path: Path) -> None:
+        """Kill and pause, with the guard's own undo list."""
+        node = node_of(line, tmp_path, ["sleep", "60"])
+        await node.start()
+        here = FakeUndoList()
+        cluster = Cluster({"n1": node}, HostUndoList(here, {"n1": node}))
+        pause = Pause(targets=("n1",), cluster=cluster)  # type: ignore[arg-type]
+        assert (await pause.inject()).holds
+        assert [entry["kind"] for entry in read_entries(tmp_path / "g")] == ["continue"]
+        assert (await pause.heal()).holds
+        assert read_entries(tmp_path / "g") == []
+        parameters = KillFamily.Parameters()
+        kill = KillFamily()
+        resolved = kill.resolve(parameters, targets=("n1",), nodes=("n1",), random=None)  # type: ignore[arg-type]
+        fault = kill.build(resolved, cluster)  # type: ignore[arg-type]
+        assert (await fault.inject()).holds
+        assert (await fault.heal()).holds
+        assert not here.entries
+
+    async def test_an_entry_is_undone_when_its_limit_passes(self, line: LocalLine, tmp_path: Path) -> None:
+        """The dead man's limit is the host's own: nobody asks for it."""
+        node = node_of(line, tmp_path, ["true"])
+        undo = HostUndoList(FakeUndoList(), {"n1": node})
+        argv = list(node.command(["touch", str(tmp_path / "undone")]))
+        await undo.register(Undo(id="x", kind="run", arguments={"argv": argv}, after_s=0.0))
+        for _ in range(POLLS):
+            if (tmp_path / "undone").exists():
+                break
+            await asyncio.sleep(0.005)
+        assert (tmp_path / "undone").exists()
+
+    async def test_entries_about_this_machine_stay_here(self, line: LocalLine, tmp_path: Path) -> None:
+        """Only what names the host goes there."""
+        here = FakeUndoList()
+        undo = HostUndoList(here, {"n1": node_of(line, tmp_path, ["true"])})
+        await undo.register(Undo(id="mine", kind="remove", arguments={"path": "/nowhere"}))
+        assert list(here.entries) == ["mine"]
+        await undo.discharge("mine")
+        assert not here.entries
+
+    async def test_a_silent_controller_is_missed(self, tmp_path: Path) -> None:
+        """The list is undone, helpers end, the server is dead, the folder is gone: nobody was asked."""
+        line = serve(tmp_path / "g", silence_s=0.3)
+        node = node_of(line, tmp_path, ["sleep", "60"])
+        await node.start()
+        pid = node.pids()[0]
+        helper = await node.spawn(["sh", "-c", f"cat; touch {tmp_path}/helper-ended"])
+        entry = {"id": "x", "kind": "run", "arguments": {"argv": ["touch", str(tmp_path / "undone")]}}
+        await line.ask("register", undo=entry, after_s=None)
+        del helper
+        for _ in range(POLLS):
+            if not (tmp_path / "g").exists():
+                break
+            await asyncio.sleep(0.005)
+        assert not (tmp_path / "g").exists()
+        assert (tmp_path / "undone").exists()
+        assert (tmp_path / "helper-ended").exists()
+        assert start_of(pid) is None
+
+    async def test_the_work_of_a_dead_guard_is_finished(self, tmp_path: Path) -> None:
+        """``end`` reads the list on disk, and finds the server by its marks."""
+        folder = tmp_path / "g"
+        line = serve(folder)
+        node = node_of(line, tmp_path, ["sleep", "60"])
+        node.env = {"CAPSIZE_RUN": f"r-{tmp_path}", "CAPSIZE_NODE": "n1"}
+        await node.start()
+        pid = node.pids()[0]
+        entry = {"id": "x", "kind": "run", "arguments": {"argv": ["touch", str(tmp_path / "undone")]}}
+        await line.ask("register", undo=entry, after_s=None)
+        guard = int(stat_fields(pid)[1])
+        send([guard], 9)
+        argv = [sys.executable, "-m", "harness.guard", "end", str(folder), json.dumps(node.env)]
+        for _ in range(POLLS):
+            if start_of(guard) is None:
+                break
+        done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=20, check=False)
+        assert (done.returncode, json.loads(done.stdout)) == (0, [])
+        assert (tmp_path / "undone").exists()
+        assert not folder.exists()
+        assert start_of(pid) is None
+
+    async def test_log_files_come_as_they_grow(self, line: LocalLine, tmp_path: Path) -> None:
+        """From where the copy ends, so that a new connection repeats nothing."""
+        logs = tmp_path / "g" / "log"
+        (logs / "node.log").write_text("first\nsecond\n")
+        reader, writer = await asyncio.open_unix_connection(str(line.path), limit=1 << 20)
+        writer.write(json.dumps({"op": "follow", "positions": {"node.log": 6}}).encode() + b"\n")
+        row = json.loads(await reader.readline())
+        assert (row["file"], row["at"]) == ("node.log", 6)
+        (logs / "trace.jsonl").write_text("{}\n")
+        assert json.loads(await reader.readline())["file"] == "trace.jsonl"
+        writer.close()
+
+
+class Cluster:
+    """What faults need of one."""
+
+    def __init__(self, nodes: Mapping[str, HostNode], undo: HostUndoList) -> None:
+        self.nodes = nodes
+        self.undo = undo
+
+
+class TestLogCopy:
+    def test_chunks_that_overlap_are_cut_and_gaps_are_not_written(self, tmp_path: Path) -> None:
+        """A copy is a beginning of the original at every moment."""
+        copy = LogCopy(tmp_path)
+        copy.accept("node.log", 0, b"abc")
+        copy.accept("node.log", 1, b"bcd")
+        copy.accept("node.log", 9, b"later")
+        copy.accept("node.log", 0, b"ab")
+        assert (tmp_path / "node.log").read_bytes() == b"abcd"
+        assert copy.positions == {"node.log": 4}
+
+    def test_names_cannot_lead_out_of_the_folder(self, tmp_path: Path) -> None:
+        """They come from another machine."""
+        copy = LogCopy(tmp_path / "x")
+        copy.accept("../evil", 0, b"x")
+        copy.accept(".hidden", 0, b"x")
+        assert copy.positions == {}
+
+
+class BlockedPort(LocalPort):
+    """An end that hears nothing."""
+
+    async def arrived(self, token: str, number: int, wanted: Sequence[Sequence[Any]], timeout_s: float) -> list[int]:
+        """Nothing."""
+        del token, number, wanted, timeout_s
+        return []
+
+
+class TestLinks:
+    async def test_each_direction_is_told_from_the_other(self) -> None:
+        """Real datagrams on the loopback; one end is deaf."""
+        links, ports = HostLinks(), [LocalPort(), BlockedPort()]
+        try:
+            links.add("a", await ports[0].open("127.0.0.1"))
+            links.add("b", await ports[1].open("127.0.0.1"))
+            seen = await links.probe([("a", "b"), ("b", "a")], timeout_s=0.3)
+        finally:
+            for port in ports:
+                port.close()
+        assert seen == {("a", "b"): False, ("b", "a"): True}
+
+    async def test_a_datagram_from_elsewhere_does_not_count(self) -> None:
+        """The sender's address is part of the proof."""
+        port = ProbePort()
+        number = await port.open("127.0.0.1", 0)
+        try:
+            port.send("00" * 8, 1, [(0, "127.0.0.1", number)])
+            assert await port.arrived("00" * 8, 1, [(0, "127.0.0.2")], 0.02) == []
+            assert await port.arrived("00" * 8, 1, [(0, "127.0.0.1")], 1.0) == [0]
+        finally:
+            port.close()
+
+    async def test_an_unknown_end_is_an_error(self) -> None:
+        """Never a link that is closed."""
+        links = HostLinks()
+        links.add("a", End(port=LocalPort(), address="127.0.0.1", number=1))
+        with pytest.raises(ValueError, match="cannot probe b"):
+            await links.probe([("a", "b")], timeout_s=1.0)
+        assert links.filter_line("a") is None
+
+
+def test_the_package_holds_what_a_host_needs_and_nothing_else() -> None:
+    """The guard, the faults' helpers, and the node; none of the controller."""
+    import io
+    import tarfile
+
+    launch = Launch(argv=["python3"], packages=("node",), modules=("grpc",))
+    with tarfile.open(fileobj=io.BytesIO(package([launch, launch]))) as archive:
+        names = archive.getnames()
+    assert {"harness/__init__.py", "harness/guard/__main__.py", "faults/pause.py", "node/__main__.py"} <= set(names)
+    assert len(names) == len(set(names))
+    assert not [name for name in names if name.startswith(("checkers", "reports", "harness/substrates"))]
+    assert modules([launch, launch]) == ("grpc",)
+
+
+def test_the_guard_imports_nothing_but_itself_and_the_standard_library() -> None:
+    """It runs on hosts that have neither our packages nor anybody else's."""
+    argv = [sys.executable, "-S", "-E", "-c", "import harness.guard.__main__"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 0, done.stderr
