@@ -94,7 +94,7 @@ class MountedFiles:
         self.mount.mkdir(parents=True, exist_ok=True)
         for path in (self.store, self.trash) if not self.keep_data else (self.trash,):
             await self.undo_list.register(Undo(id=f"folder {path}", kind="remove", arguments={"path": str(path)}))
-        unmount = {"argv": ["sh", "-c", UNMOUNT, "sh", str(self.mount)]}
+        unmount = {"argv": ["sh", "-c", f'{UNMOUNT}; rmdir "$1" 2>/dev/null || true', "sh", str(self.mount)]}
         await self.undo_list.register(Undo(id=self._undo_id, kind="run", arguments=unmount))
         config = {"mount": str(self.mount), "store": str(self.store), "trash": str(self.trash), "really": False}
         try:
