@@ -28,7 +28,7 @@ _PRIORITY = -150
 _LOCAL_IN, _LOCAL_OUT = 1, 3
 _SUBSYSTEM = 10
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_NEW_TABLE, _DEL_TABLE, _NEW_CHAIN, _NEW_RULE, _GET_RULE = 0, 2, 3, 6, 7
+_NEW_TABLE, _GET_TABLE, _DEL_TABLE, _NEW_CHAIN, _NEW_RULE, _GET_RULE = 0, 1, 2, 3, 6, 7
 _REQUEST, _ACK, _DUMP, _EXCLUSIVE, _CREATE, _APPEND = 1, 4, 0x300, 0x200, 0x400, 0x800
 _ERROR, _DONE = 2, 3
 _FAMILY = socket.AF_INET
@@ -205,6 +205,18 @@ def packets(line: socket.socket, table: str) -> int:
         if rule.get(1, b"").rstrip(b"\0").decode() == table:
             total += sum(_counted(element) for _, element in _attributes(rule.get(4, b"")))
     return total
+
+
+def tables(line: socket.socket) -> list[str]:
+    """The names of all tables in the namespace: what is left of faults."""
+    _forget_answers(line)
+    line.send(_message(_GET_TABLE, _DUMP, 1, b""))
+    found = []
+    for kind, payload in _answers(line):
+        if kind in (_ERROR, _DONE):
+            break
+        found.append(dict(_attributes(payload[_FAMILY_HEADER.size :])).get(1, b"").rstrip(b"\0").decode())
+    return found
 
 
 def _counted(element: bytes) -> int:

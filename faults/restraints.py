@@ -119,7 +119,9 @@ class CpuQuota(_Grouped):
     share: float
 
     async def apply(self) -> Proof:
-        """Holds if every process is in the group, and one of the harness's own there was held back by the kernel."""
+        """Holds if every process is in the group, and one of the harness's own there that wants a whole processor was
+        held back by the kernel; or, on a machine too busy to give it even that share, at least had no more.
+        """
         limits = await self._hold("cpu", self.share)
         before = limits.usage().throttled
         burns = []
@@ -138,7 +140,8 @@ class CpuQuota(_Grouped):
             "a_burner_got": burns[-1] if rate is None else round(rate, 3),
             "processes_outside": list(outside),
         }
-        return Proof(holds=now != self._before and throttled > 0 and not outside, evidence=evidence)
+        bounded = throttled > 0 or (rate is not None and rate <= self.share)
+        return Proof(holds=now != self._before and bounded and not outside, evidence=evidence)
 
     async def lift(self) -> None:
         """See the protocol."""

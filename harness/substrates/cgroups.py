@@ -208,10 +208,13 @@ def writing_command(values: Mapping[str, str]) -> list[str]:
 
 
 def removal_command(folders: Sequence[Path]) -> list[str]:
-    """A command that removes groups as soon as their last process is gone, within 2 s; succeeds if they are."""
-    loop = 'for folder; do tries=0; while [ -d "$folder" ] && ! rmdir "$folder" 2>/dev/null; do'
-    wait = "tries=$((tries+1)); [ $tries -lt 100 ] || exit 1; sleep 0.02; done; done"
-    return ["sh", "-c", f"{loop} {wait}", "sh", *map(str, folders)]
+    """A command that ends whoever is still in these groups (children that left their node's session) and removes them,
+    within 2 s; succeeds if they are gone.
+    """
+    attempt = 'kill -9 $(cat "$folder/cgroup.procs" 2>/dev/null) 2>/dev/null; ! rmdir "$folder" 2>/dev/null'
+    wait = "tries=$((tries+1)); [ $tries -lt 100 ] || exit 1; sleep 0.02"
+    loop = f'for folder; do tries=0; while [ -d "$folder" ] && {{ {attempt}; }}; do {wait}; done; done'
+    return ["sh", "-c", loop, "sh", *map(str, folders)]
 
 
 def _number(path: Path) -> int:

@@ -7,6 +7,7 @@ moves into namespaces for good.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from faults import FAMILIES
+from faults import FAMILIES, nftables
 from faults.cuts import CLIENT
 from faults.family import Setup
 from faults.needs import Fault, ProcessState
@@ -32,6 +33,8 @@ from harness.watchdog import Watchdog
 NODES = ("n1", "n2", "n3", "n4", "n5")
 ECHO = str(Path(__file__).parent / "echo_server.py")
 PORT = 7000
+NOTHING_SPECIAL = Setup()
+RESTRAINABLE = Setup(groups=True, storage=frozenset({"image"}))
 Pair = tuple[str, str]
 
 
@@ -45,11 +48,13 @@ def launch(place: Place, places: object) -> Launch:
 
 
 @asynccontextmanager
-async def running(folder: Path, silence_s: float = 30.0) -> AsyncIterator[ProcessCluster]:
+async def running(
+    folder: Path, silence_s: float = 30.0, setup: Setup = NOTHING_SPECIAL
+) -> AsyncIterator[ProcessCluster]:
     run_id = folder.name
     watchdog = Watchdog.start(run_id=run_id, folder=folder, silence_s=silence_s)
     cluster = await ProcessSubstrate().cluster(
-        run_id=run_id, nodes=NODES, launch=launch, image=None, folder=folder / "nodes", undo=watchdog, setup=Setup()
+        run_id=run_id, nodes=NODES, launch=launch, image=None, folder=folder / "nodes", undo=watchdog, setup=setup
     )
     try:
         await cluster.start()
@@ -118,11 +123,19 @@ def partition(cluster: ProcessCluster, seed: int, **parameters: Any) -> tuple[Fa
 async def shapes(folder: Path) -> None:
     """Every shape and direction: what is cut is cut for the nodes' own traffic too, and nothing else; then healed."""
     every = set(itertools.permutations(NODES, 2))
-    cases = [(shape, direction) for shape in ("halves", "isolate", "bridge") for direction in ("both", "in", "out")]
+    cases = [
+        *(("halves", each) for each in ("both", "in")),
+        *(("isolate", each) for each in ("both", "out")),
+        *(("bridge", each) for each in ("both", "in")),
+        ("minority-third", "out"),
+        *(("link", each) for each in ("both", "in")),
+    ]
     async with running(folder) as cluster:
         for number, (shape, direction) in enumerate([*cases, ("majorities-ring", "both"), ("random", "both")]):
-            fault, facts = partition(cluster, number, shape=shape, direction=direction)
+            action = "reject" if number % 2 else "drop"
+            fault, facts = partition(cluster, number, shape=shape, direction=direction, action=action)
             bit = await fault.inject()
+            held = await rules(cluster)
             cuts = {(a, b) for a, b in facts["cuts"]}
             seen = await delivered(cluster, every - cuts)
             healed = await fault.heal()
@@ -135,14 +148,18 @@ async def shapes(folder: Path) -> None:
                 healed=healed.holds,
                 open_again=after == every,
                 in_force_ms=bit.evidence["in_force_ms"],
+                held=held,
                 rules=await rules(cluster),
             )
 
 
 async def rules(cluster: ProcessCluster) -> int:
-    """Firewall rules and chains of ours that are left in the nodes' namespaces."""
+    """Firewall rules, chains and tables of ours that are left in the nodes' namespaces."""
     saved = [await node.run(["iptables-save", "-t", "filter"]) for node in cluster.nodes.values()]
-    return sum("capsize" in line for each in saved for line in each.stdout.splitlines())
+    lines = [cluster.links.filter_line(name) for name in NODES]
+    names = [name for line in lines if line is not None for name in nftables.tables(line)]
+    names += [line for each in saved for line in each.stdout.splitlines()]
+    return sum("capsize" in name for name in names)
 
 
 async def compose(folder: Path) -> None:
@@ -200,6 +217,69 @@ async def processes(folder: Path) -> None:
         say(logs=(folder / "nodes" / "n3" / "node.log").read_text().count("serving"))
 
 
+async def restraints(folder: Path) -> None:
+    """Every restraint on one node and the freezer: what they prove, what another process says of it, what is left."""
+    async with running(folder, setup=RESTRAINABLE) as cluster:
+        node = cluster.nodes["n2"]
+        assert node.limits is not None
+        for parameters in RESTRAINTS:
+            before = {kind: node.limits.values(kind) for kind in ("cpu", "memory")}
+            family = FAMILIES["resource"]
+            facts = family.resolve(family.Parameters(**parameters), targets=("n2",), nodes=NODES, random=Random(0))
+            fault = family.build(facts, cluster)
+            bit = await fault.inject()
+            said = await ask(cluster, "n2", op="heard") is not None
+            healed = await fault.heal()
+            after = {kind: node.limits.values(kind) for kind in ("cpu", "memory")}
+            say(restraint=parameters, bit=bit.holds, evidence=bit.evidence, serves=said, healed=healed.holds)
+            say(same=before == after)
+        await frozen(cluster)
+        say(ooms=await killed_for_memory(cluster), exits=await cluster.exits())
+    say(groups=groups_of(folder.name))
+
+
+RESTRAINTS = ({"cpu": "20%"}, {"memory": "64MiB", "pressure": True}, {"files": "4 more"}, {"disk": "full"})
+
+
+async def frozen(cluster: ProcessCluster) -> None:
+    """A node that is frozen answers nobody, and is told from one that was stopped by a signal."""
+    fault = FAMILIES["pause"].build({"targets": ["n2"], "by": "freezer"}, cluster)
+    bit = await fault.inject()
+    say(frozen=bit.holds, state=await cluster.nodes["n2"].state(), silent=await unanswered(cluster, "n2"))
+    healed = await fault.heal()
+    await wait_serving(cluster, "n2")
+    say(thawed=healed.holds)
+
+
+async def killed_for_memory(cluster: ProcessCluster) -> Any:
+    """A node that may have half of what it has: it is killed for that, and started again by healing."""
+    node = cluster.nodes["n3"]
+    before = node.pids()[0]
+    facts = {"targets": ["n3"], "memory": {"bytes": 4 << 20, "pressure": True}}
+    fault = FAMILIES["resource"].build(facts, cluster)
+    with contextlib.suppress(OSError):  # the kernel may refuse a limit below what cannot be reclaimed
+        await fault.inject()
+    healed = await fault.heal()
+    await wait_serving(cluster, "n3")
+    return {"healed": healed.holds, "restarted": node.pids()[0] != before}
+
+
+def groups_of(run_id: str) -> list[str]:
+    """Control groups that carry the run's name."""
+    return [str(path) for path in Path("/sys/fs/cgroup").rglob(f"capsize-{run_id}-*")]
+
+
+async def restrained(folder: Path) -> None:
+    """Restrains and freezes, says so, and waits to be killed."""
+    async with running(folder, setup=RESTRAINABLE) as cluster:
+        for facts in ({"targets": ["n1"], "cpu": 0.2}, {"targets": ["n2"], "disk": "full"}):
+            await FAMILIES["resource"].build(facts, cluster).inject()
+        await FAMILIES["pause"].build({"targets": ["n3"], "by": "freezer"}, cluster).inject()
+        pids = [pid for node in cluster.nodes.values() for pid in node.pids()]
+        say(processes=[[pid, start_ticks(pid)] for pid in pids], groups=groups_of(folder.name))
+        await asyncio.sleep(60)
+
+
 async def unanswered(cluster: ProcessCluster, name: str) -> bool:
     try:
         async with asyncio.timeout(0.3):
@@ -253,6 +333,8 @@ DEEDS: dict[str, Callable[[Path], Awaitable[None]]] = {
     "processes": processes,
     "orphan": orphan,
     "silent": silent,
+    "restraints": restraints,
+    "restrained": restrained,
     "refused": refused,
 }
 

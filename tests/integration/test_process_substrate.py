@@ -130,6 +130,7 @@ def test_every_shape_bites_and_heals(control: Any, person: str) -> None:
         assert facts["exact"], what
         assert facts["healed"], what
         assert facts["open_again"], what
+        assert facts["held"] > 0, what
         assert facts["rules"] == 0, what
 
 
