@@ -192,6 +192,8 @@ class FakeNode:
     """Signals that it shrugs off, like a process that hangs in the kernel."""
     broken_start: bool = False
     """Whether the server dies at once when it is started."""
+    rotten: bool = False
+    """Whether it does so as long as it has any data."""
     disk: Disk | None = None
     files: Files | None = None
     limits: Limits | None = None
@@ -268,8 +270,9 @@ class FakeNode:
     async def start(self) -> None:
         """Runs again, as another process, and writes to its data."""
         self.dismissed = False
+        broken = self.broken_start or (self.rotten and bool(self.stored))
         self.stored.append("log")
-        self._state = ProcessState.DEAD if self.broken_start else ProcessState.RUNNING
+        self._state = ProcessState.DEAD if broken else ProcessState.RUNNING
         self._pid = next(_pids)
 
     async def state(self) -> ProcessState:

@@ -7,12 +7,14 @@ al., "Protocol-Aware Recovery", FAST 2018).
 
 Each target is killed (SIGKILL), files of its data folder are damaged (:mod:`faults.decay` says how, and what is never
 touched), and it is down until the fault is healed. Then it is started again. It may refuse to start, which is its
-right, and then stays down; or it starts, and must never serve what is wrong. What a node knew that was damaged it knows
-no longer, so over a run at most a minority is ever hit (``damages``).
+right: then it is replaced, without data and under a new identity, where the system has a membership that can be
+changed, and stays down where it has none. Or it starts, and must never serve what is wrong. What a node knew that was
+damaged it knows no longer, so over a run at most a minority is ever hit (``damages``).
 
 Proof of the bite: the targets had been running and are gone, and the damaged bytes, read back from the disk, are what
 they were meant to become and not what they were. Proof of healing: each target was started and still runs some seconds
-later, or it ended by itself, with what it said last (``refused``).
+later, or it ended by itself, with what it said last (``refused``). That a replacement failed is told, but no failure
+of the healing: the node stays down.
 
 Not covered: damage while the node runs (a page that it has read already), a disk that returns errors (``disk``), and
 the newest records. The damage is for good: nothing is registered with the watchdog.
@@ -32,7 +34,8 @@ from pydantic import Field
 from faults.decay import possible, rooms
 from faults.family import Claim, Parameters, Resolved, Target, Targeted, check_targets
 from faults.kill import Kill
-from faults.needs import Cluster, Node, NotNowError, ProcessState, Proof
+from faults.membership import Membership
+from faults.needs import AdminError, Cluster, Node, NotNowError, ProcessState, Proof
 from faults.programs import program
 
 SETTLED_S = 0.5
@@ -41,6 +44,7 @@ WATCH_S = 5.0
 """How long it is waited for a server to find out that it does not want to start. One that finds out later ends by
 itself all the same, which the run sees; only its last words are not in the evidence.
 """
+REPLACE_TIMEOUT_S = 12.0
 POLL_S = 0.05
 SPARE_TAIL = 4096
 AMOUNT_MAX = 100
@@ -72,6 +76,7 @@ class Rot:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _refused: dict[str, str] = field(default_factory=dict, init=False)
     """Last words of those that did not want to start."""
+    _replaced: dict[str, str] = field(default_factory=dict, init=False)
 
     async def inject(self) -> Proof:
         """Kills and damages; holds if every target is gone and damaged as was meant.
@@ -98,12 +103,15 @@ class Rot:
         for node in started:
             if states[node.name] is ProcessState.DEAD:
                 self._refused[node.name] = await self._last_words(node)
+                self._replaced[node.name] = await self._replace(node.name)
+                states[node.name] = await node.state()
         down = {name for name, state in states.items() if state is ProcessState.DEAD}
         evidence = {
             "started": [node.name for node in started],
             "state": states,
             "refused": bool(self._refused),
             "last_words": dict(self._refused),
+            "replaced": dict(self._replaced),
         }
         return Proof(holds=down <= set(self._refused) and all(self._refused.values()), evidence=evidence)
 
@@ -129,6 +137,22 @@ class Rot:
             if all([await node.state() is ProcessState.DEAD for node in nodes]):
                 return
             await self.sleep(POLL_S)
+
+    async def _replace(self, name: str) -> str:
+        """Somebody else in place of a node that refuses: ``yes``, or why not."""
+        if self.cluster.admin is None:
+            return "no: the system has no membership that can be changed"
+        change = Membership(how="replace", targets=(name,), cluster=self.cluster, sleep=self.sleep)
+        try:
+            async with asyncio.timeout(REPLACE_TIMEOUT_S):
+                proof = await change.inject()
+                if proof.holds:
+                    proof = await change.heal()
+        except TimeoutError:
+            return f"no: not done within {REPLACE_TIMEOUT_S:g} s"
+        except (NotNowError, AdminError, RuntimeError) as error:
+            return f"no: {error}"
+        return "yes" if proof.holds else f"no: {proof.evidence.get('trouble')}"
 
     async def _last_words(self, node: Node) -> str:
         lines = str(await _ask(node, {"do": "tail", "log": node.log})).splitlines()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from faults.fake_admin import FakeAdmin
 from faults.fakes import FakeCluster, no_sleep
 from faults.needs import NotNowError
 from faults.rot import Rot, RotError, RotFamily, RotParameters
@@ -92,6 +93,36 @@ async def test_a_node_may_refuse_to_start(cluster: FakeCluster) -> None:
     again = await fault.heal()
     assert again.holds
     assert again.evidence["started"] == []
+
+
+async def test_who_refuses_is_replaced_where_that_is_possible(cluster: FakeCluster) -> None:
+    """Under another identity, without the damaged data; and it runs."""
+    admin = FakeAdmin(cluster)
+    cluster.admin = admin
+    before = {member.node: member.id for member in admin.entries.values()}
+    fault = rot(cluster, "n1")
+    await fault.inject()
+    cluster.fake_nodes["n1"].rotten = True
+    proof = await fault.heal()
+    assert proof.holds
+    assert (proof.evidence["refused"], proof.evidence["replaced"]) == (True, {"n1": "yes"})
+    after = {member.node: member.id for member in admin.entries.values()}
+    assert [name for name in NODES if after[name] != before[name]] == ["n1"]
+    assert [await node.state() for node in cluster.nodes.values()] == ["running"] * 3
+
+
+async def test_who_cannot_be_replaced_stays_down(cluster: FakeCluster) -> None:
+    """The refusal is still within its rights; why nobody came in its place is told."""
+    admin = FakeAdmin(cluster)
+    cluster.admin = admin
+    fault = rot(cluster, "n1")
+    await fault.inject()
+    cluster.fake_nodes["n1"].rotten = True
+    await cluster.nodes["n2"].signal(signal.SIGKILL)
+    proof = await fault.heal()
+    assert proof.holds
+    assert proof.evidence["replaced"]["n1"].startswith("no: ")
+    assert not admin.changes
 
 
 async def test_who_refuses_without_a_word_is_not_healed(cluster: FakeCluster) -> None:
