@@ -206,7 +206,7 @@ class Membership:
             found = await self._electorate.membership()
             if found is not None and found.of(member.node) is None:
                 return True
-            if found is not None and attempt % POLLS_PER_TRY == 0:
+            if found is not None and attempt % POLLS_PER_TRY == 0 and await self._has_leader(member):
                 try:
                     await self._admin.remove(member)
                     self._asked = True
@@ -215,6 +215,14 @@ class Membership:
                     self._asked = self._asked or not error.refused
             await self.sleep(POLL_S)
         return False
+
+    async def _has_leader(self, leaving: Member) -> bool:
+        """Whether somebody leads who lives: a request to followers of a dead leader would only wait."""
+        leader = await self._electorate.leader()
+        if leader is None or (self.how == "replace" and leader == leaving.node):
+            self._note("no majority names a leader that lives")
+            return False
+        return True
 
     async def _end(self, node: Node) -> None:
         await node.signal(signal.SIGKILL)
