@@ -35,7 +35,7 @@ class DiskTrouble:
         """Lays the rule down; holds if every probe meets it."""
         found = dict(zip(self.targets, await asyncio.gather(*map(self._inject, self._nodes())), strict=True))
         bit = all(attempts is not None and self._met(attempts) for attempts in found.values())
-        return Proof(holds=bit, evidence={"rule": asdict(self.rule), "probes": _told(found)})
+        return Proof(holds=bit, evidence={"probes": _told(found)})
 
     async def heal(self) -> Proof:
         """Takes it away and starts who is dead; holds if probes succeed again, and every target runs."""
@@ -44,7 +44,7 @@ class DiskTrouble:
         works = all(each["works"] for each in healed.values())
         if works and started.holds:
             await self._discharge()
-        return Proof(holds=works and started.holds, evidence={**started.evidence, "disks": healed})
+        return Proof(holds=works and started.holds, evidence={"disks": healed, **started.evidence})
 
     async def _inject(self, node: Node) -> Mapping[str, Attempt] | None:
         if node.files is None:
@@ -69,7 +69,7 @@ class DiskTrouble:
                 break
             await self.sleep(POLL_S)
         hit = {"node_operations_hit": tally[0].hit, "matched": tally[0].matched} if tally else {}
-        return {"works": self._works(attempts), "probes": _attempts(attempts), **hit}
+        return {**hit, "works": self._works(attempts), "probes": _attempts(attempts)}
 
     async def _discharge(self) -> None:
         for node in self._nodes():
@@ -105,7 +105,10 @@ class DiskTrouble:
 
 
 def _attempts(attempts: Mapping[str, Attempt]) -> dict[str, Any]:
-    return {operation: asdict(attempt) for operation, attempt in attempts.items()}
+    return {
+        operation: {name: value for name, value in asdict(attempt).items() if value is not None}
+        for operation, attempt in attempts.items()
+    }
 
 
 def _told(found: Mapping[str, Mapping[str, Attempt] | None]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from faults.disk_trouble import OWNER
@@ -37,7 +37,7 @@ class FailPoint:
         if self.since_start:
             await self._kill.inject()
         crashes = dict(zip(self.targets, await asyncio.gather(*map(self._arm, self._nodes())), strict=True))
-        evidence = {"rule": asdict(self.rule), "state_before": before, "crashes": crashes}
+        evidence = {"crashes": crashes, "state_before": before}
         if not any(crashes.values()) and not self.since_start:
             await self._disarm()
             seen = f"{self.rule.number} x {self.rule.operations[0]} of {self.rule.path}"
