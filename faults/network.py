@@ -164,6 +164,11 @@ class Network:
         return Proof(holds=not (errors or left or slow or died.get("died")), evidence=evidence)
 
     @property
+    def means(self) -> Sequence[Means]:
+        """What it has put where, while it is in force."""
+        return self._means
+
+    @property
     def _effects(self) -> Effects:
         return self.impairment.effects()
 

@@ -71,7 +71,7 @@ class Queue:
         self.socket.bind((0, 0))
         self.socket.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
         try:
-            self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            self._enlarge_buffer()
             self._configure(_CFG_CMD, struct.pack(">BBH", _COMMAND_BIND, 0, socket.AF_INET))
             mode = _COPY_PACKET if copy else _COPY_META
             self._configure(_CFG_PARAMS, struct.pack(">IB", copy, mode))
@@ -114,16 +114,32 @@ class Queue:
 
     def dropped(self) -> int:
         """Packets that the kernel dropped because nobody decided in time."""
+        row = self._statistics()
+        return row[5] + row[6] if row else 0
+
+    def waiting(self) -> int:
+        """Packets that wait for a verdict."""
+        row = self._statistics()
+        return row[2] if row else 0
+
+    def _statistics(self) -> list[int]:
         try:
             with open(STATISTICS, encoding="ascii") as file:
                 rows = [[int(word) for word in line.split()] for line in file]
         except OSError:
-            return 0
-        return sum(row[5] + row[6] for row in rows if row[0] == self.number)
+            return []
+        return next((row for row in rows if row[0] == self.number and len(row) > 6), [])
 
     def close(self) -> None:
         """Gives the queue up; the kernel drops what it holds, and lets later packets pass."""
         self.socket.close()
+
+    def _enlarge_buffer(self) -> None:
+        """Beyond the machine's limit, if we are root of the machine and not only of a user namespace."""
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        except PermissionError:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     def _set_flag(self, flag: int) -> None:
         flags = _attribute(_CFG_MASK, struct.pack(">I", flag))

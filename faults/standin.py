@@ -51,6 +51,7 @@ _COPIES_MAX = 16_384
 """Packets that one queue keeps in our own memory: 25 MB."""
 _TURN_PACKETS = 256
 """Packets taken from one queue before what is due is looked after again."""
+_PARTING_S = 2.0
 _PRIORITY = -10
 """It stands for a part of the kernel, which does not wait for its turn."""
 
@@ -116,7 +117,7 @@ class Worker:
         """The counts, with what the kernel counted."""
         counts = asdict(self.counts)
         counts["overload"] += self.queue.dropped()
-        return counts
+        return {**counts, "waiting": self.queue.waiting()}
 
 
 class Standin:
@@ -139,9 +140,20 @@ class Standin:
                     if key.data is not None:
                         self._receive(key.data)
                     elif not self._answer(input_, output):
-                        self._release(float("inf"))
+                        self._deliver_all()
                         return
                 self._release(time.monotonic())
+
+    def _deliver_all(self) -> None:
+        """What the kernel still had for us, too: the rules are out, so that ends."""
+        end = time.monotonic() + _PARTING_S
+        more = True
+        while more and time.monotonic() < end:
+            before = sum(worker.counts.packets for worker in self.workers)
+            for worker in self.workers:
+                self._receive(worker)
+            self._release(float("inf"))
+            more = before != sum(worker.counts.packets for worker in self.workers)
 
     def _wait_s(self) -> float | None:
         times = [due for worker in self.workers if (due := worker.due()) is not None]
