@@ -3,7 +3,7 @@ bare process.
 
 Two ways, the same effect: by netlink (:mod:`faults.nftables`), where the controller may have a socket in the node's
 network namespace, and by ``iptables-restore`` run there, where it may not (an ordinary user's containers, other
-hosts) or where the kernel has no nf_tables. Both make something of the fault's own, by its name: a table, or a chain.
+hosts) or where the kernel has no nf_tables. Both make something of the fault's own, by its name: a table, or chains.
 """
 
 from __future__ import annotations
@@ -45,42 +45,54 @@ class Rule:
         ]
 
 
-def _hooks(rules: Sequence[Rule]) -> list[str]:
-    return sorted({rule.hook for rule in rules})
+def chains_of(name: str) -> dict[Hook, str]:
+    """A chain for each hook. Not one for both: what a rejection answers to a local sender passes OUTPUT, too, with the
+    address of the node that is cut off as its source.
+    """
+    return {"INPUT": f"{name}-i", "OUTPUT": f"{name}-o"}
 
 
-def installation(chain: str, rules: Sequence[Rule]) -> str:
+def _chains(name: str, rules: Sequence[Rule]) -> dict[Hook, str]:
+    used = {rule.hook for rule in rules}
+    return {hook: chain for hook, chain in chains_of(name).items() if hook in used}
+
+
+def installation(name: str, rules: Sequence[Rule]) -> str:
     """Input for ``iptables-restore --noflush``: one transaction, all or nothing."""
-    lines = [f":{chain} - [0:0]"]
-    lines += [f"-A {chain} {words}" for rule in rules for words in rule.arguments()]
-    lines += [f"-I {hook} -j {chain}" for hook in _hooks(rules)]
+    chains = _chains(name, rules)
+    lines = [f":{chain} - [0:0]" for chain in chains.values()]
+    lines += [f"-A {chains[rule.hook]} {words}" for rule in rules for words in rule.arguments()]
+    lines += [f"-I {hook} -j {chain}" for hook, chain in chains.items()]
     return _transaction(lines)
 
 
-def removal(chain: str, rules: Sequence[Rule]) -> str:
+def removal(name: str, rules: Sequence[Rule]) -> str:
     """Input that takes it out again; fails as a whole if it is not there."""
-    return _transaction([f"-D {hook} -j {chain}" for hook in _hooks(rules)] + [f"-F {chain}", f"-X {chain}"])
+    chains = _chains(name, rules)
+    lines = [f"-D {hook} -j {chain}" for hook, chain in chains.items()]
+    return _transaction(lines + [f"-{edit} {chain}" for chain in chains.values() for edit in "FX"])
 
 
 def _transaction(lines: Sequence[str]) -> str:
     return "\n".join(["*filter", *lines, "COMMIT", ""])
 
 
-def scrub(chain: str) -> list[str]:
-    """A command that takes a chain out whatever state it is in; succeeds if it is gone afterwards."""
+def scrub(name: str) -> list[str]:
+    """A command that takes the chains out whatever state they are in; succeeds if they are gone afterwards."""
     table = "iptables -w 5"
-    steps = [f"{table} -D {hook} -j {chain}" for hook in ("INPUT", "OUTPUT")] + [
-        f"{table} -F {chain}",
-        f"{table} -X {chain}",
+    edits = [
+        f"{table} -D {hook} -j {chain}; {table} -F {chain}; {table} -X {chain}"
+        for hook, chain in chains_of(name).items()
     ]
-    return ["sh", "-c", f"{{ {'; '.join(steps)}; }} 2>/dev/null; ! {table} -n -L {chain} >/dev/null 2>&1"]
+    gone = [f"! {table} -n -L {chain} >/dev/null 2>&1" for chain in chains_of(name).values()]
+    return ["sh", "-c", f"{{ {'; '.join(edits)}; }} 2>/dev/null; {' && '.join(gone)}"]
 
 
 class Firewall:
     """One fault's rules in one node's network namespace."""
 
     def __init__(self, node: Node, links: Links, name: str, rules: Sequence[Rule]) -> None:
-        """``name`` is unique in the cluster, at most 28 characters."""
+        """``name`` is unique in the cluster, at most 26 characters."""
         self._node = node
         self._name = name
         self._rules = tuple(rules)

@@ -211,12 +211,13 @@ def test_rules_as_iptables_says_them() -> None:
     rules = [Rule(hook="INPUT", peer="10.0.0.9"), Rule(hook="OUTPUT", peer="10.0.0.8", verdict="reject")]
     assert installation("c", rules).splitlines() == [
         "*filter",
-        ":c - [0:0]",
-        "-A c ! -i lo -s 10.0.0.9/32 -j DROP",
-        "-A c -d 10.0.0.8/32 -p tcp -j REJECT --reject-with tcp-reset",
-        "-A c -d 10.0.0.8/32 -j REJECT --reject-with icmp-port-unreachable",
-        "-I INPUT -j c",
-        "-I OUTPUT -j c",
+        ":c-i - [0:0]",
+        ":c-o - [0:0]",
+        "-A c-i ! -i lo -s 10.0.0.9/32 -j DROP",
+        "-A c-o -d 10.0.0.8/32 -p tcp -j REJECT --reject-with tcp-reset",
+        "-A c-o -d 10.0.0.8/32 -j REJECT --reject-with icmp-port-unreachable",
+        "-I INPUT -j c-i",
+        "-I OUTPUT -j c-o",
         "COMMIT",
     ]
 

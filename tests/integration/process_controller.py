@@ -25,6 +25,7 @@ from faults.cuts import CLIENT
 from faults.family import Setup
 from faults.needs import Fault, ProcessState
 from harness.errors import HarnessError
+from harness.probes import Probes
 from harness.processes import is_process, start_ticks
 from harness.substrates.process import ProcessCluster, ProcessSubstrate
 from harness.substrates.protocol import Launch, Place
@@ -217,6 +218,59 @@ async def processes(folder: Path) -> None:
         say(logs=(folder / "nodes" / "n3" / "node.log").read_text().count("serving"))
 
 
+class WithoutFilterLines(Probes):
+    """The links of a machine without nf_tables."""
+
+    def filter_line(self, node: str) -> None:
+        """See the protocol."""
+        del node
+
+
+async def actions(folder: Path) -> None:
+    """Dropped and refused, by system calls and by commands: the proofs, and what a kept connection makes of it."""
+    async with running(folder) as cluster:
+        plain = cluster.links
+        for links in (plain, without_filter_lines(plain)):
+            cluster.links = links
+            for action in ("drop", "reject"):
+                fault, _ = partition(cluster, 1, shape="isolate", target="n1", clients=True, action=action)
+                reader, writer = await asyncio.open_connection(cluster.places["n1"].address, PORT)
+                bit = await fault.inject()
+                refused = await is_refused(reader, writer)
+                healed = await fault.heal()
+                writer.close()
+                say(
+                    means=bit.evidence["means"],
+                    action=action,
+                    bit=bit.holds,
+                    evidence=bit.evidence,
+                    refused=refused,
+                    healed=healed.holds,
+                    rules=await rules(cluster),
+                )
+        cluster.links = plain
+
+
+def without_filter_lines(links: Probes) -> Probes:
+    """The same endpoints and cuts, without netlink."""
+    blind = WithoutFilterLines()
+    blind.__dict__.update(links.__dict__)
+    return blind
+
+
+async def is_refused(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Whether a connection that was open is reset when it is used; one that is cut off silently only waits."""
+    try:
+        async with asyncio.timeout(1.0):
+            writer.write(b'{"op": "heard"}\n')
+            await reader.readline()
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    raise AssertionError("it still works")
+
+
 async def restraints(folder: Path) -> None:
     """Every restraint on one node and the freezer: what they prove, what another process says of it, what is left."""
     async with running(folder, setup=RESTRAINABLE) as cluster:
@@ -333,6 +387,7 @@ DEEDS: dict[str, Callable[[Path], Awaitable[None]]] = {
     "processes": processes,
     "orphan": orphan,
     "silent": silent,
+    "actions": actions,
     "restraints": restraints,
     "restrained": restrained,
     "refused": refused,
