@@ -32,9 +32,10 @@ from harness.recorder import Recorder
 from harness.schedule import PlannedFault
 from harness.targets import NEEDS_LEADER, Selector
 from harness.triggers import Firing, wait_fired
+from harness.turns import Turns
 from harness.world import World
 
-INJECT_TIMEOUT_S = 15.0
+INJECT_TIMEOUT_S = 20.0
 HEAL_TIMEOUT_S = 20.0
 HEAL_TRIES = 2
 LEADER_TIMEOUT_S = 5.0
@@ -85,6 +86,7 @@ class Nemesis:
     """While it is set nothing is injected and nothing healed: somebody looks at the cluster as it is."""
     thawed: asyncio.Event = field(default_factory=asyncio.Event)
     claims: Claims = field(init=False)
+    turns: Turns = field(default_factory=Turns, init=False)
     _behind: list[tuple[ExecutedFault, Fault]] = field(default_factory=list, init=False)
     """What keeps them behind."""
     _unplanned: list[ExecutedFault] = field(default_factory=list, init=False)
@@ -188,7 +190,7 @@ class Nemesis:
         fault: Fault | None = None
         try:
             fault = self._build(executed)
-            if fault is not None and await self._inject(executed, fault):
+            if fault is not None and await self._inject_in_turn(executed, fault):
                 await wait_event(stop, self._lasts_ns(executed) / 1e9)
                 await self._wait_thawed()
         except Exception as error:
@@ -273,6 +275,15 @@ class Nemesis:
             return "more than a minority would lose data"
         self.claims.hold(executed.number, family, executed.targets)
         return None
+
+    async def _inject_in_turn(self, executed: ExecutedFault, fault: Fault) -> bool:
+        """Whether it began. Who was free when the targets were chosen may have been killed while it waited."""
+        family = FAMILIES[executed.planned.family]
+        async with self.turns.turn(family, executed.targets):
+            if executed.planned.drawn and family.claims & ALIVE and (dead := await self._dead(executed.targets)):
+                executed.did_not_begin(f"nobody to hit: {', '.join(dead)} was killed just now")
+                return False
+            return await self._inject(executed, fault)
 
     async def _inject(self, executed: ExecutedFault, fault: Fault) -> bool:
         """Whether it began (it may still not have bitten)."""

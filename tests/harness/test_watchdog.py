@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,42 @@ def test_what_cannot_be_undone_stays_on_the_list(tmp_path: Path) -> None:
     assert [entry["id"] for entry in remainder.entries] == ["broken"]
     assert (tmp_path / "order").read_text().split() == ["second", "first"]
     assert "left for capsize clean: broken" in (tmp_path / "harness.log").read_text()
+
+
+async def wait_file(path: Path) -> None:
+    """Until it is there."""
+    async with asyncio.timeout(20):
+        while not path.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_held_longer_than_its_limit_is_undone_while_the_controller_lives(
+    watchdog: Watchdog, tmp_path: Path
+) -> None:
+    """The dead man's limit of one entry; others stay. It is still on the list: healing is not verified by that, and at
+    the end it may be undone once more.
+    """
+    deeds = {name: Undo(id=name, kind="run", arguments={"argv": ["touch", str(tmp_path / name)]}) for name in "abc"}
+    await watchdog.register(deeds["a"])
+    await watchdog.register(replace(deeds["b"], after_s=600))
+    await watchdog.register(replace(deeds["c"], after_s=0.05))
+    await wait_file(tmp_path / "c")
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+    remainder = read_ledger(tmp_path / "undo.jsonl")
+    assert remainder is not None
+    assert [entry["id"] for entry in remainder.entries] == ["c", "b", "a"]
+    assert "c (run) was held longer than its limit: undone" in (tmp_path / "harness.log").read_text()
+    await watchdog.discharge("c")
+    assert watchdog.close() == ["b: undone", "a: undone"]
+
+
+async def test_a_discharged_entry_has_no_limit(watchdog: Watchdog, tmp_path: Path) -> None:
+    """A fault that was healed in time is not undone later."""
+    early = Undo(id="early", kind="run", arguments={"argv": ["touch", str(tmp_path / "early")]}, after_s=0.2)
+    late = Undo(id="late", kind="run", arguments={"argv": ["touch", str(tmp_path / "late")]}, after_s=0.4)
+    await watchdog.register(early)
+    await watchdog.register(late)
+    await watchdog.discharge("early")
+    await wait_file(tmp_path / "late")
+    assert not (tmp_path / "early").exists()

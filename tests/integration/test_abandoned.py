@@ -1,0 +1,140 @@
+"""A controller that is killed while faults of every kind are in force leaves nothing: no process, no mount, no loop
+device, no control group, no container, no network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import marks, processes
+from harness.clean import find_leftovers
+
+pytestmark = pytest.mark.integration
+
+BOUND_S = 20.0
+"""The watchdog's own bounds are shorter: 8 s for its list, a little for what is left in the run's namespaces. On a busy
+machine, with containers to remove, a second look is allowed.
+"""
+FAULTS = {
+    "kill": "{target: n1}",
+    "pause": "{target: n2}",
+    "partition": "{shape: isolate, target: n3}",
+    "network": "{target: n4, delay: 20ms}",
+    "clock": "{target: n5, drift: 0.05}",
+    "disk": "{target: n3, kind: slow, delay: 5ms}",
+    "resource": "{target: n4, cpu: 5%}",
+    "message": "{target: n5, action: delay, delay: 5ms}",
+    "power": "{target: n5, how: together}",
+}
+TIMED = {name: 3 if name == "power" else 1 for name in FAULTS}
+"""A failure of the power comes last: it would take the process away from the others on its node."""
+
+
+def scenario(substrate: str) -> str:
+    """Five nodes, and everything in force at once for longer than the run will live."""
+    entries = [f"  - {{at: {TIMED[name]}s, for: 100s, {name}: {FAULTS[name]}}}" for name in FAULTS]
+    head = f"name: abandoned\nsubstrate: {substrate}\nnodes: 5\ntime: 110s\nworkload: {{name: register, rate: 50}}\n"
+    return "\n".join([head + "faults:", *entries, ""])
+
+
+def refused(substrate: str) -> set[str]:
+    """Families that this machine cannot do."""
+    from harness.substrates import SUBSTRATES
+
+    kind = SUBSTRATES[substrate]()
+    if missing := kind.missing():
+        pytest.skip("; ".join(missing))
+    return set(kind.refused())
+
+
+class Machine:
+    """What a run may leave on this machine, asked past our own code."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def left(self, run_id: str) -> list[str]:
+        """In words."""
+        return [*self._processes(run_id), *self._mounts(), *self._loops(), *self._groups(run_id), *self._docker(run_id)]
+
+    def _processes(self, run_id: str) -> Iterator[str]:
+        for pid in processes.all_pids():
+            if processes.environment(pid).get(marks.ENV_RUN) == run_id:
+                yield f"process {pid}"
+
+    def _mounts(self) -> Iterator[str]:
+        for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if str(self.folder) in line:
+                yield f"mount {line}"
+
+    def _loops(self) -> Iterator[str]:
+        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+            if str(self.folder) in path.read_text(encoding="utf-8"):
+                yield f"loop device {path}"
+
+    def _groups(self, run_id: str) -> Iterator[str]:
+        for path, folders, _ in os.walk("/sys/fs/cgroup"):  # groups come and go meanwhile, which it bears
+            yield from (f"control group {path}/{name}" for name in folders if run_id in name)
+
+    def _docker(self, run_id: str) -> Iterator[str]:
+        for what in ("ps -a", "network ls"):
+            argv = ["docker", *what.split(), "--quiet", "--filter", f"label={marks.LABEL_RUN}={run_id}"]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+            yield from (f"{what} {name}" for name in done.stdout.split())
+
+
+def wait_in_force(folder: Path, count: int, running: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """Waits until so many faults have been injected; what the history says of them."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and running.poll() is None:
+        lines = (folder / "history.jsonl").read_bytes().splitlines() if (folder / "history.jsonl").exists() else []
+        events = [json.loads(line) for line in lines if b'"nemesis"' in line and line.endswith(b"}")]
+        done = [event["value"] for event in events if event["f"] == "inject" and event["type"] == "info"]
+        if len(done) >= count:
+            return done
+        time.sleep(0.1)
+    pytest.fail("not all faults were injected")
+
+
+@pytest.mark.parametrize("substrate", ["process", "docker"])
+def test_nothing_is_left(substrate: str, tmp_path: Path) -> None:
+    """SIGKILL; within the bound everything is healed and removed, and the watchdog says so."""
+    lacking = refused(substrate)
+    wanted = [line for line in scenario(substrate).splitlines() if not any(f" {name}: {{" in line for name in lacking)]
+    (tmp_path / "scenario.yaml").write_text("\n".join(wanted), encoding="utf-8")
+    count = sum("for: 100s" in line for line in wanted)
+    assert count >= 3
+    folder = tmp_path / "run"
+    argv = [sys.executable, "-m", "harness", "run", str(tmp_path / "scenario.yaml")]
+    running = subprocess.Popen(
+        [*argv, "--folder", str(folder), "--runs", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        injected = wait_in_force(folder, count, running)
+        run_id = json.loads((folder / "run.json").read_bytes())["run_id"]
+        held = Machine(tmp_path).left(run_id)
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.communicate(timeout=30)
+    assert held
+    assert [fault for fault in injected if not fault["proved"]] == []
+    machine = Machine(tmp_path)
+    deadline = time.monotonic() + BOUND_S
+    while (left := machine.left(run_id)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+    assert find_leftovers(tmp_path) == ()
+    assert (folder / "harness.log").read_text(encoding="utf-8").splitlines()[-1].endswith("watchdog: done")
