@@ -263,13 +263,7 @@ def _shows(motion: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
         return swung or (2.2 * motion["strobe"]["every_ns"] > WATCH_S_MAX * 1e9 and told["shift_ns"] in (low, high))
     if motion["drift"] is not None and told["shift_ns"] == 0:
         return False
-    return bool(abs(told["shift_ns"] - told["asked_ns"]) <= TOLERANCE_NS + _lead_ns(motion))
-
-
-def _lead_ns(motion: Mapping[str, Any]) -> float:
-    """A slow monotonic clock begins to be slow a little later (:data:`faults.vdso.LEAD_NS`)."""
-    drift: float = motion["drift"] or 0.0
-    return abs(drift) * 10_000_000
+    return bool(abs(told["shift_ns"] - told["asked_ns"]) <= TOLERANCE_NS)
 
 
 def even(told: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -21,12 +21,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faults.vdso import ClockError, GoneError, ProcessClock, Shift, asks_vdso, drifting, restore_everywhere
-from faults.vdso_image import Offset, Offsets
+from faults.vdso import ClockError, GoneError, ProcessClock, Shift, asks_vdso, restore_everywhere
+from faults.vdso_image import RATE_ONE, Offset, Offsets
 
 TURN_S = 0.02
 """How often processes are looked after."""
@@ -48,14 +48,14 @@ class Motion:
 
     def shift_ns(self, raw_ns: int) -> int:
         """How far it is from the right time when that is ``raw_ns``."""
-        passed_ns = max(0, raw_ns - self.began_ns)
+        passed_ns = raw_ns - self.began_ns
         swings = bool(self.every_ns) and (passed_ns // self.every_ns) % 2 == 0
         return self.jump_ns + round(passed_ns * self.drift) + (self.by_ns if swings else 0)
 
     def offset(self, base: Offset, raw_ns: int) -> Offset:
         """What is written into a process whose clock had been ``base`` from the right time before."""
         if self.drift:
-            return drifting(base, self.drift, self.began_ns, goes_back=self.clock == "realtime")
+            return Offset(ns=base.ns, epoch_ns=self.began_ns, rate=round(self.drift * RATE_ONE))
         return Offset(ns=base.ns + self.shift_ns(raw_ns))
 
     def turn_s(self, raw_ns: int) -> float:
@@ -77,6 +77,9 @@ class Clock(Protocol):
     def shift(self, offsets: Offsets, token: int) -> None:
         """Adds from now on."""
 
+    def turn(self, offsets_at: Callable[[int], Offsets]) -> None:
+        """Exchanges the numbers while the process stands still."""
+
     def restore(self) -> None:
         """Gives the right time back."""
 
@@ -91,6 +94,8 @@ class Kept:
     clock: Clock
     base: Offset
     asks: bool | None
+    motion: Motion
+    """Of this process: it began when the process stood still for it."""
     low_ns: int | None = None
     """The least and the greatest shift that was read back since somebody looked last."""
     high_ns: int | None = None
@@ -155,16 +160,20 @@ class Clockwork:
             self._forget(pid)
         self.revoked, self._refused = False, {}
         strobe = command.get("strobe") or {"by_ns": 0, "every_ns": 0}
+        clock, drift = command["clock"], command.get("drift") or 0.0
         self.token = command["token"]
+        self.motion = Motion(clock=clock)  # the code is put in place first, with nothing to add yet
+        self._cover(command["pids"])
         self.motion = Motion(
-            clock=command["clock"],
+            clock=clock,
             jump_ns=command.get("jump_ns") or 0,
-            drift=command.get("drift") or 0.0,
+            drift=drift,
             by_ns=strobe["by_ns"],
             every_ns=strobe["every_ns"],
-            began_ns=self.now(command["clock"]),
+            began_ns=self.now(clock),
         )
-        self._cover(command["pids"])
+        for pid in list(self._kept):
+            self._keep(pid, begin=True)
 
     def _cover(self, pids: Iterable[int]) -> None:
         for pid in pids:
@@ -173,14 +182,19 @@ class Clockwork:
 
     def _take(self, pid: int) -> None:
         """A process that is new to us. What its monotonic clock had gained in an earlier fault stays with it."""
+        assert self.motion is not None
         clock = self.clock_of(pid)
         try:
             found = clock.found()
-            known = next((kept.base for kept in self._kept.values()), Offset())
+            sibling = next(iter(self._kept.values()), None)
+            ours = found is not None and found.jumps and found.token == self.token and sibling is not None
             theirs = found.offsets.monotonic if found is not None and found.jumps else Offset()
-            base = known if found is not None and found.token == self.token else theirs
-            self._kept[pid] = Kept(clock=clock, base=base, asks=self.asks(pid))
-            self._write(self._kept[pid])
+            kept = Kept(clock=clock, base=theirs, asks=self.asks(pid), motion=self.motion)
+            if ours and sibling is not None:  # a child: it has its parent's numbers
+                kept.base, kept.motion = sibling.base, sibling.motion
+            self._kept[pid] = kept
+            if not ours:
+                self._write(kept)
             self._refused.pop(pid, None)
         except GoneError:
             self._forget(pid)
@@ -193,14 +207,16 @@ class Clockwork:
         if kept is not None:
             kept.clock.close()
 
-    def _keep(self, pid: int) -> None:
+    def _keep(self, pid: int, *, begin: bool = False) -> None:
         """Writes what has to be written, and reads it back."""
         kept = self._kept[pid]
         try:
             found = kept.clock.found()
             if found is not None and found.token != self.token:
                 self.revoked = True
-            elif found is None or (self.motion is not None and self.motion.every_ns):
+            elif begin:
+                self._turn(kept)
+            elif found is None or kept.motion.every_ns:
                 self._write(kept)
             self._note(kept)
         except GoneError:
@@ -208,10 +224,27 @@ class Clockwork:
         except ClockError as error:
             self._refused[pid] = str(error)
 
-    def _write(self, kept: Kept) -> None:
+    def _turn(self, kept: Kept) -> None:
+        """The motion begins in a process whose functions are ours already. A monotonic clock must not go back even if
+        it is to be slow: the process stands still for that.
+        """
         assert self.motion is not None
-        realtime = self.motion.clock == "realtime"
-        moved = self.motion.offset(Offset() if realtime else kept.base, self.now(self.motion.clock))
+        kept.low_ns = kept.high_ns = None
+        kept.motion = motion = self.motion
+        if motion.clock == "realtime" or not motion.drift:
+            self._write(kept)
+            return
+
+        def offsets_at(now_ns: int) -> Offsets:
+            kept.motion = replace(motion, began_ns=now_ns)
+            return Offsets(monotonic=kept.motion.offset(kept.base, now_ns))
+
+        kept.clock.turn(offsets_at)
+
+    def _write(self, kept: Kept) -> None:
+        """The numbers for now; the functions, too, where they are not there yet."""
+        realtime = kept.motion.clock == "realtime"
+        moved = kept.motion.offset(Offset() if realtime else kept.base, self.now(kept.motion.clock))
         offsets = Offsets(realtime=moved, monotonic=kept.base) if realtime else Offsets(monotonic=moved)
         kept.clock.shift(offsets, self.token)
         self._note(kept)
@@ -219,10 +252,10 @@ class Clockwork:
     def _note(self, kept: Kept) -> int | None:
         """How far the clock is from where it had been, as read back from the process."""
         found = kept.clock.found()
-        if found is None or not found.jumps or self.motion is None:
+        if found is None or not found.jumps:
             return None
-        raw_ns = self.now(self.motion.clock)
-        if self.motion.clock == "realtime":
+        raw_ns = self.now(kept.motion.clock)
+        if kept.motion.clock == "realtime":
             shift_ns = found.offsets.realtime.at(raw_ns)
         else:
             shift_ns = found.offsets.monotonic.at(raw_ns) - kept.base.ns
@@ -235,15 +268,14 @@ class Clockwork:
 
     def _tell(self, pid: int) -> dict[str, Any] | None:
         kept = self._kept[pid]
-        assert self.motion is not None
         try:
             shift_ns = self._note(kept)
         except ClockError:
             self._forget(pid)
             return None
-        raw_ns = self.now(self.motion.clock)
-        told = {"shift_ns": shift_ns, "asked_ns": self.motion.shift_ns(raw_ns), "asks_vdso": kept.asks}
-        told |= {"low_ns": kept.low_ns, "high_ns": kept.high_ns, "after_ns": raw_ns - self.motion.began_ns}
+        raw_ns = self.now(kept.motion.clock)
+        told = {"shift_ns": shift_ns, "asked_ns": kept.motion.shift_ns(raw_ns), "asks_vdso": kept.asks}
+        told |= {"low_ns": kept.low_ns, "high_ns": kept.high_ns, "after_ns": raw_ns - kept.motion.began_ns}
         kept.low_ns = kept.high_ns = None
         return told
 

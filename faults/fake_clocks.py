@@ -48,6 +48,7 @@ class FakeClock:
     """Implements :class:`faults.clockwork.Clock` for one process."""
 
     process: FakeProcess
+    time: FakeTime
 
     def found(self) -> Shift | None:
         """What is in it."""
@@ -68,12 +69,18 @@ class FakeClock:
         if not self.process.stubborn:
             self.process.shift = Shift(offsets=offsets, token=token, jumps=True)
 
+    def turn(self, offsets_at: Callable[[int], Offsets]) -> None:
+        """At the machine's time."""
+        found = self.found()
+        if found is not None and not self.process.stubborn:
+            self.process.shift = replace(found, offsets=offsets_at(self.time.now_ns))
+
     def restore(self) -> None:
         """As the real one: the monotonic clock keeps what it has, standing."""
         found = self.process.shift
         if found is None or self.process.stubborn:
             return
-        kept = Offset(ns=found.offsets.monotonic.ns)
+        kept = Offset(ns=found.offsets.monotonic.at(self.time.now_ns))
         self.process.shift = replace(found, offsets=Offsets(monotonic=kept), token=0, jumps=kept != Offset())
 
     def close(self) -> None:
@@ -99,7 +106,7 @@ class FakeMachine:
     def clockwork(self) -> Clockwork:
         """A clockwork that works on these processes."""
         made = Clockwork(
-            clock_of=lambda pid: FakeClock(self.processes.setdefault(pid, FakeProcess())),
+            clock_of=lambda pid: FakeClock(self.processes.setdefault(pid, FakeProcess()), self.time),
             asks=lambda pid: self.processes[pid].asks,
             now=self.time.now,
             sweep=self.sweep,
@@ -116,5 +123,5 @@ class FakeMachine:
         """Restores whatever carries the token."""
         found = [pid for pid, each in self.processes.items() if each.shift is not None and each.shift.token == token]
         for pid in found:
-            FakeClock(self.processes[pid]).restore()
+            FakeClock(self.processes[pid], self.time).restore()
         return found

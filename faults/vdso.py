@@ -26,7 +26,7 @@ import platform
 import struct
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -140,7 +140,7 @@ class ProcessClock:
         data = self._read(self._image.room + MARK, HEAD_SIZE - MARK)
         if data[: len(MAGIC)] != MAGIC:
             return None
-        slot = DATA - MARK + 8 + SLOT_SIZE * data[DATA - MARK]
+        slot = DATA - MARK + 8 + SLOT_SIZE * (data[DATA - MARK] & 1)
         (token,) = struct.unpack_from("<Q", data, TOKEN - MARK)
         place, jump = next(iter(self._image.jumps().items()))
         offsets = Offsets.unpack(data[slot : slot + SLOT_SIZE])
@@ -164,6 +164,12 @@ class ProcessClock:
         if found.token != token:
             self._give(token)
 
+    def turn(self, offsets_at: Callable[[int], Offsets]) -> None:
+        """Exchanges the numbers of a process that is shifted while it stands still: nobody sees a time between the
+        instant for which they are made (of the monotonic clock, ns) and the one at which they are in place.
+        """
+        self._still(lambda _: self._change(offsets_at(time.clock_gettime_ns(time.CLOCK_MONOTONIC))) is None)
+
     def restore(self) -> None:
         """Gives the time of day back, and the kernel's own functions unless the monotonic clock was shifted: that one
         never goes back and keeps its offset. The token is taken away. No error if nothing is shifted, or the process
@@ -174,10 +180,13 @@ class ProcessClock:
             if found is None:
                 return
             self._give(0)
-            kept = standing(found.offsets.monotonic)
-            if found.jumps:
-                self._change(Offsets(monotonic=kept))
-            if found.jumps and kept == Offset():
+            if not found.jumps:
+                return
+            if found.offsets.monotonic.rate:
+                self.turn(lambda now_ns: Offsets(monotonic=Offset(ns=found.offsets.monotonic.at(now_ns))))
+            else:
+                self._change(Offsets(monotonic=found.offsets.monotonic))
+            if found.offsets.monotonic == Offset():
                 self._replace(self._image.original())
 
     def close(self) -> None:
@@ -188,18 +197,22 @@ class ProcessClock:
 
     def _change(self, offsets: Offsets) -> None:
         place = self._image.room + DATA
-        slot = 1 - self._read(place, 1)[0]
-        self._write(place + 8 + SLOT_SIZE * slot, offsets.pack())
-        self._write(place, bytes([slot]))
+        (count,) = struct.unpack("<Q", self._read(place, 8))
+        self._write(place + 8 + SLOT_SIZE * (count + 1 & 1), offsets.pack())
+        self._write(place, struct.pack("<Q", count + 1))
 
     def _give(self, token: int) -> None:
         self._write(self._image.room + TOKEN, struct.pack("<Q", token))
 
     def _replace(self, parts: Mapping[int, bytes]) -> None:
         """Writes code while nobody executes it."""
+        self._still(lambda places: self._replaced(parts, places))
+
+    def _still(self, deed: Callable[[Mapping[int, int]], bool]) -> None:
+        """Does something while the process stands still; again, if that was in a bad place."""
         for _ in range(TRIES):
             try:
-                if while_still(self.pid, lambda places: self._replaced(parts, places)):
+                if while_still(self.pid, deed):
                     return
             except StandstillError as error:
                 raise (ClockError if Path(f"/proc/{self.pid}").exists() else GoneError)(str(error)) from None
@@ -236,26 +249,6 @@ class ProcessClock:
         self._memory = os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
         if os.pread(self._memory, 5, self._base) != b"\x7fELF\x02":
             raise ClockError(f"process {self.pid} is no 64-bit program")
-
-
-LEAD_NS = 10_000_000
-"""A monotonic clock that gets another rate is set as it will be so much later: the time that passes until the numbers
-are in place must not let it go back.
-"""
-
-
-def standing(offset: Offset) -> Offset:
-    """A monotonic clock's offset that stays, from where it is (or a moment ahead)."""
-    if not offset.rate:
-        return offset
-    now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    return Offset(ns=max(offset.at(now_ns), offset.at(now_ns + LEAD_NS)))
-
-
-def drifting(offset: Offset, rate: float, began_ns: int, *, goes_back: bool) -> Offset:
-    """An offset that grows (or shrinks) by so many ns a ns from an instant on."""
-    lead_ns = 0 if goes_back or rate > 0 else LEAD_NS
-    return Offset(ns=offset.at(began_ns), epoch_ns=began_ns + lead_ns, rate=round(rate * (1 << 32)))
 
 
 _ASKS = b"__vdso_clock_gettime"

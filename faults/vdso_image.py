@@ -3,7 +3,8 @@
 The new functions make the real system call and then add, for clocks of the day (REALTIME, its coarse form, TAI) and for
 clocks that count (MONOTONIC, its raw and coarse forms, BOOTTIME) apart: an offset, and what the clock has gained since
 an *epoch* by running at another rate. So a clock that drifts does it smoothly, with nobody moving it. The numbers lie
-behind the code in two slots; one byte says which is in use, so that they are exchanged whole.
+behind the code in two slots and a count of their exchanges, whose last bit says which is in use. A function that finds
+another count after its system call than before begins again: no time is ever made of an old reading and new numbers.
 
 Sources: System V ABI (program headers, dynamic section, symbol table), vdso(7), Linux ``arch/x86/entry/vdso``.
 """
@@ -16,14 +17,14 @@ from dataclasses import dataclass
 
 MAGIC = b"CAPSIZE1"
 
-# mov eax,228; syscall; test eax,eax; jnz out; edi in (0,5,11): ecx=0, in (1,4,6,7): ecx=24, else ret;
-# lea r8,[rip+data]; r8 += ecx + 48*byte[r8]; r9 = 10**9*[rsi] + [rsi+8];
-# rax = ((r9 - [r8+16]) * [r8+24] >> 32) + [r8+8] + r9; rax, rdx = divmod(rax, 10**9) (floored);
-# [rsi] = rax; [rsi+8] = rdx; xor eax,eax; out: ret
+# lea r8,[rip+data]; retry: r10 = [r8]; mov eax,228; syscall; test eax,eax; jnz out;
+# edi in (0,5,11): ecx=0, in (1,4,6,7): ecx=24, else ret; r11 = r8 + ecx + 48*(r10 & 1); r9 = 10**9*[rsi] + [rsi+8];
+# rax = ((r9 - [r11+16]) * [r11+24] >> 32) + [r11+8] + r9; cmp r10,[r8]; jne retry;
+# rax, rdx = divmod(rax, 10**9) (floored); [rsi] = rax; [rsi+8] = rdx; xor eax,eax; out: ret
 _CLOCK_GETTIME = bytes.fromhex(
-    "b8e40000000f0585c00f858200000085ff741f83ff05741a83ff0b741583ff01741483ff04740f83ff06740a83ff077405c331c9eb05b9"
-    "180000004c8d055e000000410fb6006bc03001c14901c84c8b0e4d69c900ca9a3b4c034e084c89c8492b401049f76818480facd0204903"
-    "40084c01c84899b900ca9a3b48f7f94885d279064801ca48ffc84889064889560831c0c3cccccccccccc"
+    "4c8d05a10000004d8b10b8e40000000f0585c00f858300000085ff741f83ff05741a83ff0b741583ff01741483ff04740f83ff06740a83"
+    "ff077405c331c9eb05b9180000004489d083e0016bc03001c14d8d1c084c8b0e4d69c900ca9a3b4c034e084c89c8492b431049f76b1848"
+    "0facd020490343084c01c84d3b1075894899b900ca9a3b48f7f94885d279064801ca48ffc84889064889560831c0c3cccccc"
 )
 MARK = len(_CLOCK_GETTIME)
 DATA = MARK + len(MAGIC)
@@ -95,7 +96,7 @@ class Image:
     room: int
 
     def block(self, offsets: Offsets, token: int) -> bytes:
-        """What is written into the room: slot 0 in use, both alike."""
+        """What is written into the room: no exchange yet, both slots alike."""
         head = _CLOCK_GETTIME + MAGIC + bytes(8) + 2 * offsets.pack() + struct.pack("<Q", token)
         second = _calling(_GETTIMEOFDAY, _GETTIMEOFDAY_CALL, HEAD_SIZE)
         return head + second + _calling(_TIME, _TIME_CALL, HEAD_SIZE + len(second))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.vdso import _mapping, asks_vdso, drifting, image, standing
+from faults.vdso import _mapping, asks_vdso, image
 from faults.vdso_image import (
     HEAD_SIZE,
     JUMP,
@@ -75,36 +75,11 @@ def test_offsets_survive_a_slot(numbers: tuple[int, ...]) -> None:
     assert Offsets.unpack(offsets.pack()) == offsets
 
 
-@given(
-    base_ns=st.integers(-(10**12), 10**12),
-    rate=st.floats(-0.99, 100).filter(bool),
-    steps=st.lists(st.integers(0, 10**9), min_size=1, max_size=20),
-    late_ns=st.integers(0, 10_000_000),
-)
-def test_no_monotonic_clock_goes_back(base_ns: int, rate: float, steps: list[int], late_ns: int) -> None:
-    """Not while it drifts, and not when it begins to, however slow it is, if that is written within 10 ms."""
-    began_ns = 10**15
-    before = Offset(ns=base_ns)
-    after = drifting(before, rate, began_ns, goes_back=False)
-    shown = began_ns + late_ns + before.at(began_ns + late_ns)
-    now_ns = began_ns + late_ns
-    for step in steps:
-        now = now_ns + after.at(now_ns)
-        assert now >= shown
-        shown, now_ns = now, now_ns + step
-
-
 def test_a_drift_gains_its_rate() -> None:
-    """A tenth of a second in one, at 10 %."""
-    offset = drifting(Offset(), 0.1, 10**15, goes_back=True)
-    assert offset.at(10**15 + 10**9) == pytest.approx(10**8, abs=1)
-    assert offset.rate == round(0.1 * RATE_ONE)
-
-
-def test_an_offset_that_stands_stays_as_it_is() -> None:
-    """Only a clock that drifts has to be brought to a stand."""
-    assert standing(Offset(ns=5)) == Offset(ns=5)
-    assert standing(Offset(ns=5, epoch_ns=0, rate=RATE_ONE)).rate == 0
+    """A tenth of a second in one, at 10 %; nothing at its epoch."""
+    offset = Offset(ns=7, epoch_ns=10**15, rate=round(0.1 * RATE_ONE))
+    assert offset.at(10**15) == 7
+    assert offset.at(10**15 + 10**9) == pytest.approx(10**8 + 7, abs=1)
 
 
 @on_x86
