@@ -262,13 +262,8 @@ def _copies_socket() -> socket.socket:
 
 def main() -> int:
     """See the module."""
-    # The first line is read without a buffer, which could swallow what follows it.
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        piece = os.read(sys.stdin.fileno(), 1 if line else 1 << 16)
-        if not piece:
-            return 0
-        line += piece
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as unbuffered:  # what follows is not swallowed
+        line = unbuffered.readline()
     try:
         workers = [Worker.of(settings) for settings in json.loads(line)]
         standin = Standin(workers)

@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from faults.journeys import Burst
 from faults.needs import Links
-from harness.probes import _DATAGRAM, Endpoint, Probes, _Pending
+from harness.probes import _DATAGRAM, _TIMED, Endpoint, Probes, _Pending, _Timed
 
 ADDRESSES = {"n1": "127.0.0.1", "n2": "127.0.0.2", "n3": "127.0.0.3"}
 PAIRS = list(itertools.permutations(ADDRESSES, 2))
@@ -99,3 +101,45 @@ def test_probes_survive_a_change_of_loops(probes: Probes) -> None:
     """Sockets belong to no event loop."""
     for _ in range(2):
         assert all(asyncio.run(probes.probe(PAIRS, timeout_s=5)).values())
+
+
+BURST = Burst(count=20, size=100, every_s=0.0001, linger_s=5)
+
+
+async def test_journeys_are_timed_one_way(probes: Probes) -> None:
+    """Every datagram of a burst over every link arrives once, after it was sent, in no more bytes than asked."""
+    seen = await probes.measure(PAIRS, BURST)
+    assert set(seen) == set(PAIRS)
+    for journeys in seen.values():
+        assert (journeys.sent, journeys.lost, journeys.copies) == (20, 0, 0)
+        assert {arrival.number for arrival in journeys.arrivals} == set(range(20))
+        assert all(arrival.arrived_ns >= arrival.sent_ns for arrival in journeys.arrivals)
+    assert await probes.measure([], BURST) == {}
+
+
+async def test_what_does_not_arrive_is_lost(probes: Probes) -> None:
+    """A deaf end hears nothing, and is not waited for longer than said; the others are as they are."""
+    deaf = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    deaf.bind((ADDRESSES["n2"], 0))
+    deaf.connect(("127.0.0.99", 9))
+    probes.add("n2", Endpoint(address=ADDRESSES["n2"], netns=None), deaf)
+    seen = await probes.measure([("n1", "n2"), ("n2", "n1")], replace(BURST, linger_s=SHORT_S))
+    assert (seen["n1", "n2"].lost, seen["n2", "n1"].lost) == (20, 0)
+
+
+async def test_copies_are_counted(probes: Probes) -> None:
+    """A datagram that comes again is a copy, and its time is that of the first."""
+    timed = _Timed.of([("n1", "n2")], 3)
+    probes._pending[7] = timed
+    for place in (0, 1, 1, 1):
+        probes._accept("n2", _TIMED.pack(probes._token, 7, 0, place, 5) + bytes(40), "127.0.0.1")
+    journeys = timed.journeys(0)
+    assert (journeys.sent, journeys.lost, journeys.copies) == (3, 1, 2)
+    assert not timed.complete.is_set()
+
+
+async def test_a_burst_and_probes_do_not_mix(probes: Probes) -> None:
+    """Both under way at once get their own answers."""
+    seen, opened = await asyncio.gather(probes.measure(PAIRS, BURST), probes.probe(PAIRS, timeout_s=5))
+    assert all(opened.values())
+    assert not any(journeys.lost or journeys.copies for journeys in seen.values())
