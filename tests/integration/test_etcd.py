@@ -102,3 +102,17 @@ def test_reads_that_ask_nobody_are_caught(tmp_path: Path) -> None:
     fault = "{at: 500ms, for: 3s, partition: {shape: isolate, target: leader}}"
     assert run(tmp_path, [fault], time="5s", options='{serializable: true, version: "3.5"}') == 1, said(tmp_path)
     assert "stale read" in (tmp_path / "run" / "verdict.json").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(ETCD.missing(NEW)), reason="; ".join(ETCD.missing(NEW)))
+def test_a_published_bug_is_found(tmp_path: Path) -> None:
+    """etcd 3.5.1 loses an acknowledged write on a node that is killed while it applies it: found by one of five runs."""
+    for seed in range(1, 6):
+        folder = tmp_path / str(seed)
+        words = ["run", "etcd-lost-write", "--seed", str(seed), "--folder", str(folder), "--runs", str(tmp_path)]
+        done = subprocess.run([sys.executable, "-m", "harness", *words], capture_output=True, timeout=200, check=False)
+        if done.returncode == 1:
+            assert "stale read" in (folder / "verdict.json").read_text()
+            return
+    pytest.fail("not found in five runs")
