@@ -107,7 +107,7 @@ def test_reads_that_ask_nobody_are_caught(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(bool(ETCD.missing(NEW)), reason="; ".join(ETCD.missing(NEW)))
 def test_a_published_bug_is_found(tmp_path: Path) -> None:
-    """etcd 3.5.1 loses an acknowledged write on a node that is killed while it applies it: found by one of five runs."""
+    """etcd 3.5.1 loses an acknowledged write on a node that is killed while it applies it: found in five runs."""
     for seed in range(1, 6):
         folder = tmp_path / str(seed)
         words = ["run", "etcd-lost-write", "--seed", str(seed), "--folder", str(folder), "--runs", str(tmp_path)]
