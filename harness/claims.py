@@ -12,7 +12,7 @@ from faults.family import Claim, Family
 from harness.targets import Selector, resolve_targets
 
 ALIVE: frozenset[Claim] = frozenset({"process", "clock", "storage", "resources", "messages"})
-"""What can only be taken of a node whose server runs: a process that is dead already can be neither killed nor slowed."""
+"""What can only be taken of a node whose server runs: who is dead can be neither killed nor slowed."""
 
 ON_PURPOSE = frozenset({"all", "majority"})
 """Selectors that ask for more than a minority in so many words."""

@@ -143,7 +143,7 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         same: dict[str, list[str]] = {}
         for name, item in value.items():
-            same.setdefault(_value(item), []).append(str(name))
+            same.setdefault(_value(item), []).append(str(name).rsplit("/", 1)[-1])
         return ", ".join(f"{'+'.join(names)}: {item}" for item, names in same.items())
     if isinstance(value, str | int | None):
         return str(value)

@@ -78,7 +78,9 @@ def check_majority(
     (``running``) reach what was committed when the first leader was seen. The rest as for :func:`check_liveness`.
     """
     if healed_ns is None:
-        return Result(checker=MAJORITY, statistics={"judged": False, "left": list(left)})
+        message = f"while {', '.join(left)} stayed behind, the others were not seen to be healed: no progress was demanded"
+        unseen = Finding(checker=MAJORITY, kind="healing not verified", message=message, blame=Blame.HARNESS)
+        return Result(checker=MAJORITY, findings=(unseen,), statistics={"judged": False, "left": list(left)})
     caught_up = caught_up_ns or {}
     blame, excuse = (Blame.SYSTEM, "") if starved is None else (Blame.MACHINE, f"; but {starved}")
     scene = f"while {', '.join(left)} {'was' if len(left) == 1 else 'were'} {words}"

@@ -134,7 +134,7 @@ def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequenc
             left_out.update(unable)
     if not left_out:
         return scenario, ()
-    note = f"left out of the random faults, because substrate {substrate.name!r} cannot inject them: "
+    note = f"left out of the random faults, because they cannot be injected here (substrate {substrate.name!r}): "
     smaller = replace(scenario, faults=tuple(entries), source={**scenario.source, "faults": source})
     return smaller, (note + "; ".join(f"{family} ({refused[family]})" for family in sorted(left_out)),)
 

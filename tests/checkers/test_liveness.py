@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from checkers.runs.liveness import check_liveness
+from checkers import History
+from checkers.runs.liveness import check_liveness, check_majority
 from checkers.verdict import Blame, Result, Validity
 from tests.checkers.stories import MS, history
 
@@ -100,3 +101,78 @@ def test_without_verified_healing_nothing_is_judged() -> None:
     """Coverage says that healing was not verified; liveness keeps silent."""
     result = judge(DEAF, healed_ns=None)
     assert (result.findings, result.statistics) == ((), {"judged": False})
+
+
+def majority(*operations: tuple[Any, ...], **more: Any) -> Result:
+    """Judges n1 and n2, healed at 1 s and watched until 8 s, while n3 stayed behind."""
+    facts: dict[str, Any] = {
+        "left": ("n3",),
+        "words": "left behind killed",
+        "healed_ns": 1000 * MS,
+        "until_ns": 8000 * MS,
+        "bound_ns": 5000 * MS,
+        **both_caught_up(),
+        **more,
+    }
+    return check_majority(history_on_nodes(*operations), **facts)
+
+
+def history_on_nodes(*operations: tuple[Any, ...]) -> History:
+    """Reads (process, call in ms, return in ms, outcome, node that answered)."""
+    events = []
+    for process, call, back, outcome, node in operations:
+        common = {"process": process, "f": "read", "key": "k", "value": None}
+        events.append({**common, "time": call * MS, "type": "invoke"})
+        events.append({**common, "time": back * MS, "type": outcome, "node": node})
+    ordered = sorted(events, key=lambda event: event["time"])
+    return History.of([{"index": index, **event} for index, event in enumerate(ordered)])
+
+
+def test_a_majority_that_serves_alone_is_valid() -> None:
+    """Through one of its nodes, in time; and the page can say so."""
+    result = majority((0, 1200, 1300, "ok", "n2"))
+    assert result.findings == ()
+    assert result.statistics["first_ok_ms"] == 300.0
+    assert result.statistics["left"] == ["n3"]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        (0, 1200, 1300, "ok", "n3"),
+        (0, 1200, 1300, "fail", "n1"),
+        (0, 900, 1300, "ok", "n1"),
+        (0, 8100, 8200, "ok", "n1"),
+        (0, 6900, 7000, "ok", "n1"),
+    ],
+    ids=["by who was left behind", "refused", "asked before", "asked after", "too late"],
+)
+def test_a_majority_that_does_not_serve_alone_is_invalid(operation: tuple[Any, ...]) -> None:
+    """Nothing but a success through a healed node, asked while the others were away, in time, is progress."""
+    result = majority(operation)
+    assert [finding.kind for finding in result.findings] == ["no progress"]
+    assert "while n3 was left behind killed" in result.findings[0].message
+    assert result.validity is Validity.INVALID
+
+
+def test_a_majority_watched_too_briefly_is_unknown() -> None:
+    """Interrupted before its time was over: nobody is to blame."""
+    result = majority(until_ns=3000 * MS)
+    assert [finding.kind for finding in result.findings] == ["asked too briefly"]
+    assert result.validity is Validity.UNKNOWN
+
+
+def test_a_healed_node_that_stays_behind_is_invalid() -> None:
+    """It can reach a majority, and the commit index is out of its reach all the same."""
+    result = majority((0, 1200, 1300, "ok", "n2"), caught_up_ns={"n1": 1500 * MS})
+    assert [(finding.kind, finding.nodes) for finding in result.findings] == [("node left behind", ("n2",))]
+    result = majority((0, 1200, 1300, "ok", "n2"), caught_up_ns={}, target_commit=None)
+    assert [finding.kind for finding in result.findings] == ["no leader"]
+
+
+def test_a_majority_is_not_judged_where_healing_was_not_verified() -> None:
+    """Then the system is not blamed, and the run is unknown. A machine that was too slow is to blame itself."""
+    assert majority(healed_ns=None).statistics["judged"] is False
+    assert majority(healed_ns=None).validity is Validity.UNKNOWN
+    result = majority(starved="the event loop lagged")
+    assert result.findings[0].blame is Blame.MACHINE

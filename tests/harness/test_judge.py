@@ -251,6 +251,42 @@ def test_a_checker_that_fails_loses_no_others_findings(run: Folder) -> None:
     assert run.judge()[0] is Validity.INVALID
 
 
+def test_a_fault_that_was_left_out_does_no_harm(run: Folder) -> None:
+    """It was drawn at random and found nobody to hit: it neither failed to bite nor never came."""
+    another_fault(run)
+    nothing = {"injected_ns": None, "healed_ns": None, "bit": None, "healed": None}
+    run.schedule.append({**fault(), **nothing, "id": 2, "family": "pause", "drawn": True, "left_out": "nobody"})
+    assert run.judge() == (Validity.VALID, set())
+
+
+def test_a_healed_majority_is_judged(run: Folder) -> None:
+    """As run.json tells of it: served, and then not."""
+    recovery = {**run.facts["recovery"], "healed_ns": 5 * SECOND, "caught_up_ns": {"n1": 5 * SECOND, "n2": 5 * SECOND}}
+    recovery["last"] = {name: recovery["last"][name] for name in ("n1", "n2")}
+    links = {"n1->n2": True, "n2->n1": True}
+    words = {"left": ["n3"], "way": "cut", "words": "left behind cut off in both directions", "links": links}
+    run.facts["majority"] = {**recovery, **words, "until_ns": 7 * SECOND}
+    assert run.judge() == (Validity.VALID, set())
+    run.facts["majority"]["caught_up_ns"].pop("n2")
+    assert run.judge() == (Validity.INVALID, {"node left behind"})
+    links["n1->n2"] = False
+    assert run.judge() == (Validity.UNKNOWN, {"healing not verified"})
+
+
+def test_what_is_beyond_promise_is_told_and_not_invalid(run: Folder) -> None:
+    """Rot of a majority, and then a stale read."""
+    run.scenario = run.scenario.replace("kill: {target: n1}", "rot: {target: [n1, n2]}")
+    run.schedule[0] |= {"family": "rot", "targets": ["n1", "n2"], "resolved": {}}
+    stale_read(run)
+    validity, kinds = run.judge()
+    assert validity is Validity.VALID
+    assert kinds
+    verdict = orjson.loads(run.folder.verdict.read_bytes())
+    assert "beyond what was promised" in verdict["sentence"]
+    blames = {finding["blame"] for result in verdict["results"] for finding in result["findings"]}
+    assert blames == {"beyond promise"}
+
+
 @pytest.mark.parametrize("content", [b"{}", b"[]", b"not json", b'{"seed": 1}'])
 def test_a_folder_that_is_no_run_is_refused(run: Folder, content: bytes) -> None:
     """One clear line, no traceback."""
