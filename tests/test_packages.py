@@ -31,7 +31,12 @@ def modules() -> Iterator[tuple[str, Path]]:
                 yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
 
 
-NAMES = frozenset(name for name, _ in modules()) | {"node.kv_pb2", "node.log_pb2", "node.peer_pb2"}
+NAMES = frozenset(name for name, _ in modules()) | {
+    "node.kv_pb2",
+    "node.log_pb2",
+    "node.peer_pb2",
+    "harness.systems.etcd_pb2",
+}
 
 
 def imported(statements: Iterable[ast.AST]) -> Iterator[str]:
