@@ -215,8 +215,8 @@ class DockerNode:
         return Completed(status=done.status, stdout=done.stdout, stderr=done.stderr)
 
     async def spawn(self, argv: Sequence[str], *, network: bool = True) -> LocalHelper:
-        """See :class:`faults.needs.Node`."""
-        words = locally(argv)
+        """See :class:`faults.needs.Node`. Inside the holder, programs are its own: they are not of this machine."""
+        words = argv if network and self.hands.netns is None else locally(argv)
         return await LocalHelper.start(locally(self.command(words)) if network else words)
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:

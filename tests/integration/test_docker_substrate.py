@@ -16,6 +16,7 @@ from faults.cuts import CLIENT
 from faults.family import Setup
 from faults.kill import KillFamily
 from faults.needs import Fault, ProcessState
+from faults.network import NetworkFamily, NetworkParameters
 from faults.partition import PartitionFamily, PartitionParameters
 from faults.pause import PauseFamily
 from harness import marks
@@ -145,14 +146,23 @@ async def prove(fault: Fault, cluster: DockerCluster, victim: str, *, silences: 
     await wait_serving(cluster)
 
 
-async def test_kill_pause_and_partition_bite_and_heal(cluster: DockerCluster) -> None:
+async def test_kill_pause_partition_and_network_bite_and_heal(cluster: DockerCluster) -> None:
     """One cluster, every fault, seen by the harness's probes and by a client."""
     assert isinstance(cluster, DockerCluster)
     await prove(KillFamily().build({"targets": ["n1"]}, cluster), cluster, "n1", silences=True)
     await prove(PauseFamily().build({"targets": ["n2"]}, cluster), cluster, "n2", silences=True)
     await prove(partition(cluster, clients=False), cluster, "n3", silences=False)
     await prove(partition(cluster, clients=True), cluster, "n3", silences=True)
+    await prove(network(cluster, "n1", delay="20ms", jitter="5ms", clients=True), cluster, "n1", silences=False)
+    await prove(network(cluster, "n2", loss="20%", duplicate="20%", peers=["n1"]), cluster, "n2", silences=False)
     assert await cluster.exits() == {}
+
+
+def network(cluster: DockerCluster, target: str, **said: object) -> Fault:
+    """Bad links of one node."""
+    family = NetworkFamily()
+    parameters = NetworkParameters.model_validate(said)
+    return family.build(family.resolve(parameters, targets=(target,), nodes=NAMES, random=Random(1)), cluster)
 
 
 def partition(cluster: DockerCluster, *, clients: bool) -> Fault:
