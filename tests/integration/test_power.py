@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from harness import mounts, namespaces
@@ -91,17 +92,29 @@ def test_a_node_that_syncs_loses_nothing(tmp_path: Path) -> None:
     assert left_mounted(tmp_path) == []
 
 
+def watchdogs(folder: Path) -> list[int]:
+    every = psutil.process_iter(["pid", "cmdline"])
+    words = {each.info["pid"]: " ".join(each.info["cmdline"] or ()) for each in every}
+    return [pid for pid, text in words.items() if "watchdog_process" in text and str(folder) in text]
+
+
 @CONTAINERS
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_nothing_stays_mounted_when_the_controller_is_killed(tmp_path: Path) -> None:
-    """With containers the disks are mounted where everybody sees them; the watchdog unmounts and removes them."""
-    words = command(tmp_path, "--substrate", "docker")
-    run = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize("watched", [True, False])
+def test_nothing_stays_mounted_when_the_controller_is_killed(watched: bool, tmp_path: Path) -> None:
+    """With containers the disks are mounted where everybody sees them: the watchdog unmounts and removes them, and if
+    it is dead, too, ``capsize clean`` does.
+    """
+    run = subprocess.Popen(command(tmp_path, "--substrate", "docker"), stdout=subprocess.DEVNULL)
     history = tmp_path / "run" / "history.jsonl"
     wait(lambda: history.exists() and b'"inject"' in history.read_bytes(), 60)
     assert len(left_mounted(tmp_path)) >= 3
-    run.send_signal(signal.SIGKILL)
+    (watchdog,) = watchdogs(tmp_path)
+    for pid in [*([] if watched else [watchdog]), run.pid]:
+        os.kill(pid, signal.SIGKILL)
     run.wait()
+    if not watched:
+        clean = [sys.executable, "-m", "harness", "clean", "--runs", str(tmp_path)]
+        subprocess.run(clean, check=True, capture_output=True, timeout=120)
     wait(lambda: not left_mounted(tmp_path), 20)
     wait(lambda: not list(tmp_path.rglob(mounts.IMAGE_NAME)), 10)
 
