@@ -64,7 +64,7 @@ def runs_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("scenario", default="default")
 @click.option("--system", help="System under test: see `capsize systems`.")
 @click.option("--workload", help="What clients do: see `capsize workloads`.")
-@click.option("--faults", help="Families to draw from at random, with commas; or `none`.")
+@click.option("--faults", help="Families to draw from at random, with commas; or `all`, or `none`.")
 @click.option("--nodes", type=int, help="Number of nodes.")
 @click.option("--substrate", help="Where nodes run: process or docker.")
 @click.option("--time", "time_", help="How long the load lasts, like 30s.")

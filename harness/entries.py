@@ -9,13 +9,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from checkers.raft.traces import AnyEvent
 from faults import FAMILIES
+from faults.family import Storage
 from harness.documents import Document
 from harness.documents import Path as PlaceInFile
 from harness.durations import Duration, format_duration, parse_duration
@@ -24,6 +25,7 @@ from harness.quiet import Quiet
 from harness.targets import check_selector
 from harness.validation import validated
 
+DRAWS_MAX = 100
 INTERVAL_NS = 6_000_000_000
 """Between two faults that are drawn at random, unless the scenario says so (and is long enough)."""
 
@@ -68,6 +70,8 @@ class FaultEntry:
     """Families to draw from, with their weights."""
     swarm: bool = False
     """Whether each run draws first which of the families are on."""
+    lacking: frozenset[str] = frozenset()
+    """Storage that cannot be had: what would need it is not drawn."""
     interval_ns: int = 0
 
     @property
@@ -75,9 +79,23 @@ class FaultEntry:
         """Every family that the entry may inject."""
         return tuple(name for name, _ in self.random) if self.family is None else (self.family,)
 
-    def without(self, families: Collection[str]) -> FaultEntry:
-        """The same, with fewer families to draw from."""
-        return replace(self, random=tuple((name, weight) for name, weight in self.random if name not in families))
+    def without(self, families: Collection[str], storage: Collection[str] = ()) -> FaultEntry:
+        """The same, with fewer families to draw from, and nothing that needs this storage."""
+        kept = tuple((name, weight) for name, weight in self.random if name not in families)
+        return replace(self, random=kept, lacking=self.lacking | frozenset(storage))
+
+    def draw(self, family: str, random: Random, nodes: tuple[str, ...]) -> BaseModel | None:
+        """Parameters for one fault of a family; None if all that it draws needs storage that cannot be had."""
+        for _ in range(DRAWS_MAX):
+            parameters = FAMILIES[family].draw(random, nodes)
+            if not FAMILIES[family].setup(parameters).storage & self.lacking:
+                return parameters
+        return None
+
+    def to_source(self) -> dict[str, Any]:
+        """A random entry's own words in a scenario file; ``lacking`` only where something is."""
+        lacking = {"lacking": sorted(self.lacking)} if self.lacking else {}
+        return {"random": dict(self.random), **lacking}
 
     def swarm_on(self, seed: int, place: int) -> tuple[str, ...]:
         """The families that are on in the run of this seed: each with an even chance, and at least one (swarm testing:
@@ -115,8 +133,8 @@ def parse_entries(entries: Any, frame: Frame) -> tuple[FaultEntry, ...]:
 
 
 _KINDS = ("at", "every", "when", "random")
-_TIMING = (*_KINDS, "for", "interval", "swarm")
-_RANDOM_ONLY = ("interval", "swarm")
+_TIMING = (*_KINDS, "for", "interval", "swarm", "lacking")
+_RANDOM_ONLY = ("interval", "swarm", "lacking")
 
 
 def _entry(entry: Any, place: PlaceInFile, frame: Frame) -> FaultEntry:
@@ -201,9 +219,18 @@ def _random_fault(entry: Mapping[str, Any], timing: Mapping[str, int], place: Pl
         parameters=None,
         random=_weights(entry["random"], (*place, "random"), frame.document),
         swarm=swarm,
+        lacking=_lacking(entry.get("lacking", []), (*place, "lacking"), frame.document),
         interval_ns=interval,
         for_ns=timing.get("for", interval // 2),
     )
+
+
+def _lacking(names: Any, place: PlaceInFile, document: Document) -> frozenset[str]:
+    """Kinds of storage; a run's own scenario.yaml says so, so that the same is drawn again."""
+    known = get_args(Storage)
+    if not isinstance(names, list) or any(name not in known for name in names):
+        raise document.error(place, f"{names!r} is no list of kinds of storage: {', '.join(known)}")
+    return frozenset(names)
 
 
 def _weights(names: Any, place: PlaceInFile, document: Document) -> tuple[tuple[str, float], ...]:

@@ -106,8 +106,9 @@ def _expand_random(entry: FaultEntry, place: int, scenario: Scenario, seed: int)
     names, weights = zip(*(pair for pair in entry.random if pair[0] in on), strict=True)
     for at_ns in _multiples(entry.interval_ns, scenario.head.time):
         (family,) = random.choices(names, weights)
-        parameters = FAMILIES[family].draw(random, scenario.nodes)
-        yield PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, at_ns=at_ns, drawn=True)
+        parameters = entry.draw(family, random, scenario.nodes)
+        if parameters is not None:
+            yield PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, at_ns=at_ns, drawn=True)
 
 
 def _quietened(drafts: Iterator[PlannedFault], scenario: Scenario) -> Iterator[PlannedFault]:

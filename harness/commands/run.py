@@ -108,6 +108,16 @@ def refusals(substrate: Substrate, system: System) -> Mapping[str, str]:
     return {name: "; ".join(why) for name, why in refused.items() if why}
 
 
+STORAGE_OF: Mapping[str, str] = {"power": "image", "disk": "fuse"}
+"""The abilities that tell whether a kind of storage can be had."""
+
+
+def lacking_storage(substrate: Substrate) -> frozenset[str]:
+    """Storage that nodes cannot have here."""
+    refused = substrate.refused()
+    return frozenset(storage for ability, storage in STORAGE_OF.items() if ability in refused)
+
+
 def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequence[str]]:
     """The scenario with the families that can be injected, and sentences about what was left out.
 
@@ -117,25 +127,26 @@ def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequenc
         UsageError: a fault that was asked for by name cannot be injected, or nothing is left to draw from.
     """
     refused = refusals(substrate, SYSTEMS[scenario.head.system])
+    storage = lacking_storage(substrate)
     entries, source, left_out = list(scenario.faults), [*scenario.source.get("faults", ())], set[str]()
     for place, entry in enumerate(scenario.faults):
         unable = [family for family in entry.families if family in refused]
-        kept = entry.without(refused).random
-        if unable and not kept:
+        kept = entry.without(refused, storage)
+        if unable and not kept.random:
             why = "; ".join(f"{family} ({refused[family]})" for family in unable)
             able = ", ".join(sorted(set(FAMILIES) - set(refused)))
             raise UsageError(
                 f"substrate {substrate.name!r} cannot inject {why}: leave it out or choose another substrate; "
                 f"it can: {able}"
             )
-        if unable:
-            entries[place] = entry.without(refused)
-            source[place] = {**source[place], "random": dict(kept)}
+        if entry.random and (unable or storage):
+            entries[place] = kept
+            source[place] = {**source[place], **kept.to_source()}
             left_out.update(unable)
-    if not left_out:
-        return scenario, ()
-    note = f"left out of the random faults, because they cannot be injected here (substrate {substrate.name!r}): "
     smaller = replace(scenario, faults=tuple(entries), source={**scenario.source, "faults": source})
+    if not left_out:
+        return smaller, ()
+    note = f"left out of the random faults, because they cannot be injected here (substrate {substrate.name!r}): "
     return smaller, (note + "; ".join(f"{family} ({refused[family]})" for family in sorted(left_out)),)
 
 
@@ -364,7 +375,8 @@ def _faults(overrides: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(overrides)
     if "faults" in values:
         names = [name.strip() for name in str(values["faults"]).split(",") if name.strip()]
-        values["faults"] = [] if names == ["none"] else [{"random": names, "interval": "6s", "for": "3s"}]
+        drawn = {"random": "all", "swarm": True} if names == ["all"] else {"random": names}
+        values["faults"] = [] if names == ["none"] else [{**drawn, "interval": "6s", "for": "3s"}]
     if str(values.get("concurrency", "")).isdigit():
         values["concurrency"] = int(values["concurrency"])
     return values

@@ -84,3 +84,18 @@ def test_fewer_families_keep_their_weights() -> None:
     """What a substrate cannot do is taken out of the draw."""
     (entry,) = scenario_of("{random: {kill: 3, pause: 1}, interval: 1s}").faults
     assert entry.without({"pause"}).random == (("kill", 3.0),)
+
+
+def test_what_would_need_storage_that_cannot_be_had_is_not_drawn() -> None:
+    """A full disk needs an image; without loop devices resource draws its other restraints. The file says so."""
+    scenario = scenario_of("{random: [resource, kill], interval: 1s}")
+    (entry,) = scenario.faults
+    assert setup_of(plan_schedule(scenario, 1)).storage == {"image"}
+    smaller = scenario_of(
+        f"{{random: [resource, kill], interval: 1s, lacking: {sorted(entry.without((), ['image']).lacking)}}}"
+    )
+    schedule = plan_schedule(smaller, 1)
+    assert setup_of(schedule).storage == frozenset()
+    assert {fault.family for fault in schedule} == {"resource", "kill"}
+    assert entry.without((), ["image"]).to_source() == {"random": {"resource": 1.0, "kill": 1.0}, "lacking": ["image"]}
+    assert plan_schedule(scenario_of("{random: [power], interval: 1s, lacking: [image]}"), 1) == ()
