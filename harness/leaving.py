@@ -28,7 +28,9 @@ class Leaving:
     direction: Direction
 
     def left(self, dead: Collection[str]) -> tuple[str, ...]:
-        """Who is left behind; nodes that are dead already come first, so that a majority of living ones is healed."""
+        """Who is left behind. Nodes that are dead already (or had better be counted so) come first, so that a majority
+        of living ones is healed.
+        """
         return tuple(sorted(self.order, key=lambda name: name not in dead)[: max(self.count, self._dead_count(dead))])
 
     def _dead_count(self, dead: Collection[str]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from faults.needs import ProcessState
 from harness.durations import format_duration
 from harness.freezing import Freezer
 from harness.generators import Generator
@@ -108,8 +109,22 @@ class Load:
         await playing
         if self.nemesis.left and not quiet.is_set():
             with self.run.record.phase("majority"):
-                self.majority = await self._majority(quiet)
+                if await self._majority_lives():
+                    self.majority = await self._majority(quiet)
         quiet.set()
+
+    async def _majority_lives(self) -> bool:
+        """Whether enough nodes run that progress may be demanded. Who does not start and had better is told anyway."""
+        nodes = self.freezer.cluster.nodes
+        states = {name: await node.state() for name, node in nodes.items() if name not in self.nemesis.left}
+        alive = [name for name, state in states.items() if state is not ProcessState.DEAD]
+        if len(alive) * 2 > len(nodes):
+            return True
+        self.run.record.note(
+            f"no progress was demanded while {', '.join(self.nemesis.left)} stayed behind: of the others only "
+            f"{', '.join(alive) or 'none'} ran, which is no majority"
+        )
+        return False
 
     async def _majority(self, quiet: asyncio.Event) -> Mapping[str, Any]:
         """What ``run.json`` tells of the healed majority; docs/formats.md."""

@@ -97,6 +97,24 @@ def test_those_left_behind_are_cut_off_before_anything_is_healed(tmp_path: Path)
     assert cut["id"] == 2
 
 
+def test_who_may_not_start_again_is_left_behind_first(tmp_path: Path) -> None:
+    """A node whose data was damaged, and one that is dead for reasons of its own, are no part of the majority."""
+
+    async def main(loop: VirtualLoop) -> tuple[str, ...]:
+        nemesis = nemesis_of("  []\n", tmp_path, loop)
+        nemesis.leaving = leaving("cut")
+        nemesis.claims.damaged = {"n2"}
+        await nemesis.cluster.nodes["n3"].signal(9)
+        stop = asyncio.Event()
+        stop.set()
+        await nemesis.play(stop)
+        await nemesis.release()
+        nemesis.recorder.close()
+        return nemesis.left
+
+    assert set(run_virtual(main)) == {"n2", "n3"}
+
+
 def test_stopped_means_killed_behind_the_cut(tmp_path: Path) -> None:
     """When their links are open again they are dead, so at no time do they help."""
 
