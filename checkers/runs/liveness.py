@@ -78,7 +78,8 @@ def check_majority(
     (``running``) reach what was committed when the first leader was seen. The rest as for :func:`check_liveness`.
     """
     if healed_ns is None:
-        message = f"while {', '.join(left)} stayed behind, the others were not seen to be healed: no progress was demanded"
+        away = f"while {', '.join(left)} stayed behind"
+        message = f"{away}, the others were not seen to be healed: no progress was demanded"
         unseen = Finding(checker=MAJORITY, kind="healing not verified", message=message, blame=Blame.HARNESS)
         return Result(checker=MAJORITY, findings=(unseen,), statistics={"judged": False, "left": list(left)})
     caught_up = caught_up_ns or {}
