@@ -140,8 +140,10 @@ class DockerCluster:
 
     @property
     def nodes(self) -> Mapping[str, Node]:
-        """The nodes, once they are started."""
-        return self._nodes
+        """The nodes, once they are started; in the cluster's order, whichever was first: what is drawn at random must
+        not depend on it.
+        """
+        return {name: self._nodes[name] for name in self._names if name in self._nodes}
 
     async def start(self) -> None:
         """Makes the network, then every node's containers side by side.
