@@ -11,13 +11,15 @@ from typing import Any
 from faults.filesystem.probes import BYTES
 from faults.filesystem.rules import Rule
 from faults.kill import Kill
-from faults.needs import Attempt, Cluster, Node, Proof
+from faults.needs import Attempt, Cluster, Node, ProcessState, Proof
 
 OWNER = "disk"
 """Whose rules these are."""
 POLL_S = 0.1
 POLLS_MAX = 50
 """5 s: how long a healed disk may take until the harness's own operations succeed at once."""
+DECIDED_POLLS_MAX = 10
+"""1 s: how long a node that met an error may take until it is dead, if it stops for that."""
 _PROBED = ("read", "write", "fsync", "create", "rename")
 """Of the operations of a rule, those that are tried: others only if none of these is among them."""
 
@@ -68,8 +70,19 @@ class DiskTrouble:
             if self._works(attempts):
                 break
             await self.sleep(POLL_S)
+        if tally and tally[0].hit and self.rule.action != "wait":
+            await self._wait_decided(node)
         hit = {"node_operations_hit": tally[0].hit, "matched": tally[0].matched} if tally else {}
         return {**hit, "works": self._works(attempts), "probes": _attempts(attempts)}
+
+    async def _wait_decided(self, node: Node) -> None:
+        """A node that met an error a moment ago may be about to stop; one that stops after it was looked at would stay
+        dead.
+        """
+        for _ in range(DECIDED_POLLS_MAX):
+            if await node.state() is ProcessState.DEAD:
+                return
+            await self.sleep(POLL_S)
 
     async def _discharge(self) -> None:
         for node in self._nodes():

@@ -214,3 +214,20 @@ def test_every_kind_has_words() -> None:
     words = {FAMILY.summary(resolved(said)) for said in kinds}
     assert len(words) == len(kinds)
     assert "disk of n1 is where it dies: before write 7, unsynced writes lost" in words
+
+
+async def test_a_node_that_is_about_to_stop_is_waited_for() -> None:
+    """It met an error just before the disk was healed: it is started again when it is dead, not left dead later."""
+    cluster, files = cluster_with_files()
+    fault = trouble(cluster, {"kind": "error", "operations": ["fsync"]})
+    await fault.inject()
+    files["n1"].operate("fsync", "wal")
+
+    async def stop_meanwhile(_: float) -> None:
+        die(cluster.fake_nodes["n1"])
+        fault.sleep = no_sleep
+
+    fault.sleep = stop_meanwhile
+    healed = await fault.heal()
+    assert healed.evidence["started"] == ["n1"]
+    assert healed.holds
