@@ -336,7 +336,7 @@ class TestImages:
         """The table and the file agree."""
         text = (images.ROOT / images.DOCKERFILE).read_text()
         stages = {line.rpartition(" AS ")[2] for line in text.splitlines() if line.startswith("FROM ")}
-        assert set(images.INPUTS) == stages - {"packages"}
+        assert set(images.INPUTS) == {stage for stage in stages if not stage.endswith("packages")}
 
     def test_equal_contexts_are_equal_bytes(self) -> None:
         """Else the engine's layer cache would never hit."""
