@@ -6,9 +6,9 @@ when they are started with it, so systems without one refuse the fault.
 
 A rule lasts :data:`LEASE_S` and is renewed while the fault lasts. So it ends by itself, in the node, when the
 controller dies or cannot reach the node; no undo is needed, and a node that starts again gets it again with the next
-renewal. Proof of the bite: every target tells the rule as in force. Whether messages of that type came by is another
-matter: the evidence says how many did, and how many the rule took hold of. Proof of healing: every target tells that
-the rule is gone, or its process is dead, or (of one that stands still or cannot be reached) the lease has run out.
+renewal. Proof of the bite: every target that runs tells the rule as in force. Whether messages of that type came by is
+another matter: the evidence says how many did, and how many the rule took hold of. Proof of healing: every target tells
+that the rule is gone, or its process is dead, or (of one that stands still or cannot be reached) the lease has run out.
 
 Not covered: what happens to messages on the wire (``network``, ``partition``), and order across types when one type is
 delayed is not kept, as on any network that reorders.
@@ -28,10 +28,13 @@ from pydantic import Field, model_validator
 
 from faults.durations import Duration, format_duration
 from faults.family import Claim, Parameters, Resolved, Setup, Target, Targeted, check_targets
-from faults.needs import Cluster, MessageRule, Messages, MessagesError, MessageTally, ProcessState, Proof
+from faults.needs import Cluster, MessageRule, Messages, MessagesError, MessageTally, NotNowError, ProcessState, Proof
 
 LEASE_S = 3.0
 RENEW_S = 0.5
+RETRY_S = 0.2
+PATIENCE_S = 3.0
+"""With a node that runs and does not answer: it may just be starting."""
 DELAY_NS = 50_000_000
 DELAY_NS_MAX = 60_000_000_000
 
@@ -107,12 +110,26 @@ class MessageFault:
     _renewing: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def inject(self) -> Proof:
-        """Sets the rule; holds if every target tells it as in force."""
+        """Sets the rule; holds if every target that runs tells it as in force. One that is dead or stands still gets
+        it when it is back; one that is just starting is waited for.
+
+        Raises:
+            NotNowError: none of the targets runs.
+        """
+        absent = await self._absent()
+        if absent == set(self.targets):
+            raise NotNowError(f"{', '.join(self.targets)} cannot be told a rule just now: dead, or stopped")
         self._tallies = {name: Tallies() for name in self.targets}
-        await asyncio.gather(*map(self._set, self.targets))
+        deadline_s = self.now() + PATIENCE_S
+        await asyncio.gather(*map(self._set, self._unset()))
+        while not self._unset() <= absent and self.now() < deadline_s:
+            await self.sleep(RETRY_S)
+            await asyncio.gather(*map(self._set, self._unset()))
+            absent = await self._absent()
         self._renewing = asyncio.create_task(self._renew(), name="message fault")
-        held = all(tallies.confirmed_s is not None for tallies in self._tallies.values())
-        return Proof(holds=held, evidence={"in_force": self._in_force(), **self._troubles()})
+        held = self._unset() <= absent and self._unset() < set(self.targets)
+        evidence = {"in_force": self._in_force(), "absent": sorted(absent & self._unset()), **self._troubles()}
+        return Proof(holds=held, evidence=evidence)
 
     async def heal(self) -> Proof:
         """Clears the rule; holds if it is in force nowhere."""
@@ -156,6 +173,15 @@ class MessageFault:
             return "dead with the process"
         await self.sleep(max(0.0, self._asked_s[name] + LEASE_S - self.now()))
         return "run out"
+
+    async def _absent(self) -> set[str]:
+        """Targets that cannot answer: dead, or stopped by somebody else."""
+        states = {name: await self.cluster.nodes[name].state() for name in self.targets}
+        return {name for name, state in states.items() if state is not ProcessState.RUNNING}
+
+    def _unset(self) -> set[str]:
+        """Targets that have not told the rule as in force yet."""
+        return {name for name, tallies in self._tallies.items() if tallies.confirmed_s is None}
 
     def _note(self, name: str, tallies: Sequence[MessageTally]) -> None:
         for tally in tallies:

@@ -116,8 +116,21 @@ async def test_a_node_without_a_process_cannot_be_injected(lab: Lab) -> None:
     """Nothing was done then: there is nothing to undo."""
     await lab.cluster.nodes["n1"].signal(9)
     with pytest.raises(NotNowError, match="n1"):
-        await lab.fault("n1", "n2").inject()
+        await lab.fault("n1").inject()
     assert not lab.cluster.undo.entries
+
+
+async def test_among_several_the_dead_get_their_time_when_they_start(lab: Lab) -> None:
+    """The living prove the bite."""
+    await lab.cluster.nodes["n1"].signal(9)
+    fault = lab.fault("n1", "n2", jump="30s")
+    assert (await fault.inject()).holds
+    await lab.cluster.nodes["n1"].start()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (lab.realtime("n1"), lab.realtime("n2")) == (30 * SECOND, 30 * SECOND)
+    assert (await fault.heal()).holds
+    assert (lab.realtime("n1"), lab.realtime("n2")) == (0, 0)
 
 
 async def test_a_server_that_starts_again_has_the_nodes_time(lab: Lab) -> None:

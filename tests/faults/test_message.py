@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from faults.fake_messages import FakeMessages
 from faults.fakes import FakeCluster
 from faults.message import LEASE_S, RENEW_S, MessageFamily, MessageFault, MessageParameters
-from faults.needs import MessageRule
+from faults.needs import MessageRule, NotNowError
 
 NODES = ("n1", "n2", "n3")
 
@@ -49,7 +49,7 @@ async def test_a_rule_is_in_force_at_the_targets_until_it_is_healed() -> None:
     fault = lab.fault("n1", "n3")
     proof = await fault.inject()
     assert proof.holds
-    assert proof.evidence == {"in_force": {"n1": True, "n3": True}}
+    assert proof.evidence == {"in_force": {"n1": True, "n3": True}, "absent": []}
     assert [len(lab.messages.in_force(name)) for name in NODES] == [1, 0, 1]
     lab.messages.flow("n1", 10)
     healed = await fault.heal()
@@ -98,6 +98,39 @@ async def test_a_node_that_does_not_answer_is_no_bite() -> None:
     assert not proof.holds
     assert proof.evidence["in_force"] == {"n1": True, "n2": False}
     assert "n2 told nothing" in proof.evidence["trouble"]["n2"]
+    await fault.heal()
+
+
+async def test_who_is_dead_or_stopped_gets_the_rule_when_it_is_back() -> None:
+    """The others prove the bite; if there are none, nothing was done."""
+    lab = Lab()
+    await lab.cluster.nodes["n1"].signal(signal.SIGKILL)
+    await lab.cluster.nodes["n2"].signal(signal.SIGSTOP)
+    lab.messages.silent |= {"n1", "n2"}
+    with pytest.raises(NotNowError, match="n1, n2"):
+        await lab.fault("n1", "n2").inject()
+    fault = lab.fault("n1", "n2", "n3")
+    proof = await fault.inject()
+    assert proof.holds
+    assert proof.evidence["absent"] == ["n1", "n2"]
+    lab.messages.silent.clear()
+    await lab.renew()
+    assert lab.messages.in_force("n1")
+    assert (await fault.heal()).holds
+
+
+async def test_a_node_that_is_just_starting_is_waited_for() -> None:
+    """It runs, and does not answer yet."""
+    lab = Lab()
+    lab.messages.silent.add("n1")
+    fault = lab.fault("n1")
+
+    async def sleep(seconds: float) -> None:
+        lab.messages.silent.clear()
+        await lab.sleep(seconds)
+
+    fault.sleep = sleep
+    assert (await fault.inject()).holds
     await fault.heal()
 
 
