@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import namespaces
-from harness.namespaces import SEARCH_PATH, tool_environment
+from harness.namespaces import SEARCH_PATH
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,10 +29,8 @@ KERNEL_OLDEST = (5, 4)
 MEMORY_GIB_LEAST = 2
 DISK_GIB_LEAST = 5
 CORES_LEAST = 2
-TRIAL_TIMEOUT_S = 20
 SOFT_CLOCKS = frozenset({"jiffies", "refined-jiffies"})
 """Clock sources too coarse to order operations."""
-ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,6 +182,21 @@ def _engine_version() -> str:
         client.close()
 
 
+def _compose() -> Ability:
+    from harness.errors import HarnessError
+    from harness.substrates.compose_project import INSTALL, program
+
+    try:
+        found = " ".join(program())
+    except HarnessError as error:
+        return Ability(name="compose", ok=False, detail=f"{error}".partition(":")[0], mend=INSTALL)
+    return Ability(name="compose", ok=True, detail=f"{found}: substrate compose can run, if docker can")
+
+
+def _sshd() -> Ability:
+    return _optional("openssh-server", "sshd", "only tests of the substrate ssh; hosts have their own")
+
+
 def _debootstrap() -> Ability:
     return _optional("debootstrap", "debootstrap", "container images where no registry answers")
 
@@ -220,34 +233,24 @@ def _cgroups() -> Ability:
     return Ability(name="cgroups", ok=found, detail=detail)
 
 
-_IN_NAMESPACE = (
-    "import subprocess, sys; from harness import namespaces; namespaces.enter();"
-    "sys.exit(subprocess.run(sys.argv[1:], env=namespaces.tool_environment()).returncode)"
-)
-
-
-def _try_in_namespace(argv: Sequence[str]) -> str | None:
-    """Runs a command in namespaces that go with it; None if it succeeds, else its last words."""
-    trial = [sys.executable, "-S", "-c", _IN_NAMESPACE, *argv]
-    environment = {**tool_environment(), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(trial, env=environment, capture_output=True, text=True, timeout=TRIAL_TIMEOUT_S, check=False)
-    if done.returncode == 0:
-        return None
-    return (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-
-
 def _netem() -> Ability:
-    error = _try_in_namespace(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"])
+    from harness.substrates import shaping
+
+    error = shaping.why_no_netem()
     if error is None:
-        return Ability(name="netem", ok=True, detail="tc netem shapes packets")
-    detail = f"not in this kernel ({error}): packet delay and loss by netem cannot be had"
+        return Ability(name="netem", ok=True, detail="tc netem shapes packets: delay, loss, copies, rate")
+    detail = f"not in this kernel ({error})"
+    if shaping.why_no_queues() is None:
+        detail += ": the stand-in over NFQUEUE does the same, at more processor time"
     return Ability(name="netem", ok=False, detail=detail, mend="sudo modprobe sch_netem   (or another kernel)")
 
 
 def _nfqueue() -> Ability:
-    rule = ["iptables", "-w", "5", "-A", "INPUT", "-j", "NFQUEUE", "--queue-num", "1", "--queue-bypass"]
-    error = _try_in_namespace(rule)
-    detail = "packets can be queued to user space" if error is None else f"refused ({error})"
+    from harness.substrates import shaping
+
+    error = shaping.why_no_queues()
+    purpose = "the stand-in for netem, links of clients"
+    detail = f"packets can be queued to user space ({purpose})" if error is None else f"refused ({error}): {purpose}"
     mend = "" if error is None else "sudo modprobe nfnetlink_queue xt_NFQUEUE"
     return Ability(name="nfqueue", ok=error is None, detail=detail, mend=mend)
 
@@ -308,8 +311,10 @@ EXAMINATIONS: Sequence[tuple[str, Callable[[], Ability]]] = (
     ("disk", _disk),
     ("clock", _clock),
     ("docker", _docker),
+    ("compose", _compose),
     ("debootstrap", _debootstrap),
     ("chromium", _chromium),
+    ("openssh-server", _sshd),
     ("etcd", _etcd),
     ("cgroups", _cgroups),
     ("netem", _netem),
