@@ -20,7 +20,8 @@ from typing import Any
 
 from faults.fakes import FakeUndoList
 from faults.family import Setup
-from faults.network import Network, NetworkFamily
+from faults.network import NetworkFamily
+from faults.shaping import Network
 from harness import namespaces
 from harness.substrates import lab
 from harness.substrates.process import ProcessCluster

@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks import links, netem_vm
 from faults.queues import Queues
+from faults.shaping import Network
 from harness import namespaces
 from harness.substrates import lab
 from harness.substrates.process import ProcessCluster
@@ -91,7 +92,7 @@ async def flood(cluster: ProcessCluster, rate: int, **said: Any) -> dict[str, fl
     }
 
 
-async def _counts(fault: links.Network) -> dict[str, float]:
+async def _counts(fault: Network) -> dict[str, float]:
     """When nothing waits any more."""
     [queues] = [means for means in fault.means if isinstance(means, Queues)]
     for _ in range(SETTLE_POLLS_MAX):

@@ -17,7 +17,8 @@ from faults.fates import Effects
 from faults.journeys import QUICK, Burst, Journeys, burst_for
 from faults.needs import NotNowError
 from faults.netem import MeansError
-from faults.network import Network, NetworkFamily
+from faults.network import NetworkFamily
+from faults.shaping import Network
 
 FAMILY = NetworkFamily()
 NODES = ("n1", "n2", "n3", "n4", "n5")
