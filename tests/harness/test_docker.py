@@ -329,7 +329,7 @@ class TestImages:
 
     def test_an_unknown_target_is_refused(self) -> None:
         """With those that are known."""
-        with pytest.raises(images.ImageError, match="known are .*raftkv, toolbox"):
+        with pytest.raises(images.ImageError, match=r"known are .*raftkv, toolbox"):
             images.reference(Image(target="etdc", tag="x"))
 
     def test_targets_are_those_of_the_dockerfile(self) -> None:
