@@ -143,6 +143,7 @@ class Line:
             return await answer
         finally:
             del self._waiting[number]
+            answer.cancel()  # whoever set an exception meanwhile is not waited for any more
 
     async def _beat(self) -> None:
         while True:
