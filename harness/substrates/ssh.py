@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import shlex
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -24,12 +23,12 @@ from faults.needs import Admin, Messages, Node, Undo, UndoList
 from harness import marks
 from harness.clock import RunClock
 from harness.errors import HarnessError
-from harness.guard import BANNER
 from harness.substrates.protocol import Image, LaunchOf, Place
 from harness.substrates.ssh_command import end
 from harness.substrates.ssh_connection import Connection, SshError
+from harness.substrates.ssh_furnish import furnish
 from harness.substrates.ssh_hosts import Host
-from harness.substrates.ssh_line import Line, LogCopy, guard_words
+from harness.substrates.ssh_line import Line, LogCopy
 from harness.substrates.ssh_links import End, HostLinks, LocalPort
 from harness.substrates.ssh_node import RESTORE, WAY_IN, HostNode, HostUndoList, way_in_rules
 from harness.substrates.ssh_package import modules, package
@@ -166,7 +165,7 @@ class SshCluster:
         config = {"folder": home, "logs": self.places[name].log_dir, "silence_s": host.silence_s}
         env = {"PATH": SEARCH_PATH, "PYTHONPATH": f"{home}/lib", "LC_ALL": "C"}
         own = await asyncio.to_thread(
-            _furnish, host, home, content, modules([node.launch]), node.argv[0], {**config, "env": env}
+            furnish, host, home, content, modules([node.launch]), node.argv[0], {**config, "env": env}
         )
         await node.line.open()
         if RESTORE in self._surveys[name].tools and self._surveys[name].root:
@@ -345,42 +344,6 @@ def resolve(name: str) -> str:
         raise HarnessError(
             f"host {name!r} has no IPv4 address ({error}): write the address as `node_address`"
         ) from None
-
-
-def _furnish(
-    host: Host, home: str, content: bytes, wanted: Sequence[str], program: str, config: Mapping[str, Any]
-) -> str:
-    """Makes the folder, brings what is needed, starts the guard; returns the address by which the host sees us. In a
-    thread.
-
-    Raises:
-        SshError: the host refuses, or lacks something.
-    """
-    connection = Connection.open(host)
-    try:
-        _do(connection, ["mkdir", "-m", "700", home], "cannot be made: name another by `folder`")
-        _do(connection, ["mkdir", f"{home}/lib", f"{home}/log", f"{home}/data"], "cannot be made")
-        connection.upload(content, f"{home}/lib.tar")
-        _do(connection, ["tar", "-xf", f"{home}/lib.tar", "-C", f"{home}/lib"], "cannot be unpacked there")
-        if wanted:
-            check = [host.python, "-c", f"import {', '.join(wanted)}"]
-            mend = f"what the node imports is not there: type there: {host.python} -m pip install -r compose/node.lock"
-            _do(connection, check, mend)
-        _do(connection, ["sh", "-c", f"command -v {shlex.quote(program)}"], f"there is no program {program}")
-        said = _do(connection, guard_words(host, home, "serve", json.dumps(config)), "the guard does not start")
-        if f"{BANNER} ready" not in said:
-            raise SshError(f"{host.words}: the guard does not start: {said.strip()}")
-        return connection.own_address
-    finally:
-        connection.close()
-
-
-def _do(connection: Connection, argv: Sequence[str], trouble: str) -> str:
-    done = connection.run(argv)
-    if done.status != 0:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"status {done.status}"]
-        raise SshError(f"{connection.host.words}: {argv[-1] if argv[0] == 'mkdir' else argv[0]}: {trouble} ({last[0]})")
-    return done.stdout
 
 
 def _downloading(path: str, target: Path) -> Callable[[Connection], None]:
