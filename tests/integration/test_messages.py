@@ -31,7 +31,7 @@ FAULTS = [
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A whole run of three nodes whose leader compacts its log often, so that snapshots travel, too."""
     argv = ["run", "--runs", str(folder), "--nodes", "3", "--rate", "200", "--set", "time=7s", "--set", "ok_min=100"]
-    argv += ["--set", "options={snapshot_entries: 100}", *words]
+    argv += ["--set", "options={snapshot_entries: 100}", "--set", "lag_max=20s", "--set", "recovery=30s", *words]
     return subprocess.run([sys.executable, "-m", "harness", *argv], capture_output=True, text=True, check=False)
 
 
