@@ -29,18 +29,18 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # namespaces are entered with one thread, and numpy starts some
 
 from checkers.operation import Outcome
-from faults.disk_trouble import OWNER
+from faults.disks.trouble import OWNER
 from faults.family import Setup
 from faults.filesystem.rules import Rule
 from faults.kill import Kill
 from faults.needs import Node, ProcessState
+from harness.cleanup.watchdog import Watchdog
 from harness.clients import Invocation
 from harness.readiness import ask_leader
 from harness.substrates.process import ProcessCluster, ProcessSubstrate
 from harness.substrates.protocol import Launch, Place
 from harness.systems import SYSTEMS
 from harness.systems.protocol import Session
-from harness.watchdog import Watchdog
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "raftkv": {

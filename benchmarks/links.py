@@ -1,7 +1,7 @@
 """A few places in network namespaces with links between them, on which network faults are played and measured.
 
-Runs where :func:`harness.namespaces.enter` may be called: on this machine, and inside the virtual machine that has the
-kernel's own netem (:mod:`benchmarks.netem_vm`). Imports no more than it needs: it is slow there.
+Runs where :func:`harness.host.namespaces.enter` may be called: on this machine, and inside the virtual machine that
+has the kernel's own netem (:mod:`benchmarks.netem_vm`). Imports no more than it needs: it is slow there.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from faults.fakes import FakeUndoList
+from faults.fakes.cluster import FakeUndoList
 from faults.family import Setup
 from faults.network import NetworkFamily
-from faults.shaping import Network
-from harness import namespaces
+from faults.packets.shaping import Network
+from harness.host import namespaces
 from harness.substrates import lab
 from harness.substrates.process import ProcessCluster
 from harness.substrates.protocol import Launch

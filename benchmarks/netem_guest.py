@@ -50,7 +50,7 @@ def load_modules() -> None:
 async def play(seen: dict[str, Any]) -> None:
     """Every fault with its proofs, and a ping-pong under one of them."""
     from benchmarks import links
-    from harness import namespaces
+    from harness.host import namespaces
 
     namespaces.enter()
     seen["booted_s"] = _uptime_s()
@@ -93,7 +93,7 @@ async def overlap(cluster: Any) -> dict[str, Any]:
     bits = [await first.inject(), await second.inject()]
     healed_first = await first.heal()
     pairs = (("n3", "n2"), ("n1", "n2"))
-    from faults.journeys import QUICK
+    from faults.packets.journeys import QUICK
 
     now = await cluster.links.measure(pairs, QUICK)
     healed_second = await second.heal()

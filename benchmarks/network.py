@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import links, netem_vm
-from faults.queues import Queues
-from faults.shaping import Network
-from harness import namespaces
+from faults.packets.queues import Queues
+from faults.packets.shaping import Network
+from harness.host import namespaces
 from harness.substrates import lab
 from harness.substrates.process import ProcessCluster
 

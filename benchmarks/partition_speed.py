@@ -23,9 +23,9 @@ from random import Random
 
 from faults import FAMILIES
 from faults.family import Setup
+from harness.cleanup.watchdog import Watchdog
 from harness.substrates.process import ProcessCluster, ProcessSubstrate
 from harness.substrates.protocol import Launch, Place
-from harness.watchdog import Watchdog
 
 NODES = tuple(f"n{number}" for number in range(1, 6))
 SHAPES = ("halves", "isolate", "bridge", "majorities-ring")

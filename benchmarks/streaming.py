@@ -29,7 +29,7 @@ import uvloop
 from checkers.operation import Outcome
 from harness.clients import Completion, Invocation
 from harness.clock import RunClock
-from harness.lag import LagMonitor
+from harness.host.lag import LagMonitor
 from harness.live import LiveCheck
 from harness.recorder import Recorder
 

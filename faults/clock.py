@@ -1,7 +1,7 @@
 """``clock``: other times on some nodes: a jump, a clock that runs too fast or too slow, or one that swings.
 
-The clocks are those of the processes, not of the machine (:mod:`faults.vdso`), so each node has its own, on any
-substrate. Beside each node a helper (:mod:`faults.clockwork`) changes the time of its processes, and gives it to
+The clocks are those of the processes, not of the machine (:mod:`faults.clocks.vdso`), so each node has its own, on any
+substrate. Beside each node a helper (:mod:`faults.clocks.clockwork`) changes the time of its processes, and gives it to
 children and to processes that execute another program; a server that restarts gets it within about
 :data:`LOOK_S`. The helper restores everything when the controller is dead, and if the helper is dead, too, the
 watchdog's undo finds every process by the fault's token.
@@ -10,8 +10,8 @@ watchdog's undo finds every process by the fault's token.
 jump forward, and run fast or slow; healing lets it run normally from where it is.
 
 A clock does not take the process for itself: who is paused, killed, started or frozen meanwhile is so all the same
-(:mod:`faults.standstill` says why that is safe). Not covered: what asks the kernel or the processor directly, and
-timers and sleeps in the kernel, which run on the kernel's clocks: a program that computes an absolute deadline by a
+(:mod:`faults.clocks.standstill` says why that is safe). Not covered: what asks the kernel or the processor directly,
+and timers and sleeps in the kernel, which run on the kernel's clocks: a program that computes an absolute deadline by a
 shifted monotonic clock and hands it to the kernel waits too long (Go and event loops wait relatively; Java and
 condition variables do not).
 
@@ -47,8 +47,8 @@ WATCH_S = 0.06
 """How long a moving clock is observed before it is said that it moves: some turns of the helper."""
 WATCH_S_MAX = 1.0
 TOLERANCE_NS = 5_000_000
-HELPER = program("standstill", "vdso_image", "vdso", "clockwork")
-RESTORER = [sys.executable, *program("standstill", "vdso_image", "vdso")[1:], "restore"]
+HELPER = program("clocks.standstill", "clocks.vdso_image", "clocks.vdso", "clocks.clockwork")
+RESTORER = [sys.executable, *program("clocks.standstill", "clocks.vdso_image", "clocks.vdso")[1:], "restore"]
 
 Clock = Literal["realtime", "monotonic"]
 

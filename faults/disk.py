@@ -32,9 +32,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from faults.disk_trouble import DiskTrouble
+from faults.disks.failpoint import FailPoint
+from faults.disks.trouble import DiskTrouble
 from faults.durations import Duration, format_duration
-from faults.failpoint import FailPoint
 from faults.family import Claim, Parameters, Resolved, Setup, Target, Unprepared, check_targets
 from faults.filesystem.rules import OPERATIONS, WRITING, Rule
 from faults.needs import Cluster

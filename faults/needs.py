@@ -2,7 +2,7 @@
 
 ``faults`` knows no substrate, no system and no Raft: it is handed objects that fulfil these protocols, with targets
 already resolved to node names. Beside each protocol's real implementations (in ``harness``) there is a fake in
-:mod:`faults.fakes` for tests.
+:mod:`faults.fakes.cluster` for tests.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, Literal, Protocol
 
 from faults.cuts import ActiveCuts
 from faults.filesystem.rules import Rule, Tally
-from faults.journeys import Burst, Journeys
-from faults.shaped import ShapedLinks
+from faults.packets.journeys import Burst, Journeys
+from faults.packets.shaped import ShapedLinks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

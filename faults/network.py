@@ -1,18 +1,20 @@
 """``network``: what travels over links is delayed, lost, copied, reordered, spoiled or squeezed through a rate.
 
-Parameters are netem's (:mod:`faults.impairment`). The links are those between the targets and their ``peers``, both
-ways or one; links of clients only with ``clients: true``. Each direction of a link is shaped on its own, so a round
-trip takes two delays. Two means do the same:
+Parameters are netem's (:mod:`faults.packets.impairment`). The links are those between the targets and their
+``peers``, both ways or one; links of clients only with ``clients: true``. Each direction of a link is shaped on its
+own, so a round trip takes two delays. Two means do the same:
 
-* ``tc netem`` where a packet leaves (:mod:`faults.netem`), if the sending node's kernel has ``sch_netem``;
-* a stand-in in Python where it arrives (:mod:`faults.queues`), for other kernels, for what clients send (nothing is
-  ever put on their side), and where ``tc`` refuses (newer kernels have no copies beside other netems on one device).
+* ``tc netem`` where a packet leaves (:mod:`faults.packets.netem`), if the sending node's kernel has ``sch_netem``;
+* a stand-in in Python where it arrives (:mod:`faults.packets.queues`), for other kernels, for what clients send
+  (nothing is ever put on their side), and where ``tc`` refuses (newer kernels have no copies beside other netems on
+  one device).
 
-A link is shaped by one network fault at a time; a later one leaves it alone, and says so (:mod:`faults.shaped`).
+A link is shaped by one network fault at a time; a later one leaves it alone, and says so
+(:mod:`faults.packets.shaped`).
 
 Proof of the bite: bursts of the harness's own datagrams, timed one way by one clock, take as long as asked over each
-shaped link, are lost, copied and reordered in the share that was asked (exact tails, :mod:`faults.journeys`), went
-through the queues that were put there (their counters say), and take over every other link what they took before.
+shaped link, are lost, copied and reordered in the share that was asked (exact tails, :mod:`faults.packets.journeys`),
+went through the queues that were put there (their counters say), and take over every other link what they took before.
 Proof of healing: nothing of it is left in any namespace, and bursts travel as before.
 
 Not covered: traffic that is not IPv4; a share too small to be proved by a burst is said to be so, and rests on the
@@ -28,9 +30,9 @@ from pydantic import model_validator
 
 from faults.cuts import CLIENT, Pair
 from faults.family import Claim, Resolved, Target, Unprepared, check_targets
-from faults.impairment import EFFECTS, Impairment
 from faults.needs import Cluster
-from faults.shaping import Network
+from faults.packets.impairment import EFFECTS, Impairment
+from faults.packets.shaping import Network
 
 Direction = Literal["both", "in", "out"]
 

@@ -8,8 +8,8 @@ no rule for established connections: they are cut as well. Traffic of clients fl
 is cut off from the first side, by rules in the nodes' namespaces, never in the controller's.
 
 Speed: where the controller may hold a netlink socket in the node's namespace, all rules of a node are one system call
-(:mod:`faults.nftables`), so that no process is started between the decision and the cut; elsewhere one
-``iptables-restore`` a node, side by side (:mod:`faults.firewall`).
+(:mod:`faults.packets.nftables`), so that no process is started between the decision and the cut; elsewhere one
+``iptables-restore`` a node, side by side (:mod:`faults.packets.firewall`).
 
 Proof of the bite: a datagram through each cut direction does not arrive, and through every other that was open before
 still does; for ``reject`` also a TCP connection and a connected UDP socket through each cut direction are refused at
@@ -29,10 +29,10 @@ from pydantic import model_validator
 
 from faults.cuts import CLIENT, Pair
 from faults.family import Claim, Parameters, Resolved, Target, Unprepared, check_targets
-from faults.firewall import Firewall, Rule
-from faults.knocking import REFUSED, knock
 from faults.needs import Cluster, Proof
-from faults.nftables import Hook
+from faults.packets.firewall import Firewall, Rule
+from faults.packets.knocking import REFUSED, knock
+from faults.packets.nftables import Hook
 from faults.shapes import SHAPES, SIDED, Division
 
 BLOCKED_TIMEOUT_S = 0.2

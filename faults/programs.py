@@ -15,18 +15,21 @@ import json, sys, types
 package = sys.modules["faults"] = types.ModuleType("faults")
 package.__path__ = []
 for name, source in json.loads(sys.argv[1]):
+    parent = name.rpartition(".")[0]
+    if parent:
+        sys.modules.setdefault("faults." + parent, types.ModuleType("faults." + parent)).__path__ = []
     module = sys.modules["faults." + name] = types.ModuleType("faults." + name)
-    exec(compile(source, "faults/" + name + ".py", "exec"), module.__dict__)
+    exec(compile(source, "faults/" + name.replace(".", "/") + ".py", "exec"), module.__dict__)
 sys.exit(module.main())
 """
 
 
 def program(*modules: str) -> Sequence[str]:
-    """The argument vector of a program: these modules of ``faults``, each after those that it imports; the last one's
-    ``main()`` is called. They may import nothing else but the standard library.
+    """The argument vector of a program: these modules of ``faults`` (``clocks.vdso``), each after those that it
+    imports; the last one's ``main()`` is called. They may import nothing else but the standard library.
     """
     folder = Path(__file__).parent
-    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in modules]
+    sources = [(name, (folder / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")) for name in modules]
     return ["python3", "-S", "-E", "-c", _LOADER, json.dumps(sources)]
 
 

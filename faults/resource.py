@@ -1,8 +1,8 @@
 """``resource``: a node gets less of what it needs: processor time, memory, room on its disk, open files.
 
 ``cpu`` and ``memory`` are limits of the control group that the node's processes are in, version 1 or 2, the container's
-own where there is one (:mod:`faults.burden` is how they are tried); ``files`` is RLIMIT_NOFILE of every process of the
-tree (prlimit(2)); ``disk`` fills the node's own disk image. Several may be asked for at once.
+own where there is one (:mod:`faults.resources.burden` is how they are tried); ``files`` is RLIMIT_NOFILE of every
+process of the tree (prlimit(2)); ``disk`` fills the node's own disk image. Several may be asked for at once.
 
 Proof of the bite, by tries of the harness's own: a process in the node's group that wants a whole processor is
 throttled; one that wants more memory than the limit is killed for it (it makes itself the kernel's first choice, so the
@@ -29,7 +29,7 @@ from pydantic import field_validator, model_validator
 
 from faults.family import Claim, Parameters, Resolved, Setup, Target, check_targets
 from faults.needs import Cluster, Node, ProcessState, Proof
-from faults.restraints import CpuQuota, FileLimit, FullDisk, MemoryLimit, Restraint
+from faults.resources.restraints import CpuQuota, FileLimit, FullDisk, MemoryLimit, Restraint
 
 SETTLE_S = 0.1
 KINDS = ("cpu", "memory", "files", "disk")

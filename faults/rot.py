@@ -5,8 +5,8 @@ repair (Bairavasundaram et al., "An Analysis of Data Corruption in the Storage S
 stores make of it is often wrong (Ganesan et al., "Redundancy Does Not Imply Fault Tolerance", FAST 2017; Alagappan et
 al., "Protocol-Aware Recovery", FAST 2018).
 
-Each target is killed (SIGKILL), files of its data folder are damaged (:mod:`faults.decay` says how, and what is never
-touched), and it is down until the fault is healed. Then it is started again. It may refuse to start, which is its
+Each target is killed (SIGKILL), files of its data folder are damaged (:mod:`faults.disks.decay` says how, and what is
+never touched), and it is down until the fault is healed. Then it is started again. It may refuse to start, which is its
 right: then it is replaced, without data and under a new identity, where the system has a membership that can be
 changed, and stays down where it has none. Or it starts, and must never serve what is wrong. What a node knew that was
 damaged it knows no longer, so over a run at most a minority is ever hit (``damages``).
@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from faults.decay import possible, rooms
+from faults.disks.decay import possible, rooms
 from faults.family import Claim, Parameters, Resolved, Target, Targeted, check_targets
 from faults.kill import Kill
 from faults.membership import Membership
@@ -173,7 +173,7 @@ def _damaged(edits: list[Mapping[str, Any]]) -> bool:
 
 
 async def _ask(node: Node, asked: Mapping[str, Any]) -> Any:
-    done = await node.host(program("decay"), stdin=json.dumps(asked))
+    done = await node.host(program("disks.decay"), stdin=json.dumps(asked))
     if done.status != 0:
         raise RotError(f"on {node.name}: {done.stderr.strip()[-500:] or f'status {done.status}'}")
     return json.loads(done.stdout)

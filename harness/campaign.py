@@ -37,8 +37,8 @@ from harness.errors import (
     UsageError,
     internal_error,
 )
-from harness.suite import PlannedRun, Suite, load_unattended
-from harness.tools import wait_exit
+from harness.host.tools import wait_exit
+from harness.planning.suite import PlannedRun, Suite, load_unattended
 from reports import campaign as campaign_page
 from reports import junit
 from reports.folder import RunFolder

@@ -27,7 +27,7 @@ from typing import Any
 from faults.needs import Node, ProcessState
 from harness.durations import format_duration
 from harness.live import Seen
-from harness.nemesis import Nemesis
+from harness.nemesis.nemesis import Nemesis
 from harness.recorder import Recorder
 from harness.running import Run
 from harness.substrates.protocol import Cluster

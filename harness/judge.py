@@ -30,8 +30,8 @@ from checkers.runs.logs import PATTERNS, check_logs
 from checkers.runs.windows import Window, fault_windows, freeze_windows, scheduled_windows
 from checkers.verdict import Blame, Finding, Result, Validity, Verdict
 from harness.errors import UsageError
-from harness.scenario import Scenario, parse_scenario
-from harness.schedule import PlannedFault, plan_schedule
+from harness.planning.scenario import Scenario, parse_scenario
+from harness.planning.schedule import PlannedFault, plan_schedule
 from harness.systems import SYSTEMS
 from harness.weighing import weigh
 from harness.workloads import WORKLOADS

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from checkers.streaming import streams
-from harness import marks
-from harness.tools import wait_exit
+from harness.cleanup import marks
+from harness.host.tools import wait_exit
 
 CLOSE_TIMEOUT_S = 2.0
 

@@ -15,8 +15,8 @@ from harness.freezing import Freezer
 from harness.generators import Generator
 from harness.interpreter import interpret
 from harness.live import LiveCheck, Seen
-from harness.majority import Served, recovered, verify_links, wait_served
-from harness.nemesis import Nemesis
+from harness.nemesis.majority import Served, recovered, verify_links, wait_served
+from harness.nemesis.nemesis import Nemesis
 from harness.progress import Sight
 from harness.readiness import ask_leader
 from harness.recorder import Recorder

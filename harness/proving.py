@@ -20,7 +20,7 @@ import orjson
 
 from faults import FAMILIES
 from harness.errors import EXIT_CODES
-from harness.examples import entry
+from harness.planning.examples import entry
 from harness.systems.protocol import ABILITIES as SYSTEM_ABILITIES
 from harness.systems.protocol import System
 

@@ -16,22 +16,22 @@ from typing import Any
 from checkers.verdict import Verdict
 from harness.errors import HarnessError
 from harness.freezing import Freezer
-from harness.lag import LagMonitor
-from harness.leaving import draw_leaving
+from harness.host.lag import LagMonitor
 from harness.live import LiveCheck
 from harness.load import Load
-from harness.majority import recovered, verify_links
-from harness.nemesis import Nemesis
+from harness.nemesis.leaving import draw_leaving
+from harness.nemesis.majority import recovered, verify_links
+from harness.nemesis.nemesis import Nemesis
+from harness.nemesis.triggers import event_ns
+from harness.nemesis.world import World
+from harness.planning.schedule import plan_schedule, plan_swarms, setup_of
 from harness.readiness import Recovery, ask_leader, wait_leader
 from harness.recorder import Recorder
 from harness.running import Run
-from harness.schedule import plan_schedule, plan_swarms, setup_of
 from harness.substrates.protocol import Cluster, Launch, Place
 from harness.systems import SYSTEMS
 from harness.systems.protocol import Session
-from harness.triggers import event_ns
 from harness.workloads import WORKLOADS
-from harness.world import World
 
 READY_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 120.0

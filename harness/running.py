@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from harness.cleanup.watchdog import Watchdog
 from harness.clock import RunClock
+from harness.planning.scenario import Scenario
 from harness.progress import Progress
 from harness.record import RunRecord
-from harness.scenario import Scenario
 from harness.substrates.protocol import Substrate
-from harness.watchdog import Watchdog
 from reports.folder import RunFolder
 
 

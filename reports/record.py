@@ -16,7 +16,9 @@ from reports.folder import RunFolder
 from reports.lenient import integer, mapping, read_lines, read_object, read_yaml, sequence, text, texts
 
 FIRING_STRIDE = 100_000
-"""A fault that fired again has its entry's number plus a multiple of this (``harness.nemesis`` gives the numbers)."""
+"""A fault that fired again has its entry's number plus a multiple of this (``harness.nemesis.nemesis`` gives the
+numbers).
+"""
 
 
 class Facts(dict[str, Any]):

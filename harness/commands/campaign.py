@@ -11,8 +11,8 @@ from pathlib import Path
 from harness.campaign import Campaign
 from harness.durations import parse_duration
 from harness.errors import UsageError
+from harness.planning.suite import load_suite
 from harness.progress import output
-from harness.suite import load_suite
 
 
 def campaign_command(suite_name: str, budget: str | None, junit_file: Path | None, runs_root: Path) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from harness.clean import clean
+from harness.cleanup.clean import clean
 from harness.commands.tables import wide_console
-from harness.doctor import examine, render
+from harness.host.doctor import examine, render
 from harness.progress import output
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from checkers.verdict import Verdict
 from faults import FAMILIES
+from harness.cleanup.watchdog import Watchdog
 from harness.clock import RunClock
-from harness.documents import load_value, nested
 from harness.errors import (
     EXIT_CODES,
     EXIT_INTERRUPTED,
@@ -28,18 +28,18 @@ from harness.errors import (
     innermost,
     internal_error,
 )
-from harness.machine import git_facts, machine_facts, versions
+from harness.host.machine import git_facts, machine_facts, versions
+from harness.planning.documents import load_value, nested
+from harness.planning.scenario import Scenario, load_scenario
 from harness.progress import Progress, output, progress_for
 from harness.record import RunRecord
 from harness.run import execute
 from harness.running import Run
-from harness.scenario import Scenario, load_scenario
 from harness.substrates import SUBSTRATES
 from harness.substrates.protocol import Substrate
 from harness.systems import SYSTEMS
 from harness.systems.protocol import ABILITIES as SYSTEM_ABILITIES
 from harness.systems.protocol import System
-from harness.watchdog import Watchdog
 from reports.folder import RunFolder
 
 SEED_BITS = 31

@@ -8,11 +8,11 @@ from rich.table import Table
 
 from faults import FAMILIES
 from harness.durations import format_duration
-from harness.examples import EXAMPLES
+from harness.planning.examples import EXAMPLES
+from harness.planning.scenario import load_scenario, shipped_scenarios
+from harness.planning.targets import SELECTORS
 from harness.progress import Output
-from harness.scenario import load_scenario, shipped_scenarios
 from harness.systems import SYSTEMS
-from harness.targets import SELECTORS
 from harness.workloads import WORKLOADS
 
 WIDE = 160

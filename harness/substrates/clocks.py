@@ -1,4 +1,6 @@
-"""Whether this machine lets the clocks of processes be changed (:mod:`faults.vdso`): tried on a process of our own."""
+"""Whether this machine lets the clocks of processes be changed (:mod:`faults.clocks.vdso`): tried on a process of our
+own.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ import contextlib
 import os
 import subprocess
 
-from faults import standstill
-from faults.vdso import ClockError, ProcessClock
+from faults.clocks import standstill
+from faults.clocks.vdso import ClockError, ProcessClock
 
 NOT_OURS = "the processes in containers are root's: run capsize as root (sudo) on the engine's own machine"
 

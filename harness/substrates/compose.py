@@ -13,7 +13,7 @@ from pathlib import Path
 from faults.cuts import CLIENT
 from faults.family import Setup
 from harness.errors import HarnessError
-from harness.probes import Endpoint
+from harness.host.probes import Endpoint
 from harness.substrates import subnets
 from harness.substrates.compose_project import SERVICES, Project, program
 from harness.substrates.docker import (

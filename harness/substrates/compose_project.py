@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.namespaces import SEARCH_PATH, tool_environment
+from harness.host.namespaces import SEARCH_PATH, tool_environment
+from harness.host.tools import run_tool
 from harness.substrates.engine import ContainerSpec, SubnetTakenError
 from harness.substrates.subnets import Network
-from harness.tools import run_tool
 
 FILE = Path(__file__).parents[2] / "compose" / "cluster.yaml"
 SERVICES = ("n1", "n2", "n3", "n4", "n5")

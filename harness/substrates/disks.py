@@ -34,9 +34,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.needs import DiskState, Loss, Undo, UndoList
-from harness import mounts, namespaces
 from harness.errors import HarnessError
-from harness.tools import run_tool
+from harness.host import mounts, namespaces
+from harness.host.tools import run_tool
 
 SIZE = 512 << 20
 """Bytes, of a sparse file: what is not written takes no room."""
@@ -86,7 +86,7 @@ class ImageDisk:
     """Implements :class:`faults.needs.Disk`. ``mount`` holds the folder ``data``, which the node gets."""
 
     image: Path
-    """Its name must be :data:`harness.mounts.IMAGE_NAME`."""
+    """Its name must be :data:`harness.host.mounts.IMAGE_NAME`."""
     mount: Path
     undo_list: UndoList
     size: int = SIZE

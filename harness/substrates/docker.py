@@ -19,10 +19,10 @@ from typing import Any, cast
 from faults.cuts import CLIENT
 from faults.family import Setup
 from faults.needs import Admin, Messages, Node, Undo, UndoList
-from harness import marks
+from harness.cleanup import marks
 from harness.errors import HarnessError
-from harness.namespaces import SEARCH_PATH
-from harness.probes import Endpoint, Probes
+from harness.host.namespaces import SEARCH_PATH
+from harness.host.probes import Endpoint, Probes
 from harness.substrates import clocks, subnets
 from harness.substrates.abilities import refused_here
 from harness.substrates.docker_node import (

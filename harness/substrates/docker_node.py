@@ -21,14 +21,14 @@ from typing import Protocol
 import psutil
 
 from faults.needs import Completed, Disk, Files, Limits, ProcessState
-from harness import processes
 from harness.errors import HarnessError
+from harness.host import processes
+from harness.host.tools import run_tool
 from harness.substrates.engine import ContainerFacts, Engine, EngineError
 from harness.substrates.helpers import LocalHelper, locally
 from harness.substrates.limits import of_container
 from harness.substrates.protocol import Place
 from harness.substrates.storage import Storage
-from harness.tools import run_tool
 
 NODE_LOG = "node.log"
 END_POLL_S = 0.01

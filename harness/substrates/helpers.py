@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from faults.needs import HelperError
-from harness import namespaces
-from harness.tools import wait_exit
+from harness.host import namespaces
+from harness.host.tools import wait_exit
 
 CLOSE_TIMEOUT_S = 5.0
 LINE_BYTES_MAX = 1 << 20

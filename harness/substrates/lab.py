@@ -1,8 +1,8 @@
 """A small network in the run's own namespaces: a bridge, and for each node a network namespace with a veth pair to it.
 
 The bridge and its address (where clients send from) are in the controller's namespace, which the run has for itself
-(:mod:`harness.namespaces`), so the addresses may be the same in every run. Built with ``ip -batch``, one call for all
-links and one for each node in parallel: 30 ms for three nodes (measured).
+(:mod:`harness.host.namespaces`), so the addresses may be the same in every run. Built with ``ip -batch``, one call
+for all links and one for each node in parallel: 30 ms for three nodes (measured).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import socket
 from collections.abc import Sequence
 
 from harness.errors import HarnessError
-from harness.namespaces import NETNS_FOLDER
-from harness.tools import run_tool
+from harness.host.namespaces import NETNS_FOLDER
+from harness.host.tools import run_tool
 
 BRIDGE = "capsize"
 BRIDGE_ADDRESS = "10.77.0.1"

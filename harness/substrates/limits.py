@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from faults.needs import Restraint, Undo, UndoList, Usage
-from harness import processes
 from harness.errors import HarnessError
+from harness.host import processes
+from harness.host.tools import run_tool
 from harness.substrates.cgroups import KINDS, Group, Mounts, paths_of, removal_command, write, writing_command
-from harness.tools import run_tool
 
 FREEZE_POLL_S = 0.002
 FREEZE_POLLS_MAX = 500

@@ -24,16 +24,17 @@ from typing import cast
 from faults.cuts import CLIENT
 from faults.family import Setup
 from faults.needs import Admin, Completed, Disk, Files, Limits, Messages, Node, ProcessState, Undo, UndoList
-from harness import marks, namespaces, processes
+from harness.cleanup import marks
 from harness.errors import HarnessError
-from harness.probes import Endpoint, Probes
+from harness.host import namespaces, processes
+from harness.host.probes import Endpoint, Probes
+from harness.host.tools import run_tool, wait_exit
 from harness.substrates import lab, limits
 from harness.substrates.abilities import refused_here
 from harness.substrates.helpers import LocalHelper, locally
 from harness.substrates.limits import OwnGroup
 from harness.substrates.protocol import Image, Launch, LaunchOf, Place
 from harness.substrates.storage import Storage
-from harness.tools import run_tool, wait_exit
 
 SIGNAL_ROUNDS_MAX = 20
 """A tree that forks while it is signalled is signalled again, at most so often."""

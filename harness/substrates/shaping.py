@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 
-from harness import namespaces
+from harness.host import namespaces
 
 NETEM = ("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
 QUEUE = ("iptables", "-w", "5", "-t", "mangle", "-A", "INPUT", "-j", "NFQUEUE", "--queue-num", "1", "--queue-bypass")

@@ -20,7 +20,7 @@ from typing import Any, cast
 from faults.cuts import CLIENT
 from faults.family import Setup
 from faults.needs import Admin, Messages, Node, Undo, UndoList
-from harness import marks
+from harness.cleanup import marks
 from harness.clock import RunClock
 from harness.errors import HarnessError
 from harness.substrates.protocol import Image, LaunchOf, Place

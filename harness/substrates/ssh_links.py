@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from faults.cuts import ActiveCuts, Pair
-from faults.journeys import Burst, Journeys
-from faults.shaped import ShapedLinks
+from faults.packets.journeys import Burst, Journeys
+from faults.packets.shaped import ShapedLinks
 from harness.errors import HarnessError
 from harness.guard.datagrams import ProbePort
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from faults.family import Storage as Kind
 from faults.needs import Disk, Files, Undo, UndoList
 from harness.errors import HarnessError
-from harness.mounts import IMAGE_NAME
+from harness.host.mounts import IMAGE_NAME
 from harness.substrates.disks import ImageDisk
 from harness.substrates.files import MountedFiles
 

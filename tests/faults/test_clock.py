@@ -9,10 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from faults.clock import ClockFamily, ClockFault, ClockParameters
-from faults.fake_clocks import FakeMachine, FakeProcess
-from faults.fakes import FakeCluster
+from faults.clocks.vdso_image import Offset
+from faults.fakes.clocks import FakeMachine, FakeProcess
+from faults.fakes.cluster import FakeCluster
 from faults.needs import NotNowError
-from faults.vdso_image import Offset
 
 SECOND = 1_000_000_000
 TOKEN = 77

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from faults.decay import KINDS, Edit, Room, answer, apply, draw, look, possible, reader, rooms
+from faults.disks.decay import KINDS, Edit, Room, answer, apply, draw, look, possible, reader, rooms
 
 
 def facts(size: int, modified_ns: int, end: int | None = None) -> dict[str, int]:

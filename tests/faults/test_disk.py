@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from faults.disk import DiskFamily, DiskParameters
-from faults.disk_trouble import OWNER, DiskTrouble
-from faults.failpoint import FailPoint
-from faults.fake_files import FakeFiles
-from faults.fakes import FakeCluster, FakeNode, no_sleep
+from faults.disks.failpoint import FailPoint
+from faults.disks.trouble import OWNER, DiskTrouble
+from faults.fakes.cluster import FakeCluster, FakeNode, no_sleep
+from faults.fakes.files import FakeFiles
 from faults.needs import NotNowError, ProcessState
 
 NODES = ("n1", "n2", "n3")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faults.electorate import Electorate, agreed, quorum
-from faults.fake_admin import FakeAdmin
-from faults.fakes import FakeCluster
+from faults.fakes.admin import FakeAdmin
+from faults.fakes.cluster import FakeCluster
 from faults.needs import Member
 
 

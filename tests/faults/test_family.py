@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from faults import FAMILIES
-from faults.fakes import FakeCluster
+from faults.fakes.cluster import FakeCluster
 from faults.family import Family, conflict
 from faults.shapes import SHAPES
 

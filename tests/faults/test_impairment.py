@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from faults.fates import Decider, with_flipped_bit
-from faults.impairment import Impairment
+from faults.packets.fates import Decider, with_flipped_bit
+from faults.packets.impairment import Impairment
 
 PACKETS = 20_000
 

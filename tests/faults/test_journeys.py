@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.fake_shaping import FakeQueue, journeys
-from faults.fates import Effects
-from faults.journeys import (
+from faults.fakes.shaping import FakeQueue, journeys
+from faults.packets.fates import Effects
+from faults.packets.journeys import (
     DATAGRAMS_MAX,
     QUICK,
     Arrival,

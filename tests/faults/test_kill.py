@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from faults.fakes import FakeCluster, no_sleep
+from faults.fakes.cluster import FakeCluster, no_sleep
 from faults.kill import Kill, KillFamily, KillParameters
 from faults.needs import ProcessState
 

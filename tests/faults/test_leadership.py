@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from faults.fake_admin import FakeAdmin
-from faults.fakes import FakeCluster, no_sleep
+from faults.fakes.admin import FakeAdmin
+from faults.fakes.cluster import FakeCluster, no_sleep
 from faults.leadership import How, Leadership, LeadershipFamily, LeadershipParameters
 from faults.needs import NotNowError
 

@@ -8,8 +8,8 @@ from random import Random
 import pytest
 from pydantic import ValidationError
 
-from faults.fake_admin import FakeAdmin
-from faults.fakes import FakeCluster, no_sleep
+from faults.fakes.admin import FakeAdmin
+from faults.fakes.cluster import FakeCluster, no_sleep
 from faults.membership import How, Membership, MembershipFamily, MembershipParameters, Step, next_step
 from faults.needs import Member, NotNowError, ProcessState
 

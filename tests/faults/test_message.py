@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from faults.fake_messages import FakeMessages
-from faults.fakes import FakeCluster
+from faults.fakes.cluster import FakeCluster
+from faults.fakes.messages import FakeMessages
 from faults.message import LEASE_S, RENEW_S, MessageFamily, MessageFault, MessageParameters
 from faults.needs import MessageRule, NotNowError
 

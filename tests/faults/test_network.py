@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from faults import FAMILIES
 from faults.cuts import CLIENT, Pair
-from faults.fakes import FakeCluster, FakeLinks, no_sleep
-from faults.fates import Effects
-from faults.journeys import QUICK, Burst, Journeys, burst_for
+from faults.fakes.cluster import FakeCluster, FakeLinks, no_sleep
 from faults.needs import NotNowError
-from faults.netem import MeansError
 from faults.network import NetworkFamily
-from faults.shaping import Network
+from faults.packets.fates import Effects
+from faults.packets.journeys import QUICK, Burst, Journeys, burst_for
+from faults.packets.netem import MeansError
+from faults.packets.shaping import Network
 
 FAMILY = NetworkFamily()
 NODES = ("n1", "n2", "n3", "n4", "n5")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults import nfqueue
-from faults.nfqueue import ACCEPT, DROP, Packet, Queue
+from faults.packets import nfqueue
+from faults.packets.nfqueue import ACCEPT, DROP, Packet, Queue
 
 
 def attribute(kind: int, content: bytes) -> bytes:

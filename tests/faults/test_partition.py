@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from faults import FAMILIES
 from faults.cuts import CLIENT
-from faults.fakes import FakeCluster
-from faults.firewall import Rule, installation
+from faults.fakes.cluster import FakeCluster
 from faults.needs import Fault
+from faults.packets.firewall import Rule, installation
 from faults.shapes import SIDED
 
 FAMILY = FAMILIES["partition"]

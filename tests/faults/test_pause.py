@@ -8,8 +8,8 @@ from random import Random
 import pytest
 from pydantic import ValidationError
 
-from faults.fake_limits import FakeLimits
-from faults.fakes import FakeCluster, no_sleep
+from faults.fakes.cluster import FakeCluster, no_sleep
+from faults.fakes.limits import FakeLimits
 from faults.family import Setup
 from faults.pause import By, Pause, PauseFamily, PauseParameters
 

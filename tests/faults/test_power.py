@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from pydantic import ValidationError
 
-from faults.fakes import FakeCluster, FakeDisk, no_sleep
+from faults.fakes.cluster import FakeCluster, FakeDisk, no_sleep
 from faults.needs import DiskState, Loss, ProcessState
 from faults.power import Power, PowerFamily, PowerParameters, Rotation
 

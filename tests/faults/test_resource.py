@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from faults.fake_limits import FakeLimits
-from faults.fakes import FakeCluster, FakeDisk, no_sleep
+from faults.fakes.cluster import FakeCluster, FakeDisk, no_sleep
+from faults.fakes.limits import FakeLimits
 from faults.family import Setup
 from faults.needs import ProcessState
 from faults.resource import Resource, ResourceFamily, ResourceParameters

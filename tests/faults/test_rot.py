@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from faults.fake_admin import FakeAdmin
-from faults.fakes import FakeCluster, no_sleep
+from faults.fakes.admin import FakeAdmin
+from faults.fakes.cluster import FakeCluster, no_sleep
 from faults.needs import NotNowError
 from faults.rot import Rot, RotError, RotFamily, RotParameters
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from faults import standin
-from faults.fates import PACKETS_QUEUED, Decider, Effects
-from faults.nfqueue import ACCEPT, DROP, Packet
+from faults.packets import standin
+from faults.packets.fates import PACKETS_QUEUED, Decider, Effects
+from faults.packets.nfqueue import ACCEPT, DROP, Packet
+from faults.packets.standin import Standin, Worker
 from faults.programs import program
-from faults.standin import Standin, Worker
 
 MS = 1_000_000
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.vdso import _mapping, asks_vdso, image
-from faults.vdso_image import (
+from faults.clocks.vdso import _mapping, asks_vdso, image
+from faults.clocks.vdso_image import (
     HEAD_SIZE,
     JUMP,
     MAGIC,

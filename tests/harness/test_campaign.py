@@ -21,7 +21,7 @@ from harness import campaign as module
 from harness.campaign import Campaign
 from harness.commands.campaign import writable
 from harness.errors import UsageError
-from harness.suite import PlannedRun, Suite
+from harness.planning.suite import PlannedRun, Suite
 
 RUN = """
 import json, pathlib, signal, sys, time

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from faults import FAMILIES
 from faults.family import Claim, Family
-from harness.claims import Choice, Claims
-from harness.targets import SELECTORS, Selector
+from harness.nemesis.claims import Choice, Claims
+from harness.planning.targets import SELECTORS, Selector
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 

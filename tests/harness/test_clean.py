@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import clean, marks
-from harness.ledger import Entry, Ledger
-from harness.marks import Controller
+from harness.cleanup import clean, marks
+from harness.cleanup.ledger import Entry, Ledger
+from harness.cleanup.marks import Controller
 
 RUN = f"test-{os.getpid()}"
 SLEEPER = [sys.executable, "-S", "-c", "import signal; print(flush=True); signal.pause()"]

@@ -21,10 +21,10 @@ from harness.cli import main
 from harness.commands import run as run_commands
 from harness.commands.run import accounted, laid_over, read_settings, reduced, usable_substrate
 from harness.errors import CapsizeError, HarnessError, UsageError
+from harness.planning.scenario import parse_scenario
 from harness.progress import LiveProgress, Output, PlainProgress, Sight
 from harness.record import RunRecord
 from harness.running import Run
-from harness.scenario import parse_scenario
 from harness.substrates.process import ProcessSubstrate
 from reports.folder import RunFolder
 

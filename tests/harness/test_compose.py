@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from faults.fakes import FakeUndoList
+from faults.fakes.cluster import FakeUndoList
 from faults.family import Setup
 from harness.errors import HarnessError
 from harness.substrates import compose_project

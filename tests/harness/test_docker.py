@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faults.cuts import CLIENT
-from faults.fakes import FakeUndoList
+from faults.fakes.cluster import FakeUndoList
 from faults.family import Setup
 from faults.kill import Kill
 from faults.needs import ProcessState
 from faults.pause import Pause
-from harness import marks
+from harness.cleanup import marks
 from harness.errors import HarnessError
 from harness.substrates import images, subnets
 from harness.substrates.docker import DockerCluster, DockerSubstrate, Plan

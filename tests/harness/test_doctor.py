@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness import doctor
-from harness.doctor import EXAMINATIONS, Ability, examine, render
+from harness.host import doctor
+from harness.host.doctor import EXAMINATIONS, Ability, examine, render
 
 
 def shown(abilities: list[Ability]) -> str:

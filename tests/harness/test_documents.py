@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.documents import load_document, load_value, nested
 from harness.errors import UsageError
+from harness.planning.documents import load_document, load_value, nested
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from faults.needs import AdminError, Member
 from harness.clients import Completion, Invocation
 from harness.errors import HarnessError, UsageError
 from harness.fakes import VirtualLoop, run_virtual
-from harness.scenario import parse_scenario
+from harness.planning.scenario import parse_scenario
 from harness.substrates import images
 from harness.substrates.protocol import Image, Place
 from harness.systems import etcd_pb2 as pb

@@ -13,7 +13,7 @@ import pytest
 
 from checkers import History
 from checkers.runs.windows import fault_windows, freeze_windows
-from faults.fakes import FakeCluster
+from faults.fakes.cluster import FakeCluster
 from faults.needs import ProcessState
 from harness.commands.resume import frozen_run
 from harness.errors import UsageError
@@ -21,15 +21,15 @@ from harness.fakes import VirtualLoop, run_virtual
 from harness.freezing import Freezer, resume_file, ways_in
 from harness.judge import FACTS_NEEDED
 from harness.live import Seen
-from harness.nemesis import Nemesis
+from harness.nemesis.nemesis import Nemesis
+from harness.planning.scenario import parse_scenario
+from harness.planning.schedule import plan_schedule
+from harness.planning.suite import load_suite
 from harness.progress import Output, PlainProgress, Sight, sight_line
 from harness.record import RunRecord
 from harness.recorder import Recorder
 from harness.running import Run
-from harness.scenario import parse_scenario
-from harness.schedule import plan_schedule
 from harness.substrates.protocol import Place
-from harness.suite import load_suite
 from reports.folder import RunFolder
 
 SECOND = 1_000_000_000

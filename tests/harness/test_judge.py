@@ -12,7 +12,7 @@ import pytest
 from checkers.verdict import Validity
 from harness.errors import UsageError
 from harness.judge import judge, write_verdict
-from harness.scenario import parse_scenario
+from harness.planning.scenario import parse_scenario
 from reports.folder import RunFolder
 
 SECOND = 1_000_000_000

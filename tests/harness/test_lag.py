@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from harness.fakes import VirtualLoop, run_virtual
-from harness.lag import LagMonitor
+from harness.host.lag import LagMonitor
 
 
 def stall(loop: VirtualLoop, s: float) -> None:

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.fakes import FakeCluster
+from faults.fakes.cluster import FakeCluster
 from faults.needs import ProcessState
 from harness.errors import UsageError
 from harness.fakes import VirtualLoop, run_virtual
-from harness.leaving import Heal, Leaving, draw_leaving
-from harness.nemesis import Nemesis
-from harness.scenario import parse_scenario
+from harness.nemesis.leaving import Heal, Leaving, draw_leaving
+from harness.nemesis.nemesis import Nemesis
+from harness.planning.scenario import parse_scenario
 from tests.harness.test_nemesis import nemesis_of
 
 NODES = ("n1", "n2", "n3", "n4", "n5")

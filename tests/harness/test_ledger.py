@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ledger import Entry, Ledger, read_ledger
+from harness.cleanup.ledger import Entry, Ledger, read_ledger
 
 
 def entry(name: str) -> Entry:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from faults.fakes import FakeCluster
-from harness.majority import recovered
+from faults.fakes.cluster import FakeCluster
+from harness.nemesis.majority import recovered
 from harness.systems.protocol import NodeStatus
 
 

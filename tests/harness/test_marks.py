@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
-from harness import marks, processes
-from harness.marks import Controller, parse_controller
+from harness.cleanup import marks
+from harness.cleanup.marks import Controller, parse_controller
+from harness.host import processes
 
 
 def test_this_process_is_alive_by_its_mark() -> None:

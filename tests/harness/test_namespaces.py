@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import namespaces
-from harness.namespaces import NamespaceError
+from harness.host import namespaces
+from harness.host.namespaces import NamespaceError
 
 
 def test_a_second_thread_is_refused() -> None:

@@ -11,14 +11,14 @@ import orjson
 import pytest
 
 from faults import FAMILIES
-from faults.fakes import FakeCluster, FakeUndoList
+from faults.fakes.cluster import FakeCluster, FakeUndoList
 from faults.needs import NotNowError, ProcessState, Proof, Undo
 from harness.fakes import VirtualLoop, run_virtual
-from harness.nemesis import MARGIN_S, Nemesis
-from harness.quiet import Quiet
+from harness.nemesis.nemesis import MARGIN_S, Nemesis
+from harness.planning.quiet import Quiet
+from harness.planning.scenario import parse_scenario
+from harness.planning.schedule import plan_schedule
 from harness.recorder import Recorder
-from harness.scenario import parse_scenario
-from harness.schedule import plan_schedule
 
 SECOND = 1_000_000_000
 
@@ -159,7 +159,7 @@ class Unready:
 )
 def test_what_cannot_be_done_just_now(entry: str, drawn: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn at random it is left out; asked for by name it did not bite. Either way nothing is healed."""
-    monkeypatch.setattr("harness.nemesis.FAMILIES", {"kill": Unready(FAMILIES["kill"])})
+    monkeypatch.setattr("harness.nemesis.nemesis.FAMILIES", {"kill": Unready(FAMILIES["kill"])})
     _, rows = play(lambda loop: nemesis_of(f"  - {{{entry}}}\n", tmp_path, loop))
     for row in rows:
         assert row["left_out"] == ("no majority answers" if drawn else None)

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from faults.journeys import Burst
 from faults.needs import Links
-from harness.probes import _DATAGRAM, _TIMED, Endpoint, Probes, _Pending, _Timed
+from faults.packets.journeys import Burst
+from harness.host.probes import _DATAGRAM, _TIMED, Endpoint, Probes, _Pending, _Timed
 
 ADDRESSES = {"n1": "127.0.0.1", "n2": "127.0.0.2", "n3": "127.0.0.3"}
 PAIRS = list(itertools.permutations(ADDRESSES, 2))

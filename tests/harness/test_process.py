@@ -9,7 +9,7 @@ import pytest
 
 from faults import FAMILIES
 from faults.cuts import CLIENT
-from faults.fakes import FakeUndoList
+from faults.fakes.cluster import FakeUndoList
 from faults.family import Setup
 from harness.errors import HarnessError
 from harness.substrates import lab

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from faults import FAMILIES
+from harness.planning.scenario import parse_scenario
+from harness.planning.schedule import plan_schedule
 from harness.proving import Cell, cells, read_cell, scenario_of, words, write_cells
-from harness.scenario import parse_scenario
-from harness.schedule import plan_schedule
 from harness.systems import SYSTEMS
 
 CELL = Cell(family="kill", substrate="process", system="raftkv")

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.quiet import Quiet
-from harness.scenario import parse_scenario
-from harness.schedule import plan_schedule
+from harness.planning.quiet import Quiet
+from harness.planning.scenario import parse_scenario
+from harness.planning.schedule import plan_schedule
 
 SECOND = 1_000_000_000
 QUIET = Quiet.model_validate({"every": "10s", "for": "3s"})

@@ -7,10 +7,10 @@ import re
 import pytest
 
 from faults import FAMILIES
-from harness.examples import EXAMPLES
-from harness.reference import DOCS, PARTS, renewed
-from harness.scenario import parse_scenario
-from harness.schedule import plan_schedule
+from harness.planning.examples import EXAMPLES
+from harness.planning.reference import DOCS, PARTS, renewed
+from harness.planning.scenario import parse_scenario
+from harness.planning.schedule import plan_schedule
 from harness.substrates import SUBSTRATES
 from harness.substrates.protocol import ABILITIES
 from harness.systems.protocol import ABILITIES as SYSTEM_ABILITIES
@@ -25,7 +25,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize("page", PARTS)
 def test_the_tables_are_up_to_date(page: str) -> None:
-    """`python -m harness.reference` would change nothing."""
+    """`python -m harness.planning.reference` would change nothing."""
     text = (DOCS / page).read_text(encoding="utf-8")
     assert renewed(page, text) == text
 

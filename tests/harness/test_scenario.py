@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.scenario import load_scenario, parse_scenario, shipped_scenarios
-from harness.schedule import plan_schedule
+from harness.planning.scenario import load_scenario, parse_scenario, shipped_scenarios
+from harness.planning.schedule import plan_schedule
 
 GOOD = """\
 name: mine

@@ -13,7 +13,7 @@ from typing import Any
 import paramiko
 import pytest
 
-from faults.fakes import FakeUndoList
+from faults.fakes.cluster import FakeUndoList
 from faults.kill import KillFamily
 from faults.needs import HelperError, ProcessState, Undo
 from faults.pause import Pause
@@ -21,7 +21,7 @@ from harness.errors import UsageError
 from harness.guard.datagrams import ProbePort
 from harness.guard.ledger import read_entries
 from harness.guard.tree import send, start_of, stat_fields
-from harness.scenario import parse_scenario
+from harness.planning.scenario import parse_scenario
 from harness.substrates import ssh_connection
 from harness.substrates.protocol import Launch, Place
 from harness.substrates.ssh import SshSubstrate

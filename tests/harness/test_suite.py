@@ -8,7 +8,7 @@ import pytest
 
 from harness.campaign import RunResult, command_line, exit_code, new_folder, read_result
 from harness.errors import UsageError
-from harness.suite import PlannedRun, load_suite, shipped_suites
+from harness.planning.suite import PlannedRun, load_suite, shipped_suites
 
 GOOD = """\
 name: mine

@@ -8,8 +8,8 @@ import pytest
 
 from faults import FAMILIES
 from harness.errors import UsageError
-from harness.scenario import Scenario, parse_scenario
-from harness.schedule import plan_schedule, plan_swarms, setup_of
+from harness.planning.scenario import Scenario, parse_scenario
+from harness.planning.schedule import plan_schedule, plan_swarms, setup_of
 
 
 def scenario_of(entry: str, time: str = "1000s") -> Scenario:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.targets import SELECTORS, check_selector, resolve_targets
+from harness.planning.targets import SELECTORS, check_selector, resolve_targets
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 

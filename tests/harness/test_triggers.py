@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.entries import Trigger
-from harness.triggers import Tail, TriggerWatch, matches
+from harness.nemesis.triggers import Tail, TriggerWatch, matches
+from harness.planning.entries import Trigger
 
 
 def trigger(**fields: object) -> Trigger:

@@ -8,7 +8,7 @@ import pytest
 
 from faults import FAMILIES
 from harness.fakes import VirtualLoop, run_virtual
-from harness.turns import Turns
+from harness.nemesis.turns import Turns
 
 
 @pytest.mark.parametrize(

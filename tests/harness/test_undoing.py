@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness import processes, undoing
+from harness.cleanup import undoing
+from harness.host import processes
 
 SLEEPER = [sys.executable, "-S", "-c", "import signal; print(flush=True); signal.pause()"]
 

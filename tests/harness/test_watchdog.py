@@ -15,15 +15,16 @@ from pathlib import Path
 import pytest
 
 from faults.needs import Undo
-from harness import marks, processes
-from harness.ledger import read_ledger
-from harness.watchdog import Watchdog, WatchdogError
+from harness.cleanup import marks
+from harness.cleanup.ledger import read_ledger
+from harness.cleanup.watchdog import Watchdog, WatchdogError
+from harness.host import processes
 
 CONTROLLER = """
 import asyncio, os, signal, sys, time
 from pathlib import Path
 from faults.needs import Undo
-from harness.watchdog import Watchdog
+from harness.cleanup.watchdog import Watchdog
 
 folder = Path(sys.argv[1])
 

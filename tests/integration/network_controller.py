@@ -18,8 +18,8 @@ import psutil
 
 from benchmarks import links
 from faults import FAMILIES
-from faults.queues import Queues
-from harness import namespaces
+from faults.packets.queues import Queues
+from harness.host import namespaces
 from harness.substrates import lab
 from harness.substrates.process import ProcessCluster
 

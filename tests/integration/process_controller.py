@@ -20,16 +20,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from faults import FAMILIES, nftables
+from faults import FAMILIES
 from faults.cuts import CLIENT
 from faults.family import Setup
 from faults.needs import Fault, ProcessState
+from faults.packets import nftables
+from harness.cleanup.watchdog import Watchdog
 from harness.errors import HarnessError
-from harness.probes import Probes
-from harness.processes import is_process, start_ticks
+from harness.host.probes import Probes
+from harness.host.processes import is_process, start_ticks
 from harness.substrates.process import ProcessCluster, ProcessSubstrate
 from harness.substrates.protocol import Launch, Place
-from harness.watchdog import Watchdog
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 ECHO = str(Path(__file__).parent / "echo_server.py")

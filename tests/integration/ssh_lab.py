@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from harness import namespaces
+from harness.host import namespaces
 from harness.substrates import lab
 
 PORT = 22

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from harness import marks, processes
-from harness.clean import find_leftovers
+from harness.cleanup import marks
+from harness.cleanup.clean import find_leftovers
+from harness.host import processes
 
 pytestmark = pytest.mark.integration
 

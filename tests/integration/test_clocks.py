@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from faults.clock import HELPER, RESTORER
-from harness import namespaces
+from harness.host import namespaces
 from harness.substrates.clocks import why_refused
 from harness.substrates.docker import DockerSubstrate
 from harness.substrates.helpers import locally
@@ -295,7 +295,8 @@ def test_a_process_that_somebody_traces_is_refused(helper: Helper) -> None:
     """With the reason."""
     with process(sys.executable, "-c", CLOCKS) as started:
         trace = (
-            "import sys, time; from faults.standstill import why_not; print(why_not(int(sys.argv[1]))); time.sleep(60)"
+            "import sys, time; from faults.clocks.standstill import why_not; "
+            "print(why_not(int(sys.argv[1]))); time.sleep(60)"
         )
         with process(sys.executable, "-u", "-c", trace, str(started.pid)) as tracer:
             assert tracer.stdout is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from harness import marks
+from harness.cleanup import marks
 from harness.substrates.compose import ComposeSubstrate
 from harness.substrates.compose_project import FILE, SERVICES, program
 from node.client import KvClient, KvError

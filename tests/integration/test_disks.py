@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from faults.fakes import FakeUndoList
+from faults.fakes.cluster import FakeUndoList
 from faults.needs import DiskState, Loss
-from harness import mounts, undoing
+from harness.cleanup import undoing
 from harness.errors import HarnessError
-from harness.mounts import IMAGE_NAME
+from harness.host import mounts
+from harness.host.mounts import IMAGE_NAME
 from harness.substrates.disks import ImageDisk
 from harness.substrates.storage import Storage
 

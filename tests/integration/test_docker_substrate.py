@@ -19,14 +19,14 @@ from faults.needs import Fault, ProcessState
 from faults.network import NetworkFamily, NetworkParameters
 from faults.partition import PartitionFamily, PartitionParameters
 from faults.pause import PauseFamily
-from harness import marks
+from harness.cleanup import marks
+from harness.cleanup.watchdog import Watchdog
 from harness.errors import HarnessError
 from harness.substrates import docker as substrate
 from harness.substrates.docker import DockerCluster, DockerSubstrate
 from harness.substrates.docker_node import EngineHands
 from harness.substrates.engine import ContainerFacts, Engine
 from harness.substrates.protocol import Image, Launch, Place
-from harness.watchdog import Watchdog
 
 NAMES = ("n1", "n2", "n3")
 PORT = 7000

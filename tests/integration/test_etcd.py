@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import namespaces
+from harness.host import namespaces
 from harness.substrates.docker import DockerSubstrate
 from harness.systems.etcd import ETCD, EtcdOptions
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from faults.fakes import FakeUndoList
+from faults.fakes.cluster import FakeUndoList
 from faults.filesystem.rules import OPERATIONS, Rule
 from faults.needs import DiskState, HelperError, Loss
+from harness.host.tools import run_tool
 from harness.substrates.files import MountedFiles, why_refused
-from harness.tools import run_tool
 
 pytestmark = [
     pytest.mark.integration,

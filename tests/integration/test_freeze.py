@@ -18,7 +18,7 @@ import pytest
 
 from checkers import History, check
 from checkers.verdict import Validity
-from harness import namespaces, processes
+from harness.host import namespaces, processes
 
 pytestmark = [
     pytest.mark.integration,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import namespaces
+from harness.host import namespaces
 
 pytestmark = [
     pytest.mark.integration,

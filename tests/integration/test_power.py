@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness import mounts, namespaces
+from harness.host import mounts, namespaces
 from harness.substrates import disks
 from harness.substrates.docker import DockerSubstrate
 

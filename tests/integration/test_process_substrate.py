@@ -22,7 +22,8 @@ from typing import Any
 
 import pytest
 
-from harness import marks, processes
+from harness.cleanup import marks
+from harness.host import processes
 from tests.integration.persons import PERSONS, as_person, writable
 
 pytestmark = pytest.mark.integration
@@ -179,7 +180,7 @@ def test_nothing_is_left_of_a_run_whose_controller_is_no_more(control: Any, pers
 
 def test_clean_finishes_when_the_watchdog_died_too(control: Any, person: str) -> None:
     """Controller and watchdog killed at the same moment: ``capsize clean`` finds and removes everything of that run."""
-    from harness.clean import clean
+    from harness.cleanup.clean import clean
 
     controller = control(person, "orphan")
     facts = controller.first()

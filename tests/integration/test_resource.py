@@ -12,9 +12,9 @@ import pytest
 
 from faults import FAMILIES
 from faults.needs import ProcessState
+from harness.cleanup.watchdog import Watchdog
 from harness.substrates import disks, limits
 from harness.substrates.docker import DockerSubstrate
-from harness.watchdog import Watchdog
 from tests.integration.process_controller import groups_of
 from tests.integration.test_docker_substrate import NAMES, made, wait_serving
 from tests.integration.test_process_substrate import DEATH_BOUND_S, control

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import namespaces
+from harness.host import namespaces
 from harness.substrates.docker import DockerSubstrate
 
 pytestmark = [

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness import namespaces
+from harness.host import namespaces
 from tests.integration.persons import PERSONS, as_person, writable
 
 pytestmark = [

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from harness import namespaces
+from harness.host import namespaces
 from tests.integration.ssh_lab import inside
 
 pytestmark = [
@@ -192,7 +192,7 @@ def test_hosts_mend_themselves(lab: Lab, tmp_path: Path, who: str) -> None:
         wait(lambda: injected(folder, "partition") and injected(folder, "pause"), "the faults")
         assert "DROP" in lab.on("n2", ["iptables", "-S"])
         controller = psutil.Process(run.pid)
-        watchdogs = [each for each in controller.children() if "harness.watchdog_process" in each.cmdline()]
+        watchdogs = [each for each in controller.children() if "harness.cleanup.watchdog_process" in each.cmdline()]
         for process in [controller, *watchdogs] if "watchdog" in who else [controller]:
             process.kill()
         run.wait(20)

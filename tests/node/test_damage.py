@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.decay import Edit, apply
+from faults.disks.decay import Edit, apply
 from node.messages import Entry, EntryKind, HardState, Snapshot
 from node.storage import Change, Storage, UnrecoverableError
 

@@ -1,0 +1,1 @@
+"""Another time for one process: its vDSO rewritten while it stands still."""

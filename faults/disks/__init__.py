@@ -1,0 +1,1 @@
+"""Deeds of faults on disks: trouble by rule, fail points, decay of data at rest."""

@@ -1,0 +1,1 @@
+"""What a node is held to, and what burdens it."""

@@ -1,0 +1,1 @@
+"""This machine: what it can do, namespaces, tools, processes, and the probes of the network."""

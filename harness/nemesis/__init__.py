@@ -1,0 +1,1 @@
+"""The nemesis: plays a schedule against a cluster."""

@@ -1,0 +1,125 @@
+"""Schedules: from a scenario's fault entries and a seed to a list of planned faults. Pure.
+
+Times are planned here; targets such as ``leader`` can only be resolved when a fault begins, from a random stream that
+belongs to the fault alone, so that one fault's draw never shifts another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from pydantic import BaseModel
+
+from faults import FAMILIES
+from faults.family import Setup
+from harness.errors import UsageError
+from harness.planning.entries import FaultEntry, Trigger
+from harness.planning.scenario import Scenario
+
+FAULTS_MAX = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedFault:
+    """A fault with its time (or trigger), not yet with its targets."""
+
+    id: int
+    family: str
+    parameters: BaseModel
+    for_ns: int
+    at_ns: int | None = None
+    when: Trigger | None = None
+    drawn: bool = False
+    """Whether its family was drawn at random: nobody asked for this very fault, so it may be left out."""
+
+    def stream(self, seed: int, number: int) -> Random:
+        """The random stream of one execution (a trigger may fire more than once), its own and nobody else's."""
+        return Random(f"fault {number} of {seed}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Swarm:
+    """What a run drew from the families of one entry of ``faults``."""
+
+    entry: int
+    """Its place in the list, from 0."""
+    on: tuple[str, ...]
+    off: tuple[str, ...]
+
+
+def plan_schedule(scenario: Scenario, seed: int) -> tuple[PlannedFault, ...]:
+    """Every fault of the scenario, numbered from 1 in order of time; triggered ones last.
+
+    Raises:
+        UsageError: more than :data:`FAULTS_MAX`.
+    """
+    drafts = [
+        draft
+        for place, entry in enumerate(scenario.faults)
+        for draft in _quietened(_expand(entry, place, scenario, seed), scenario)
+    ]
+    drafts.sort(key=lambda draft: (draft.at_ns is None, draft.at_ns or 0))
+    if len(drafts) > FAULTS_MAX:
+        raise UsageError(f"{len(drafts)} faults are planned: at most {FAULTS_MAX}; choose a longer interval")
+    return tuple(replace(draft, id=number) for number, draft in enumerate(drafts, start=1))
+
+
+def plan_swarms(scenario: Scenario, seed: int) -> tuple[Swarm, ...]:
+    """Which families are on in this run, entry by entry, where that is drawn."""
+    return tuple(
+        Swarm(
+            entry=place,
+            on=(on := entry.swarm_on(seed, place)),
+            off=tuple(name for name in entry.families if name not in on),
+        )
+        for place, entry in enumerate(scenario.faults)
+        if entry.swarm
+    )
+
+
+def setup_of(schedule: Sequence[PlannedFault]) -> Setup:
+    """What the cluster must have from its start, so that every planned fault can be injected; no more than that."""
+    wanted = Setup()
+    for planned in schedule:
+        wanted = wanted | FAMILIES[planned.family].setup(planned.parameters)
+    return wanted
+
+
+def _expand(entry: FaultEntry, place: int, scenario: Scenario, seed: int) -> Iterator[PlannedFault]:
+    if entry.family is None:
+        yield from _expand_random(entry, place, scenario, seed)
+        return
+    assert entry.parameters is not None
+    planned = PlannedFault(id=0, family=entry.family, parameters=entry.parameters, for_ns=entry.for_ns)
+    if entry.when is not None:
+        yield replace(planned, when=entry.when)
+        return
+    times = [entry.at_ns] if entry.at_ns is not None else _multiples(entry.every_ns or 0, scenario.head.time)
+    for at_ns in times:
+        yield replace(planned, at_ns=at_ns)
+
+
+def _expand_random(entry: FaultEntry, place: int, scenario: Scenario, seed: int) -> Iterator[PlannedFault]:
+    random, on = Random(f"entry {place} of {seed}"), entry.swarm_on(seed, place)
+    names, weights = zip(*(pair for pair in entry.random if pair[0] in on), strict=True)
+    for at_ns in _multiples(entry.interval_ns, scenario.head.time):
+        (family,) = random.choices(names, weights)
+        parameters = entry.draw(family, random, scenario.nodes)
+        if parameters is not None:
+            yield PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, at_ns=at_ns, drawn=True)
+
+
+def _quietened(drafts: Iterator[PlannedFault], scenario: Scenario) -> Iterator[PlannedFault]:
+    """Those that a quiet phase leaves time for, cut off where it begins; triggers are held back when they fire."""
+    quiet = scenario.head.quiet
+    for draft in drafts:
+        if quiet is None or draft.at_ns is None:
+            yield draft
+        elif (for_ns := quiet.allowed_ns(draft.at_ns, draft.for_ns)) > 0:
+            yield replace(draft, for_ns=for_ns)
+
+
+def _multiples(period_ns: int, end_ns: int) -> Sequence[int]:
+    return range(period_ns, end_ns, period_ns)
