@@ -135,7 +135,7 @@ def missing() -> Sequence[str]:
     if entered():
         return []
     # The module by its file, without site packages: 20 ms instead of 60.
-    trial = [sys.executable, "-S", "-c", "from harness import namespaces; namespaces.try_out()"]
+    trial = [sys.executable, "-S", "-c", "from harness.host import namespaces; namespaces.try_out()"]
     environment = {**tool_environment(), "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(trial, env=environment, capture_output=True, text=True, timeout=30, check=False)
     return (

@@ -148,7 +148,7 @@ async def test_a_copy_in_another_namespace_is_noticed(
 
 def test_namespaces_of_other_runs_leave_disks_behind(disk: ImageDisk) -> None:
     """Who enters namespaces of its own does not keep disks alive that were mounted before."""
-    script = "from harness import mounts, namespaces; namespaces.enter(); print(len(mounts.disks()))"
+    script = "from harness.host import mounts, namespaces; namespaces.enter(); print(len(mounts.disks()))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == "0\n"
     assert [each.point for each in mounts.disks()] == [str(disk.mount)]

@@ -12,7 +12,7 @@ from tests.integration.persons import ROOT
 
 pytestmark = pytest.mark.integration
 
-ASK = "from harness import namespaces; print(*namespaces.missing(), sep='|'); print(namespaces.entered())"
+ASK = "from harness.host import namespaces; print(*namespaces.missing(), sep='|'); print(namespaces.entered())"
 POWERLESS = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
 FORBID = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
 
