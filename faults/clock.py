@@ -17,6 +17,8 @@ condition variables do not).
 
 Proof of the bite: the functions in every process of every target are ours and add what was asked, as read back from
 their memory (while it is observed for some turns, if it moves), and some program text in it asks the vDSO for the time.
+Of a time of day that jumps there is another witness (:mod:`faults.clocks.witness`): the server's own date, asked before
+and after; one that did not jump as asked is no bite.
 Proof of healing: every process has the right time of day again, and a monotonic clock that runs evenly.
 """
 
@@ -34,9 +36,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from faults.clocks import witness
 from faults.durations import Duration, SignedDuration, format_duration
 from faults.family import Claim, Parameters, Resolved, Target, Targeted, check_targets
-from faults.needs import Cluster, Helper, HelperError, Node, NotNowError, Proof, Undo
+from faults.needs import Cluster, Dates, Helper, HelperError, Node, NotNowError, Proof, Undo
 from faults.programs import program
 
 LOOK_S = 0.1
@@ -138,6 +141,7 @@ class ClockFault:
     _follower: asyncio.Task[None] | None = field(default=None, init=False)
     _undo: list[str] = field(default_factory=list, init=False)
     _last: dict[str, Any] = field(default_factory=dict, init=False)
+    _shifted: Mapping[str, witness.Told] = field(default_factory=dict, init=False)
 
     async def inject(self) -> Proof:
         """Shifts every process; holds if each was shifted as asked. A node that is dead gets its time when it starts.
@@ -147,13 +151,17 @@ class ClockFault:
         """
         if not any(node.pids() for node in self._nodes()):
             raise NotNowError(f"{', '.join(self.targets)}: no process just now whose clock could be changed")
+        right, pids = await witness.ask(self._dates(), self.targets), self._pids()
         await asyncio.gather(*map(self._register, self._nodes()))
         await asyncio.gather(*map(self._keep, self._nodes()))
         await asyncio.gather(*(self._begin(keeper) for keeper in self._keepers))
         evidence = await self._watched()
+        self._shifted = await witness.ask(self._dates(), self.targets)
         self._follower = asyncio.create_task(self._follow(), name="clock fault")
         held = [shifted(self.motion, keeper.processes, keeper.refused) for keeper in self._living()]
-        return Proof(holds=bool(held) and all(held), evidence=evidence)
+        denied = pids == self._pids() and self._denied(right)
+        evidence = {"own_date": witness.compared(right, self._shifted), **evidence}
+        return Proof(holds=bool(held) and all(held) and not denied, evidence=evidence)
 
     async def heal(self) -> Proof:
         """Gives the right time back; holds if every process that runs has it."""
@@ -170,7 +178,8 @@ class ClockFault:
         if healed:
             await asyncio.gather(*map(self.cluster.undo.discharge, self._undo))
             self._undo.clear()
-        return Proof(holds=healed, evidence={"left": ended, "last_seen": self._last})
+        own = witness.compared(self._shifted, await witness.ask(self._dates(), self.targets))
+        return Proof(holds=healed, evidence={"own_date": own, "left": ended, "last_seen": self._last})
 
     async def _register(self, node: Node) -> None:
         argv = node.command([*RESTORER, str(self.token)])
@@ -210,6 +219,25 @@ class ClockFault:
             **({"refused": refused} if refused else {}),
             **({"ended_by_the_watchdog": revoked} if revoked else {}),
         }
+
+    def _dates(self) -> Dates | None:
+        """Servers are asked for a time of day that jumped; what else is done to clocks moves on while they answer."""
+        return self.cluster.dates if self.motion["jump_ns"] and self.motion["clock"] == "realtime" else None
+
+    def _denied(self, right: Mapping[str, witness.Told]) -> bool:
+        """Whether a server that was asked before and after says that its clock did not jump as asked."""
+        dates = self._dates()
+        if dates is None:
+            return False
+        wanted_s, precision_s = self.motion["jump_ns"] / 1e9, dates.date_precision_s
+        return any(
+            witness.contradicts(right[node], told, wanted_s, precision_s)
+            for node, told in self._shifted.items()
+            if node in right
+        )
+
+    def _pids(self) -> list[Sequence[int]]:
+        return [node.pids() for node in self._nodes()]
 
     def _living(self) -> list[Keeper]:
         """Those whose node has processes; one that was killed meanwhile proves nothing, in either direction."""

@@ -481,6 +481,17 @@ class Messages(Protocol):
         """
 
 
+class Dates(Protocol):
+    """What the servers themselves take the time of day to be: a witness who was not told what to say."""
+
+    async def date(self, node: str) -> float | None:
+        """Seconds since the epoch by the server's own clock; None if it does not answer at once."""
+
+    @property
+    def date_precision_s(self) -> float:
+        """How far what it says may lie behind what its clock shows."""
+
+
 class Cluster(Protocol):
     """All that a fault may touch."""
 
@@ -503,6 +514,10 @@ class Cluster(Protocol):
     @property
     def messages(self) -> Messages | None:
         """The hook in the system's transport; None if it has none."""
+
+    @property
+    def dates(self) -> Dates | None:
+        """What servers say the time is; None if nobody asks them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

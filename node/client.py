@@ -121,6 +121,8 @@ class Status:
     snapshot_index: int
     first_index: int
     state_hash: str | None
+    wall_ns: int
+    """The time of day, as its process has it."""
 
 
 class KvError(Exception):
@@ -327,6 +329,7 @@ class _Node:
             snapshot_index=reply.snapshot_index,
             first_index=reply.first_index,
             state_hash=reply.state_hash or None,
+            wall_ns=reply.wall_ns,
         )
 
     async def interfere(self, request: kv_pb2.InterfereRequest, timeout_s: float) -> kv_pb2.InterfereReply:

@@ -404,6 +404,7 @@ class StatusReply(_message.Message):
     SNAPSHOT_INDEX_FIELD_NUMBER: _builtins.int
     FIRST_INDEX_FIELD_NUMBER: _builtins.int
     STATE_HASH_FIELD_NUMBER: _builtins.int
+    WALL_NS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     role: _builtins.str
     term: _builtins.int
@@ -416,6 +417,8 @@ class StatusReply(_message.Message):
     first_index: _builtins.int
     state_hash: _builtins.str
     """of what is applied; only on request"""
+    wall_ns: _builtins.int
+    """the time of day, as this process has it"""
     @_builtins.property
     def voters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -433,10 +436,11 @@ class StatusReply(_message.Message):
         snapshot_index: _builtins.int = ...,
         first_index: _builtins.int = ...,
         state_hash: _builtins.str = ...,
+        wall_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "commit", b"commit", "durable_index", b"durable_index", "first_index", b"first_index", "last_index", b"last_index", "leader", b"leader", "name", b"name", "role", b"role", "snapshot_index", b"snapshot_index", "state_hash", b"state_hash", "term", b"term", "voters", b"voters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "commit", b"commit", "durable_index", b"durable_index", "first_index", b"first_index", "last_index", b"last_index", "leader", b"leader", "name", b"name", "role", b"role", "snapshot_index", b"snapshot_index", "state_hash", b"state_hash", "term", b"term", "voters", b"voters", "wall_ns", b"wall_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -161,6 +161,7 @@ class Shell:
             snapshot_index=core.snapshot.index,
             first_index=core.first_index,
             state_hash=self._machine.state_hash() if state_hash else "",
+            wall_ns=time.time_ns(),
         )
 
     def tell_lag(self, max_ms: float) -> None:

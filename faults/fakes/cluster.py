@@ -21,6 +21,7 @@ from faults.fakes.shaping import FakeShaping, FakeStandin, journeys
 from faults.needs import (
     Admin,
     Completed,
+    Dates,
     Disk,
     DiskState,
     Files,
@@ -354,6 +355,7 @@ class FakeCluster:
         self.undo = FakeUndoList()
         self.admin: Admin | None = None
         self.messages: Messages | None = None
+        self.dates: Dates | None = None
 
     def pairs(self) -> list[Pair]:
         """Every direction between two nodes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from faults.needs import Admin, Links, Messages, Node, Undo, UndoList
+from faults.needs import Admin, Dates, Links, Messages, Node, Undo, UndoList
 from faults.needs import Cluster as FaultCluster
 from harness.substrates.protocol import Cluster
 from harness.systems.protocol import Session
@@ -20,6 +20,7 @@ class World:
     undo: UndoList
     admin: Admin | None
     messages: Messages | None
+    dates: Dates | None
 
     @classmethod
     def of(cls, cluster: Cluster, session: Session) -> World:
@@ -30,6 +31,7 @@ class World:
             undo=cluster.undo,
             admin=session.admin,
             messages=session.messages,
+            dates=session,
         )
 
     @classmethod
@@ -41,6 +43,7 @@ class World:
             undo=LimitedUndoList(held=cluster.undo, after_s=after_s),
             admin=cluster.admin,
             messages=cluster.messages,
+            dates=cluster.dates,
         )
 
 

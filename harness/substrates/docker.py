@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from faults.cuts import CLIENT
 from faults.family import Setup
-from faults.needs import Admin, Messages, Node, Undo, UndoList
+from faults.needs import Admin, Dates, Messages, Node, Undo, UndoList
 from harness.cleanup import marks
 from harness.errors import HarnessError
 from harness.host.namespaces import SEARCH_PATH
@@ -129,6 +129,7 @@ class DockerCluster:
         self.undo = undo
         self.admin: Admin | None = None
         self.messages: Messages | None = None
+        self.dates: Dates | None = None
         self.clocks: Mapping[str, int] = {}
         self._plan = plan
         self._engine = engine

@@ -23,7 +23,7 @@ from typing import cast
 
 from faults.cuts import CLIENT
 from faults.family import Setup
-from faults.needs import Admin, Completed, Disk, Files, Limits, Messages, Node, ProcessState, Undo, UndoList
+from faults.needs import Admin, Completed, Dates, Disk, Files, Limits, Messages, Node, ProcessState, Undo, UndoList
 from harness.cleanup import marks
 from harness.errors import HarnessError
 from harness.host import namespaces, processes
@@ -246,6 +246,7 @@ class ProcessCluster:
         self.undo = undo
         self.admin: Admin | None = None
         self.messages: Messages | None = None
+        self.dates: Dates | None = None
         self.clocks: Mapping[str, int] = {}
         self._launch = launch
         self._exits: dict[str, int] = {}

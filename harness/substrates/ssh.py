@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from faults.cuts import CLIENT
 from faults.family import Setup
-from faults.needs import Admin, Messages, Node, Undo, UndoList
+from faults.needs import Admin, Dates, Messages, Node, Undo, UndoList
 from harness.cleanup import marks
 from harness.clock import RunClock
 from harness.errors import HarnessError
@@ -74,6 +74,7 @@ class SshCluster:
         self.links = HostLinks()
         self.admin: Admin | None = None
         self.messages: Messages | None = None
+        self.dates: Dates | None = None
         self.places: Mapping[str, Place] = {name: _place(run_id, name, each) for name, each in surveys.items()}
         self._clocks: dict[str, int] = {}
         self._run_id = run_id

@@ -32,7 +32,8 @@ from harness.systems.etcd_admin import EtcdAdmin, peer_url
 from harness.systems.etcd_connection import EtcdConnection, EtcdError
 from harness.systems.etcd_programs import find_etcd
 from harness.systems.etcd_promises import ETCD_PROMISES, REMOVED_PANIC
-from harness.systems.protocol import NodeStatus, PlantedBug
+from harness.systems.http_date import http_date
+from harness.systems.protocol import DATE_TIMEOUT_S, NodeStatus, PlantedBug
 
 CLIENT_PORT = 2379
 ATTEMPTS_MAX = 8
@@ -105,6 +106,15 @@ class EtcdSession:
             commit=said.raft_index,
             applied=said.raft_applied_index,
         )
+
+    @property
+    def date_precision_s(self) -> float:
+        """HTTP dates are in whole seconds."""
+        return 1.0
+
+    async def date(self, node: str) -> float | None:
+        """The date under which the server's HTTP side answers."""
+        return await http_date(self.admin.addresses[node], CLIENT_PORT, timeout_s=DATE_TIMEOUT_S)
 
     def client(self, process: int, node: str) -> EtcdClient:
         """A client with a random stream of its own."""

@@ -56,9 +56,20 @@ class Session(Protocol):
     def messages(self) -> Messages | None:
         """The hook in its nodes' transport; None if there is none."""
 
+    async def date(self, node: str) -> float | None:
+        """Seconds since the epoch by the server's own clock; None if it does not answer within :data:`DATE_TIMEOUT_S`.
+        Never raises for a node's trouble.
+        """
+
+    @property
+    def date_precision_s(self) -> float:
+        """How far what :meth:`date` says may lie behind what the server's clock shows."""
+
     async def close(self) -> None:
         """Releases connections without waiting for nodes."""
 
+
+DATE_TIMEOUT_S = 0.5
 
 ABILITIES = frozenset({"membership", "leadership", "message"})
 """What a fault family can need of a system."""

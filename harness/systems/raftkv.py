@@ -20,7 +20,7 @@ from faults.needs import Admin, MessageRule, Messages, MessagesError, MessageTal
 from harness.clients import Completion, Invocation
 from harness.durations import Duration, parse_duration
 from harness.substrates.protocol import Image, Launch, Place
-from harness.systems.protocol import NodeStatus, PlantedBug
+from harness.systems.protocol import DATE_TIMEOUT_S, NodeStatus, PlantedBug
 from harness.systems.raftkv_promises import RAFTKV_PROMISES
 from node import client as kv
 from node.bugs import BUGS
@@ -149,6 +149,19 @@ class RaftkvSession:
             commit=status.commit,
             applied=status.applied,
         )
+
+    @property
+    def date_precision_s(self) -> float:
+        """Nodes tell nanoseconds."""
+        return 0.0
+
+    async def date(self, node: str) -> float | None:
+        """What the node's own clock shows."""
+        try:
+            status = await self.client_library.status(node, DATE_TIMEOUT_S)
+        except kv.KvError:
+            return None
+        return status.wall_ns / 1e9
 
     def client(self, process: int, node: str) -> RaftkvClient:
         """A client with a session of its own."""

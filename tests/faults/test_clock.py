@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from faults.clock import ClockFamily, ClockFault, ClockParameters
+from faults.clocks import witness
 from faults.clocks.vdso_image import Offset
 from faults.fakes.clocks import FakeMachine, FakeProcess
 from faults.fakes.cluster import FakeCluster
@@ -227,3 +229,56 @@ def test_a_fault_that_says_nothing_jumps_by_half_a_minute() -> None:
     parameters = ClockParameters.model_validate({"target": "n1"})
     facts = family.resolve(parameters, targets=("n1",), nodes=("n1",), random=None)  # type: ignore[arg-type]
     assert family.summary(facts) == "realtime clock of n1 jumps forward by 30s"
+
+
+class Servers:
+    """What the servers of a lab say the time is: what the machine's clock and their own shift make of it, or a lie."""
+
+    date_precision_s = 0.0
+
+    def __init__(self, lab: Lab, *, deaf: bool = False, silent: bool = False) -> None:
+        self.lab, self.deaf, self.silent = lab, deaf, silent
+
+    async def date(self, node: str) -> float | None:
+        """``deaf``: always the right time; ``silent``: none."""
+        shift_ns = 0 if self.deaf else self.lab.realtime(node)
+        return None if self.silent else time.time() + shift_ns / SECOND
+
+
+async def test_the_servers_own_date_is_a_witness(lab: Lab) -> None:
+    """It jumped there and back, in seconds that a person can read."""
+    lab.cluster.dates = Servers(lab)
+    fault = lab.fault("n2", jump="30s")
+    proof = await fault.inject()
+    assert proof.holds
+    assert proof.evidence["own_date"]["n2"]["jumped_s"] == pytest.approx(30, abs=0.1)
+    healed = await fault.heal()
+    assert healed.evidence["own_date"]["n2"]["jumped_s"] == pytest.approx(-30, abs=0.1)
+
+
+async def test_a_server_that_goes_on_with_the_right_date_was_not_bitten(lab: Lab) -> None:
+    """Whatever its memory shows."""
+    lab.cluster.dates = Servers(lab, deaf=True)
+    fault = lab.fault("n2", jump="30s")
+    assert not (await fault.inject()).holds
+    assert (await fault.heal()).holds
+
+
+async def test_a_server_that_says_nothing_is_no_witness(lab: Lab) -> None:
+    """It may be paused or cut off; the memory is proof enough."""
+    lab.cluster.dates = Servers(lab, silent=True)
+    fault = lab.fault("n2", jump="30s")
+    proof = await fault.inject()
+    assert proof.holds
+    assert proof.evidence["own_date"] == {}
+    assert (await fault.heal()).holds
+
+
+@pytest.mark.parametrize(("precision_s", "contradicted"), [(1.0, False), (0.0, True)])
+def test_whole_seconds_are_no_contradiction(precision_s: float, contradicted: bool) -> None:
+    """A clock that jumped by 30 s may say 29 or 31 if it tells whole seconds."""
+    before = witness.Told(date_s=100.0, asked_s=0.0, answered_s=0.01)
+    after = witness.Told(date_s=129.0, asked_s=0.2, answered_s=0.21)
+    assert witness.jump_s(before, after) == pytest.approx(28.8)
+    after = witness.Told(date_s=130.0, asked_s=0.9, answered_s=0.91)
+    assert witness.contradicts(before, after, 30.0, precision_s) is contradicted
