@@ -188,7 +188,9 @@ def _remove(leftover: Leftover, sleep: Callable[[float], None]) -> str | None:
 
 def _run_again(entry: Entry) -> str | None:
     """A command of a dead run. One for a namespace that went with its last process has nothing left to do."""
-    gone = [word for word in entry["arguments"]["argv"] if word.startswith("--net=") and not os.path.exists(word[6:])]
+    argv = entry["arguments"]["argv"]
+    enters = [word[6:] for word in argv if word.startswith("--net=")] if argv[:1] == ["nsenter"] else []
+    gone = not all(map(os.path.exists, enters))
     return None if gone else undoing.perform(entry, timeout_s=ENTRY_TIMEOUT_S)
 
 

@@ -1,8 +1,9 @@
 """Carrying out an undo entry without a cluster, a loop or a controller: by the watchdog, or by ``capsize clean``.
 
 Each kind is one small function; all are safe to repeat, because the deed may never have been done, or may have been
-undone already. Heavy modules are imported where they are needed: the watchdog has to start fast, and most runs never
-come here.
+undone already. A process or a network namespace is told by more than its name: pids and paths are used again, and what
+has the same one later is somebody else's (another run's namespace, or one that a person made). Heavy modules are
+imported where they are needed: the watchdog has to start fast, and most runs never come here.
 """
 
 from __future__ import annotations
@@ -34,7 +35,22 @@ def perform(entry: Entry, *, timeout_s: float) -> str | None:
     return None
 
 
+_ENTERS = "--net="
+
+
+def namespaces_entered(argv: Sequence[str]) -> dict[str, int]:
+    """The handles of network namespaces on this machine that a command enters, and the numbers of those behind them."""
+    words = argv if argv and os.path.basename(argv[0]) == "nsenter" else ()
+    handles = [word.removeprefix(_ENTERS) for word in words if word.startswith(_ENTERS)]
+    numbers = {handle: processes.namespace_of_path(handle) for handle in handles}
+    return {handle: number for handle, number in numbers.items() if number is not None}
+
+
 def _run(arguments: Arguments, timeout_s: float) -> None:
+    """A command. If it was for a namespace that is no more, all that it would undo went with that."""
+    entered: Mapping[str, int] = arguments.get("entered", {})
+    if any(processes.namespace_of_path(handle) != number for handle, number in entered.items()):
+        return
     import subprocess
 
     from harness.host.namespaces import tool_environment

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cleanup import marks
+from harness.cleanup import marks, undoing
 from harness.errors import HarnessError
 from harness.host import namespaces, processes
 
@@ -86,8 +86,7 @@ class Watchdog:
         Raises:
             WatchdogError: it is gone or does not answer.
         """
-        arguments = _with_start(undo.arguments) if undo.kind in ("continue", "kill") else dict(undo.arguments)
-        entry = {"id": undo.id, "kind": undo.kind, "arguments": arguments}
+        entry = {"id": undo.id, "kind": undo.kind, "arguments": _identified(undo)}
         await self._ask({"op": "register", "undo": entry, "after_s": undo.after_s})
 
     async def discharge(self, undo_id: str) -> None:
@@ -210,6 +209,15 @@ def _environment(run_id: str) -> dict[str, str]:
     here = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
     return {**os.environ, **marks.environment_marks(run_id), marks.ENV_WATCHDOG: "1", "PYTHONPATH": paths}
+
+
+def _identified(undo: Undo) -> dict[str, Any]:
+    """Its arguments, with what tells whoever is meant from others who have the same pid or path later."""
+    if undo.kind in ("continue", "kill"):
+        return _with_start(undo.arguments)
+    if undo.kind == "run" and (entered := undoing.namespaces_entered(undo.arguments["argv"])):
+        return {**undo.arguments, "entered": entered}
+    return dict(undo.arguments)
 
 
 def _with_start(arguments: Mapping[str, Any]) -> dict[str, Any]:

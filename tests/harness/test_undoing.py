@@ -65,6 +65,21 @@ def test_run_says_what_a_failing_command_said(tmp_path: Path) -> None:
     assert "alas" in reason
 
 
+def test_a_command_for_another_namespace_is_not_run(tmp_path: Path) -> None:
+    """A namespace is told by its number: what has its path later is another run's, or a person's, and is left alone."""
+    argv = ["sh", "-c", f"touch {tmp_path}/proof"]
+    mine = processes.namespace("self", "net")
+    assert undoing.namespaces_entered(["nsenter", "--net=/proc/self/ns/net", "--", *argv]) == {
+        "/proc/self/ns/net": mine
+    }
+    assert undoing.namespaces_entered(["sh", "-c", "--net=/proc/self/ns/net"]) == {}
+    assert perform("run", argv=argv, entered={"/proc/self/ns/net": -1}) is None
+    assert perform("run", argv=argv, entered={"/run/netns/nowhere-at-all": mine}) is None
+    assert not (tmp_path / "proof").exists()
+    assert perform("run", argv=argv, entered={"/proc/self/ns/net": mine}) is None
+    assert (tmp_path / "proof").exists()
+
+
 def test_remove_takes_files_folders_and_nothing_at_all(tmp_path: Path) -> None:
     """A file, a folder with contents, a link (not what it points at), and something that is gone already."""
     (tmp_path / "folder" / "below").mkdir(parents=True)

@@ -74,6 +74,16 @@ async def test_a_process_is_registered_with_its_start_time(watchdog: Watchdog, t
     assert remainder.entries[0]["arguments"]["pid_start"] == processes.start_ticks(os.getpid())
 
 
+async def test_a_command_is_registered_with_the_namespace_it_enters(watchdog: Watchdog, tmp_path: Path) -> None:
+    """A namespace's path may be somebody else's by the time of the undoing: its number is noted, too."""
+    argv = ["nsenter", "--net=/proc/self/ns/net", "--", "true"]
+    await watchdog.register(Undo(id="rules", kind="run", arguments={"argv": argv}))
+    remainder = read_ledger(tmp_path / "undo.jsonl")
+    assert remainder is not None
+    entered = {"/proc/self/ns/net": processes.namespace("self", "net")}
+    assert remainder.entries[0]["arguments"] == {"argv": argv, "entered": entered}
+
+
 async def test_goodbye_undoes_what_is_left_and_leaves_no_file(watchdog: Watchdog, tmp_path: Path) -> None:
     """What was discharged stays, what was not is undone; the process ends, and a second goodbye is nothing."""
     for name in ("kept", "dropped"):
