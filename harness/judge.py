@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from harness.errors import UsageError
 from harness.planning.scenario import Scenario, parse_scenario
 from harness.planning.schedule import PlannedFault, plan_schedule
 from harness.systems import SYSTEMS
+from harness.systems.promises import more_than_slow, reported_errors
 from harness.weighing import weigh
 from harness.workloads import WORKLOADS
 from reports.folder import RunFolder
@@ -74,7 +75,7 @@ def judge(folder: RunFolder) -> Verdict:
     results = [_guarded(name, checker) for name, checker in checkers.items()]
     verdict = _second_look(Verdict(results=tuple(result for result in results if result is not None)), facts)
     system = SYSTEMS[scenario.head.system]
-    return weigh(verdict, evidence.rows, system.promises, scenario.nodes, system.name)
+    return weigh(verdict, evidence.executed, system.promises, scenario.nodes, system.name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +93,14 @@ class Evidence:
     traces: Mapping[str, Trace]
     findings: Sequence[Finding]
     """What could not be read."""
+
+    @property
+    def executed(self) -> Sequence[Mapping[str, Any]]:
+        """Faults that were injected, as in ``schedule.jsonl``. Of those that were in force when the run was killed, the
+        history tells, and not all.
+        """
+        known = {row["id"] for row in self.rows}
+        return (*(row for row in self.rows if row.get("injected_ns")), *map(_row_of, unknown(self.faults, known)))
 
     @property
     def starved(self) -> str | None:
@@ -174,8 +183,24 @@ def _guarded(name: str, checker: Callable[[], Result | None]) -> Result | None:
 def executed_faults(history: History, rows: Sequence[Mapping[str, Any]]) -> Sequence[Window]:
     """Faults of the schedule, and those in force when the run was killed: only the history tells of them."""
     scheduled = scheduled_windows(rows)
-    known = {row["id"] for row in rows}
-    return (*scheduled, *(window for window in fault_windows(history.nemesis) if window.id not in known))
+    return (*scheduled, *unknown(fault_windows(history.nemesis), {row["id"] for row in rows}))
+
+
+def unknown(windows: Iterable[Window], known: Collection[int]) -> Iterator[Window]:
+    """Those without a line in the schedule."""
+    return (window for window in windows if window.id not in known)
+
+
+def _row_of(window: Window) -> Mapping[str, Any]:
+    """What is known of a fault that has no line in the schedule."""
+    return {
+        "id": window.id,
+        "family": window.family,
+        "summary": window.summary,
+        "targets": window.targets,
+        "resolved": {},
+        "injected_ns": [window.from_ns, window.injected_ns or window.from_ns],
+    }
 
 
 FACTS_NEEDED = ("seed", "start_monotonic_ns", "scenario")
@@ -268,13 +293,18 @@ def _unread_keys(evidence: Evidence) -> Iterator[Finding]:
         yield _harness("final reads incomplete", f"{unread} of {total} written keys could not be read after healing")
 
 
-DISK_FAMILIES = frozenset({"disk", "resource"})
-"""Faults that make a node's system calls on its data fail."""
+CALLS_FAIL: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {"disk": reported_errors, "resource": more_than_slow}
+"""Families that can make a node's system calls on its data fail, and which of their faults do."""
 
 
 def _logs(folder: RunFolder, evidence: Evidence) -> Result:
     """The nodes' logs and ends; what a node says of a disk that a fault made fail is no finding."""
-    failed = {name for fault in evidence.faults if fault.family in DISK_FAMILIES for name in fault.targets}
+    failed = {
+        name
+        for row in evidence.executed
+        if row["family"] in CALLS_FAIL and CALLS_FAIL[row["family"]](row.get("resolved") or {})
+        for name in row.get("targets") or ()
+    }
     with contextlib.ExitStack() as stack:
         logs = {
             name: stack.enter_context(path.open(encoding="utf-8", errors="replace"))

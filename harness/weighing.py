@@ -8,7 +8,7 @@ a node's memory away is not surprised when the kernel kills it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,15 +63,31 @@ def beyond_promise(
     """
     damaged: set[str] = set()
     found = []
-    for row in injected:
+    for place, row in enumerate(injected):
         name, targets = str(row["family"]), tuple(row.get("targets") or ())
         if name in FAMILIES and FAMILIES[name].damages:
             damaged.update(targets)
-        hit = Hit(resolved=row.get("resolved") or {}, targets=targets, nodes=nodes, damaged=frozenset(damaged))
+        hit = Hit(
+            resolved=row.get("resolved") or {},
+            targets=targets,
+            nodes=nodes,
+            damaged=frozenset(damaged),
+            beside=tuple(_in_force(injected[:place], row, nodes)),
+        )
         why = _why_beyond(name, hit, promises, system)
         if why is not None:
             found.append(Beyond(number=row["id"], summary=_summary(row), from_ns=int(row["injected_ns"][0]), why=why))
     return tuple(found)
+
+
+def _in_force(earlier: Sequence[Row], row: Row, nodes: Sequence[str]) -> Iterator[Hit]:
+    """Faults of the same family that were not healed when this one began."""
+    begin_ns = int(row["injected_ns"][0])
+    for other in earlier:
+        healed = other.get("healed_ns")
+        if other["family"] == row["family"] and (healed is None or int(healed[1]) > begin_ns):
+            targets = tuple(other.get("targets") or ())
+            yield Hit(resolved=other.get("resolved") or {}, targets=targets, nodes=nodes)
 
 
 def _why_beyond(family: str, hit: Hit, promises: Promises, system: str) -> str | None:

@@ -51,12 +51,13 @@ def fault_windows(events: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
 
 def _note(window: Window, f: str, type_: str, value: Mapping[str, Any], time: int) -> None:
     """What one event adds. Completions tell the proofs; whatever is told later stands."""
+    if f == "inject":
+        window.targets, window.summary = tuple(value.get("targets", ())), str(value.get("summary", ""))
     if type_ == "invoke":
         return
     proved = bool(value.get("proved"))
     if f == "inject":
         window.injected_ns, window.bit = time, proved
-        window.targets, window.summary = tuple(value.get("targets", ())), str(value.get("summary", ""))
     elif f == "heal":
         window.to_ns, window.healed = time, proved
 

@@ -47,6 +47,11 @@ class ExecutedFault:
         else:
             self.bit = Proof(holds=False, evidence={"reason": reason})
 
+    def intent(self) -> dict[str, Any]:
+        """What the history says before injecting, in case nobody lives to say more."""
+        facts = {"id": self.number, "family": self.planned.family}
+        return {**facts, "summary": self.summary, "targets": list(self.targets)}
+
     def event(self, proof: Proof | None) -> dict[str, Any]:
         """What the history says when injecting or healing has ended."""
         return {

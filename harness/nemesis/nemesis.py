@@ -290,7 +290,7 @@ class Nemesis:
         """Whether it began (it may still not have bitten)."""
         number, begin = executed.number, self.clock()
         self.active[number] = executed.summary
-        self.recorder.nemesis("invoke", "inject", {"id": number, "family": executed.planned.family})
+        self.recorder.nemesis("invoke", "inject", executed.intent())
         if executed.trigger is not None:
             executed.trigger |= {"fired_ns": begin, "delay_ms": _delay_ms(executed.trigger["event_ns"], begin)}
         try:

@@ -5,7 +5,7 @@ locks that depend on clocks are not asked for here.
 from __future__ import annotations
 
 from checkers.runs.logs import LogPattern
-from harness.systems.promises import Hit, MayStop, Promise, Promises, reported_errors
+from harness.systems.promises import MayStop, Promise, Promises, minority_failing, more_than_slow, reported_errors
 
 STOPS = frozenset({"CRASH", "panic", "fatal"})
 """etcd stops by logging a fatal error or by a panic."""
@@ -19,11 +19,6 @@ members.
 """
 
 
-def minority_hit(hit: Hit) -> bool:
-    """Less than half of the nodes at a time."""
-    return len(set(hit.targets)) * 2 < len(hit.nodes)
-
-
 ETCD_PROMISES = Promises(
     table={
         "kill": Promise(words="any number of nodes: the log is synced before an answer"),
@@ -34,14 +29,16 @@ ETCD_PROMISES = Promises(
         "power": Promise(words="any number of nodes, together or in turn"),
         "disk": Promise(
             words="errors of the disks of less than half of the nodes at a time: the node stops",
-            covers=minority_hit,
+            covers=minority_failing,
             may_stop=MayStop(
                 why="a node that meets an error of its disk has to stop", kinds=STOPS, when=reported_errors
             ),
         ),
         "resource": Promise(
             words="any lack of processor, memory, files or room on the disk: it is slow, refuses writes, or stops",
-            may_stop=MayStop(why="a node that is given too little may stop", kinds=STOPS),
+            may_stop=MayStop(
+                why="a node that is given too little memory, files or room may stop", kinds=STOPS, when=more_than_slow
+            ),
         ),
         "membership": Promise(
             words="changes by its own calls, one at a time, a new node without data",

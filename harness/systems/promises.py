@@ -22,6 +22,8 @@ class Hit:
     """Every node of the cluster."""
     damaged: frozenset[str] = frozenset()
     """Whose synced data was destroyed since the run began, by this fault and those before it."""
+    beside: tuple[Hit, ...] = ()
+    """Faults of the same family that were in force when it began."""
 
 
 def whatever(hit: Hit) -> bool:
@@ -39,6 +41,18 @@ def always(resolved: Mapping[str, Any]) -> bool:
 def reported_errors(resolved: Mapping[str, Any]) -> bool:
     """After faults of a disk that make system calls fail: a slow disk, or a death at a fail point, is no reason."""
     return resolved.get("kind") not in ("slow", "crash")
+
+
+def more_than_slow(resolved: Mapping[str, Any]) -> bool:
+    """After a lack of memory, files or room: who has less of a processor is slow, and that is no reason."""
+    return not resolved or not {"memory", "files", "disk"}.isdisjoint(resolved)
+
+
+def minority_failing(hit: Hit) -> bool:
+    """The disks of less than half of the nodes report errors at a time; how slow they are is no matter."""
+    failing = [each for each in (hit, *hit.beside) if reported_errors(each.resolved)]
+    few = len({name for each in failing for name in each.targets}) * 2 < len(hit.nodes)
+    return few or not reported_errors(hit.resolved)
 
 
 def minority_damaged(hit: Hit) -> bool:

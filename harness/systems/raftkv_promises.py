@@ -4,12 +4,27 @@ leases), and stops rather than go on with a disk that it cannot trust.
 
 from __future__ import annotations
 
-from harness.systems.promises import MayStop, Promise, Promises, minority_damaged, reported_errors
+from faults.rot import SPARE_TAIL
+from harness.systems.promises import (
+    Hit,
+    MayStop,
+    Promise,
+    Promises,
+    minority_damaged,
+    more_than_slow,
+    reported_errors,
+)
 
 EXIT_DAMAGED = 65
 EXIT_DISK = 74
 STOPS = frozenset({"CRASH", "fatal"})
 """A node that gives up says so in its log; a defect that it says so about is still known by its status."""
+
+
+def older_data_of_a_minority(hit: Hit) -> bool:
+    """Damage in the newest records looks like a torn write, which a node cuts off: nobody can tell them apart."""
+    return minority_damaged(hit) and hit.resolved.get("spare_tail", SPARE_TAIL) >= SPARE_TAIL
+
 
 RAFTKV_PROMISES = Promises(
     one_way_progress=True,
@@ -37,7 +52,7 @@ RAFTKV_PROMISES = Promises(
         "rot": Promise(
             words="in the data of less than half of the nodes over the life of the cluster, but not in the last group "
             "commit of a log: the node refuses to start (status 65) or goes on with what is right",
-            covers=minority_damaged,
+            covers=older_data_of_a_minority,
             may_stop=MayStop(
                 why="a node whose data is damaged has every right not to start",
                 statuses=frozenset({EXIT_DISK, EXIT_DAMAGED}),
@@ -47,7 +62,10 @@ RAFTKV_PROMISES = Promises(
         "resource": Promise(
             words="any lack of processor, memory, files or room on the disk: it is slow, or stops, and loses nothing",
             may_stop=MayStop(
-                why="a node that is given too little may stop", statuses=frozenset({EXIT_DISK, -9, 137}), kinds=STOPS
+                why="a node that is given too little memory, files or room may stop",
+                statuses=frozenset({EXIT_DISK, -9, 137}),
+                kinds=STOPS,
+                when=more_than_slow,
             ),
         ),
         "message": Promise(words="any delay, loss, repetition or reordering of any messages"),

@@ -287,6 +287,26 @@ def test_what_is_beyond_promise_is_told_and_not_invalid(run: Folder) -> None:
     assert blames == {"beyond promise"}
 
 
+@pytest.mark.parametrize(
+    ("family", "targets", "validity"), [("rot", ["n1", "n2"], Validity.UNKNOWN), ("kill", ["n1"], Validity.INVALID)]
+)
+@pytest.mark.parametrize("type_", ["invoke", "info"])
+def test_faults_in_force_when_the_controller_was_killed_are_weighed(
+    run: Folder, family: str, targets: list[str], validity: Validity, type_: str
+) -> None:
+    """They have no line in the schedule; what the history says of them, be it that they were about to begin, is enough
+    to know that they were beyond promise.
+    """
+    cut_short(run)
+    stale_read(run)
+    run.schedule.clear()
+    value = {"id": 1, "family": family, "summary": "words", "targets": targets}
+    event = {"time": SECOND, "process": "nemesis", "type": type_, "f": "inject", "value": value}
+    events = sorted([event, *run.history], key=lambda each: each["time"])
+    run.history = [{**each, "index": place} for place, each in enumerate(events)]
+    assert run.judge()[0] is validity
+
+
 @pytest.mark.parametrize("content", [b"{}", b"[]", b"not json", b'{"seed": 1}'])
 def test_a_folder_that_is_no_run_is_refused(run: Folder, content: bytes) -> None:
     """One clear line, no traceback."""

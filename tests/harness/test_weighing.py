@@ -109,3 +109,68 @@ def test_a_refusal_to_start_after_a_crash_is_a_finding(family: str) -> None:
     system = SYSTEMS["raftkv"]
     found = weigh(verdict, [row(family, ("n1",))], system.promises, NODES, system.name)
     assert (found.validity is Validity.INVALID) is (family != "rot")
+
+
+def blamed(system: str, rows: list[dict[str, Any]], finding: Finding) -> Blame:
+    """Whose failure it is by a real system's promises."""
+    verdict = Verdict(results=(Result(checker="logs", findings=(finding,)),))
+    (found,) = weigh(verdict, rows, SYSTEMS[system].promises, NODES, system).findings
+    return found.blame
+
+
+CRASH = Finding(checker="logs", kind="CRASH", message="n1 ended", nodes=("n1",), evidence={"status": 74})
+
+
+@pytest.mark.parametrize("system", ["raftkv", "etcd"])
+@pytest.mark.parametrize(
+    ("family", "resolved", "blame"),
+    [
+        ("resource", {"targets": ["n1"], "cpu": 0.1}, Blame.SYSTEM),
+        ("resource", {"targets": ["n1"], "cpu": 0.1, "files": {"spare": 0}}, Blame.BEYOND_PROMISE),
+        ("resource", {"targets": ["n1"], "disk": "full"}, Blame.BEYOND_PROMISE),
+        ("disk", {"targets": ["n1"], "kind": "slow"}, Blame.SYSTEM),
+        ("disk", {"targets": ["n1"], "kind": "crash"}, Blame.SYSTEM),
+        ("disk", {"targets": ["n1"], "kind": "error"}, Blame.BEYOND_PROMISE),
+        ("disk", {}, Blame.BEYOND_PROMISE),
+    ],
+    ids=["slow processor", "no files", "full disk", "slow disk", "fail point", "errors", "all that is known"],
+)
+def test_being_slow_is_no_reason_to_stop(system: str, family: str, resolved: dict[str, Any], blame: Blame) -> None:
+    """A node may stop when what it needs fails; a slow one has to go on, and its end is a finding."""
+    assert blamed(system, [{**row(family, ("n1",)), "resolved": resolved}], CRASH) is blame
+
+
+@pytest.mark.parametrize(
+    ("kinds", "healed_s", "blame"),
+    [
+        (("error", "error"), None, Blame.BEYOND_PROMISE),
+        (("error", "dead"), 7, Blame.BEYOND_PROMISE),
+        (("error", "error"), 6, Blame.SYSTEM),
+        (("slow", "error"), None, Blame.SYSTEM),
+        (("error", "slow"), None, Blame.SYSTEM),
+    ],
+)
+def test_disks_that_fail_at_a_time_are_counted_together(
+    kinds: tuple[str, str], healed_s: int | None, blame: Blame
+) -> None:
+    """etcd survives errors of a minority's disks at a time: two faults that overlap are more than each of them; how
+    slow disks are is no matter.
+    """
+    first = {**row("disk", ("n1", "n2")), "resolved": {"kind": kinds[0]}}
+    first["healed_ns"] = None if healed_s is None else [0, healed_s * SECOND]
+    second = {**row("disk", ("n3",), at_s=6, number=2), "resolved": {"kind": kinds[1]}}
+    lost = Finding(checker="c", kind="lost write", message="m", time_ns=9 * SECOND)
+    assert blamed("etcd", [first, second], lost) is blame
+
+
+def test_slow_disks_of_all_excuse_nothing() -> None:
+    """They report no error."""
+    slow = {**row("disk", NODES), "resolved": {"kind": "slow"}}
+    assert blamed("etcd", [slow], Finding(checker="c", kind="lost write", message="m")) is Blame.SYSTEM
+
+
+@pytest.mark.parametrize(("spare", "blame"), [(4096, Blame.SYSTEM), (0, Blame.BEYOND_PROMISE)])
+def test_damage_of_the_newest_records_is_beyond_what_can_be_promised(spare: int, blame: Blame) -> None:
+    """What was acknowledged last may be lost with it, and that is said in the table."""
+    rotten = {**row("rot", ("n1",)), "resolved": {"spare_tail": spare}}
+    assert blamed("raftkv", [rotten], Finding(checker="c", kind="lost write", message="m")) is blame
