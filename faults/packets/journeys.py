@@ -29,6 +29,10 @@ ERROR_SHARE = 1e-6
 LATE_MS = 50.0
 """So much later than asked is still the machine's slowness; so is as much again as was asked."""
 EARLY_MS = 1.0
+UNCERTAIN_SHARE = 0.4
+"""Where two clocks are compared, what is known of them must be better than this share of the delay: as with chance, a
+link that does nothing is told from one that does.
+"""
 RATE_WINDOW_S = 0.4
 """The burst that proves a rate fills the link for so long."""
 HEADERS = 28
@@ -65,6 +69,8 @@ class Journeys:
     """The first copy of each that arrived, in the order of arrival."""
     copies: int = 0
     """Further copies of the same datagrams."""
+    uncertain_ms: float = 0.0
+    """By how much all its times may be wrong together, where the ends have two clocks."""
 
     @property
     def lost(self) -> int:
@@ -92,6 +98,8 @@ class Journeys:
         delays = self.delays_ms
         shown = {"median_ms": statistics.median(delays), "spread_ms": statistics.pstdev(delays)} if delays else {}
         numbers = {"sent": self.sent, "lost": self.lost, "copies": self.copies}
+        if self.uncertain_ms:
+            shown["uncertain_ms"] = self.uncertain_ms
         return {**numbers, **{name: round(value, 3) for name, value in shown.items()}}
 
 
@@ -143,6 +151,11 @@ def problems_of_link(effects: Effects, burst: Burst, seen: Journeys) -> list[str
     if len(slow) < 3:
         return [] if effects.loss + effects.corrupt + effects.reorder > 50 else [f"{len(slow)} of {seen.sent} arrived"]
     asked_ms, chance_ms = effects.delay_median / 1e6, _chance_ms(effects, len(slow))
+    if seen.uncertain_ms > UNCERTAIN_SHARE * asked_ms:
+        return [
+            f"the clocks of its ends are known to {seen.uncertain_ms:.1f} ms only: {asked_ms:.1f} ms cannot be told"
+        ]
+    chance_ms += seen.uncertain_ms
     median = statistics.median(slow)
     if median < asked_ms - chance_ms - max(EARLY_MS, 0.05 * asked_ms):
         return [f"{median:.1f} ms where {asked_ms:.1f} ms were asked"]
@@ -255,4 +268,5 @@ def tail_up_to(hits: int, of: int, share: float) -> float:
 
 def is_undisturbed(before: Journeys, now: Journeys, allowance_ms: float) -> bool:
     """Whether a link is as it was: something arrives, and the quickest in about the time that it took before."""
+    allowance_ms += before.uncertain_ms + now.uncertain_ms
     return now.shortest_ms <= max(3 * before.shortest_ms, before.shortest_ms + allowance_ms)

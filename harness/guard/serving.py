@@ -64,6 +64,8 @@ class Guard:
             "open_port": self._open_port,
             "send": self._send,
             "arrived": self._arrived,
+            "burst": self._burst,
+            "journeys": self._journeys,
         }
 
     async def serve(self, ready: Callable[[], None]) -> None:
@@ -219,6 +221,12 @@ class Guard:
 
     async def _arrived(self, asked: Question) -> list[int]:
         return await self.port.arrived(asked["token"], asked["number"], asked["wanted"], asked["wait_s"])
+
+    async def _burst(self, asked: Question) -> None:
+        await self.port.burst(asked["token"], asked["number"], asked["targets"], asked["shape"])
+
+    async def _journeys(self, asked: Question) -> list[list[Any]]:
+        return await self.port.journeys(asked["token"], asked["number"], asked["wanted"], asked["shape"])
 
 
 def adopt_orphans() -> None:

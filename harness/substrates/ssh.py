@@ -30,9 +30,10 @@ from harness.substrates.ssh_furnish import furnish
 from harness.substrates.ssh_hosts import Host
 from harness.substrates.ssh_line import Line, LogCopy
 from harness.substrates.ssh_links import End, HostLinks, LocalPort
-from harness.substrates.ssh_node import RESTORE, WAY_IN, HostNode, HostUndoList, way_in_rules
+from harness.substrates.ssh_node import RESTORE, HostNode, HostUndoList
 from harness.substrates.ssh_package import modules, package
 from harness.substrates.ssh_survey import Survey, survey
+from harness.substrates.ssh_way_in import WAY_IN, WayIn
 
 LINKS_TIMEOUT_S = 5.0
 CLIENT_TIMEOUT_S = 1.0
@@ -56,6 +57,21 @@ class HostPort:
         """See the protocol."""
         asked: dict[str, Any] = {"token": token, "number": number, "wanted": wanted, "wait_s": timeout_s}
         return list(await self._line.ask("arrived", **asked))
+
+    async def burst(self, token: str, number: int, targets: Sequence[Sequence[Any]], shape: Mapping[str, Any]) -> None:
+        """See the protocol."""
+        await self._line.ask("burst", token=token, number=number, targets=targets, shape=shape)
+
+    async def journeys(
+        self, token: str, number: int, wanted: Sequence[Sequence[Any]], shape: Mapping[str, Any]
+    ) -> Sequence[Sequence[Any]]:
+        """See the protocol."""
+        found = await self._line.ask("journeys", token=token, number=number, wanted=wanted, shape=shape)
+        return cast("Sequence[Sequence[Any]]", found)
+
+    async def clock(self) -> int:
+        """See the protocol."""
+        return int(await self._line.ask("clock"))
 
 
 class SshCluster:
@@ -170,21 +186,20 @@ class SshCluster:
         )
         await node.line.open()
         if RESTORE in self._surveys[name].tools and self._surveys[name].root:
-            await self._keep_way_in(node, own)
+            tables = ("filter",) if self._surveys[name].unshaped else ("filter", "mangle")
+            await self._keep_way_in(node, WayIn(address=own, port=host.port, tables=tables))
         port = await node.line.ask("open_port", address=node.address, port=host.probe_port)
         self.links.add(name, End(port=HostPort(node.line), address=node.address, number=port))
         self._clocks[name] = await _clock_offset(node.line)
 
-    async def _keep_way_in(self, node: HostNode, own_address: str) -> None:
-        """The chain that lets our SSH packets pass, whatever faults write."""
-        gone = " && ".join(f"iptables -w 5 -D {hook} -j {WAY_IN}" for hook in ("INPUT", "OUTPUT"))
-        scrub = f"{{ {gone}; iptables -w 5 -F {WAY_IN}; iptables -w 5 -X {WAY_IN}; }} 2>/dev/null; true"
-        entry = {"id": WAY_IN, "kind": "run", "arguments": {"argv": ["sh", "-c", scrub]}}
+    async def _keep_way_in(self, node: HostNode, way_in: WayIn) -> None:
+        """Our SSH packets pass, whatever faults do."""
+        entry = {"id": WAY_IN, "kind": "run", "arguments": {"argv": way_in.scrub()}}
         await node.line.ask("register", undo=entry, after_s=None)
-        rules = way_in_rules(own_address, node.host_facts.port)
-        done = await node.host([RESTORE, "-w", "5", "--noflush"], stdin=rules)
+        done = await node.host([RESTORE, "-w", "5", "--noflush"], stdin=way_in.rules())
         if done.status != 0:
             raise SshError(f"{node.host_facts.words}: iptables-restore: {done.stderr.strip()}")
+        node.way_in = way_in
 
     async def _keep(self, name: str) -> None:
         node = self._servers[name]
@@ -245,7 +260,6 @@ class SshSubstrate:
         "power": "a host's disk cannot lose what was not synced without the host",
         "disk": "no file system of ours is under a remote node's data",
         "resource": "limits on remote hosts are not built",
-        "network": "journeys of packets cannot be timed between hosts whose clocks differ",
     }
 
     def __init__(self, *, keep_data: bool = False, hosts: Sequence[Host] = ()) -> None:
@@ -312,8 +326,8 @@ def _lacking(found: Survey) -> Mapping[str, str]:
     if RESTORE not in found.tools:
         mend = f"no iptables on {where}: type there: sudo apt-get install -y iptables"
         return dict.fromkeys(("partition", "network"), mend)
-    if not found.helpers:
-        return {"network": f"{found.host.python} on {where} lacks pydantic: type there: pip install pydantic"}
+    if found.unshaped:
+        return {"network": f"{where} has {found.unshaped}: type there: sudo modprobe nfnetlink_queue xt_NFQUEUE"}
     return {}
 
 

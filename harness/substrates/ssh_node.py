@@ -1,8 +1,8 @@
 """One node on a host that is reached over SSH: everything that is done to it is done by the host's guard.
 
 "In the node's network namespace" means in the host's own network here: faults hang up rules for peers' addresses, and
-:data:`WAY_IN`, a chain that lets the SSH connection pass, is put back before them with every set of rules, so that no
-rule of ours can shut us out.
+what lets the SSH connection pass (:mod:`harness.substrates.ssh_way_in`) is put before them every time, so that no rule
+of ours can shut us out.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from harness.substrates.protocol import Launch, Place
 from harness.substrates.ssh_connection import SshError
 from harness.substrates.ssh_hosts import Host
 from harness.substrates.ssh_line import GuardRefusedError, Line
+from harness.substrates.ssh_way_in import WayIn, kept_open
 
-WAY_IN = "capsize-way-in"
 RESTORE = "iptables-restore"
 PYTHON = "python3"
 SIGNAL_TIMEOUT_S = 8.0
@@ -45,6 +45,8 @@ class HostNode:
         self.env: Mapping[str, str] = {}
         self.line = line
         self.host_facts = host
+        self.way_in: WayIn | None = None
+        """Of a host whose packets faults may hold up."""
         self._place = place
         self._login = login
         self._argv: Sequence[str] | None = None
@@ -77,9 +79,11 @@ class HostNode:
         return self._deaths[-1] if self._deaths else None
 
     async def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
-        """See :class:`faults.needs.Node`. Rules that are written leave the way in open."""
-        text = kept_open(stdin) if argv[0] == RESTORE and stdin is not None else stdin
-        return await self.host(argv, stdin=text)
+        """See :class:`faults.needs.Node`. Rules and queues that are set up leave the way in open."""
+        if stdin is not None and self.way_in is not None:
+            keep = {RESTORE: kept_open, "tc": self.way_in.kept_quick}.get(argv[0])
+            stdin = stdin if keep is None else keep(stdin)
+        return await self.host(argv, stdin=stdin)
 
     async def host(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
         """See :class:`faults.needs.Node`."""
@@ -235,20 +239,3 @@ class HostUndoList:
             await self._here.discharge(undo_id)
         else:
             await node.line.ask("discharge", entry=undo_id)
-
-
-def way_in_rules(own_address: str, port: int) -> str:
-    """Input for ``iptables-restore --noflush`` that makes :data:`WAY_IN`: our SSH packets pass, in and out."""
-    rules = [f"-A {WAY_IN} -p tcp -s {own_address}/32 --dport {port} -j ACCEPT"]
-    rules += [f"-A {WAY_IN} -p tcp -d {own_address}/32 --sport {port} -j ACCEPT"]
-    hooks = [f"-I {hook} -j {WAY_IN}" for hook in ("INPUT", "OUTPUT")]
-    return "\n".join(["*filter", f":{WAY_IN} - [0:0]", *rules, *hooks, "COMMIT", ""])
-
-
-def kept_open(text: str) -> str:
-    """The same rules, after which :data:`WAY_IN` is first again."""
-    lines = [f"-{how} {hook} -j {WAY_IN}" for hook in ("INPUT", "OUTPUT") for how in ("D", "I")]
-    tables = text.split("*filter\n")
-    return "*filter\n".join(
-        [tables[0], *(part.replace("COMMIT\n", "\n".join([*lines, "COMMIT", ""]), 1) for part in tables[1:])]
-    )

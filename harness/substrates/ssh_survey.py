@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from harness.substrates.shaping import NETEM, QUEUE
 from harness.substrates.ssh_connection import Connection, SshError, words_for
 from harness.substrates.ssh_hosts import Host
 
@@ -14,13 +15,23 @@ PYTHON_LEAST = (3, 11)
 TOOLS = ("iptables", "iptables-restore", "tc")
 
 _SCRIPT = f"""
-import importlib.util, json, os, shutil, sys
+import json, os, shutil, subprocess, sys
 path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 ids = [int(os.environ.get(name, own)) for name, own in (("SUDO_UID", os.getuid()), ("SUDO_GID", os.getgid()))]
+def refused(words):
+    env = {{**os.environ, "PATH": path}}
+    done = subprocess.run(["unshare", "--net", *words], env=env, capture_output=True, text=True)
+    return (done.stderr.strip().splitlines() or [f"status {{done.returncode}}"])[-1] if done.returncode else None
+def unshaped():
+    try:
+        netem, queue = refused({list(NETEM)!r}), refused({list(QUEUE)!r})
+    except OSError as error:
+        return str(error)
+    return f"no netem ({{netem}}) and no NFQUEUE ({{queue}})" if queue and netem else None
 print("CAPSIZE " + json.dumps(dict(
     python=sys.version_info[:2], root=os.geteuid() == 0, login=ids,
     tools=[tool for tool in {TOOLS!r} if shutil.which(tool, path=path)],
-    writable=os.access(sys.argv[1], os.W_OK), pydantic=importlib.util.find_spec("pydantic") is not None)))
+    writable=os.access(sys.argv[1], os.W_OK), unshaped=unshaped() if os.geteuid() == 0 else None)))
 """
 
 
@@ -34,8 +45,8 @@ class Survey:
     login: tuple[int, int]
     """User and group id of whoever logged in: servers run as they."""
     tools: frozenset[str]
-    helpers: bool
-    """Whether the interpreter has what helpers of faults import (``pydantic``)."""
+    unshaped: str | None
+    """Why its kernel can shape packets in neither way (:mod:`harness.substrates.shaping`); asked of root only."""
 
 
 def survey(hosts: Sequence[Host]) -> tuple[Mapping[Host, Survey], Sequence[str]]:
@@ -86,7 +97,7 @@ def ask(host: Host) -> Survey:
         root=facts["root"],
         login=(login[0], login[1]),
         tools=frozenset(facts["tools"]),
-        helpers=facts["pydantic"],
+        unshaped=facts["unshaped"],
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -151,3 +152,23 @@ def test_undisturbed_links() -> None:
     assert is_undisturbed(before, delayed(0.5), 1.0)
     assert not is_undisturbed(before, delayed(1.5), 1.0)
     assert not is_undisturbed(before, Journeys(sent=5), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("delay_ms", "uncertain_ms", "fine"), [(45, 0.0, False), (45, 3.0, True), (30, 19.0, True), (50, 21.0, False)]
+)
+def test_what_is_not_known_of_two_clocks_is_allowed_for_within_bounds(
+    delay_ms: float, uncertain_ms: float, fine: bool
+) -> None:
+    """50 ms were asked: what is known too badly to tell them from nothing proves nothing."""
+    effects, seen = Effects(delay=50 * MS), replace(delayed(delay_ms), uncertain_ms=uncertain_ms)
+    assert (problems_of_link(effects, burst_for(effects, 1), seen) == []) is fine
+    assert not problems_of_link(effects, burst_for(effects, 1), delayed(50))
+    assert problems_of_link(effects, burst_for(effects, 1), replace(delayed(0.1), uncertain_ms=uncertain_ms))
+
+
+def test_a_link_between_two_clocks_may_look_slower_by_what_is_not_known() -> None:
+    """Of both looks."""
+    before = replace(delayed(0.2), uncertain_ms=0.3)
+    assert is_undisturbed(before, replace(delayed(1.7), uncertain_ms=0.3), 1.0)
+    assert not is_undisturbed(before, delayed(1.7), 1.0)

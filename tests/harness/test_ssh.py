@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import pytest
 from faults.fakes.cluster import FakeUndoList
 from faults.kill import KillFamily
 from faults.needs import HelperError, ProcessState, Undo
+from faults.packets.journeys import QUICK
 from faults.pause import Pause
 from harness.errors import UsageError
 from harness.guard.datagrams import ProbePort
@@ -25,12 +27,14 @@ from harness.planning.scenario import parse_scenario
 from harness.substrates import ssh_connection
 from harness.substrates.protocol import Launch, Place
 from harness.substrates.ssh import SshSubstrate
+from harness.substrates.ssh_clocks import Ahead, Clocks
 from harness.substrates.ssh_connection import words_for
 from harness.substrates.ssh_hosts import Host
 from harness.substrates.ssh_line import GuardRefusedError, LogCopy
 from harness.substrates.ssh_links import End, HostLinks, LocalPort
-from harness.substrates.ssh_node import WAY_IN, HostNode, HostUndoList, kept_open, way_in_rules
+from harness.substrates.ssh_node import HostNode, HostUndoList
 from harness.substrates.ssh_package import modules, package
+from harness.substrates.ssh_way_in import WAY_IN, WayIn, kept_open
 
 HOST = Host(address="10.0.0.5", python=sys.executable)
 POLLS = 2000
@@ -172,16 +176,26 @@ class TestWayIn:
         assert lines[-1] == "COMMIT"
         assert lines.count(f"-D INPUT -j {WAY_IN}") == 1
 
-    def test_other_tables_are_left_alone(self) -> None:
-        """The chain is in the table of filters only."""
-        text = "*mangle\n-A INPUT -s 10.0.0.9/32 -j NFQUEUE\nCOMMIT\n"
-        assert kept_open(text) == text
+    def test_every_table_that_faults_write_to_has_it(self) -> None:
+        """What a stand-in holds up is queued in another table than what a partition drops."""
+        text = kept_open("*mangle\n-I INPUT -j q\nCOMMIT\n*filter\n-I INPUT -j cut\nCOMMIT\n")
+        assert text.count(f"-I INPUT -j {WAY_IN}") == text.count("COMMIT") == 2
+        rules = WayIn(address="10.0.0.1", port=22).rules()
+        assert [line for line in rules.splitlines() if line.startswith("*")] == ["*filter", "*mangle"]
 
     def test_the_way_in_is_as_narrow_as_the_connection(self) -> None:
         """Our address and the SSH port, nothing else."""
-        rules = way_in_rules("10.0.0.1", 2222)
+        rules = WayIn(address="10.0.0.1", port=2222, tables=("filter",)).rules()
         assert f"-A {WAY_IN} -p tcp -s 10.0.0.1/32 --dport 2222 -j ACCEPT" in rules
         assert rules.count("ACCEPT") == 2
+
+    def test_queues_of_the_kernel_do_not_hold_it_up(self) -> None:
+        """The filter comes with the root, goes with it, and is asked before every other."""
+        text = "qdisc add dev e root handle ca50: prio bands 16\nqdisc add dev e parent ca50:2 handle ca52: netem x\n"
+        lines = WayIn(address="10.0.0.1", port=22).kept_quick(text).splitlines()
+        assert len(lines) == 3
+        assert lines[1].startswith("filter add dev e parent ca50: protocol ip prio 1 u32 match ip dst 10.0.0.1/32 ")
+        assert lines[1].endswith("match ip sport 22 0xffff flowid ca50:1")
 
 
 class TestGuard:
@@ -373,7 +387,82 @@ class BlockedPort(LocalPort):
         return []
 
 
+class SkewedPort(LocalPort):
+    """An end whose host's clock is ahead of ours."""
+
+    ahead_ns = 3_600_000_000_000
+
+    async def journeys(
+        self, token: str, number: int, wanted: Sequence[Sequence[Any]], shape: Mapping[str, Any]
+    ) -> Sequence[Sequence[Any]]:
+        """Arrivals by its own clock."""
+        seen = await super().journeys(token, number, wanted, shape)
+        return [
+            [index, copies, [[n, left, came + self.ahead_ns] for n, left, came in rows]] for index, copies, rows in seen
+        ]
+
+    async def clock(self) -> int:
+        """As far ahead."""
+        return await super().clock() + self.ahead_ns
+
+
+class TestClocks:
+    def test_the_middle_of_what_both_directions_allow(self) -> None:
+        """B is 100 ahead; the way there took 3, the way back 1: known to 2."""
+        clocks = Clocks()
+        clocks.note("a", "b", 103, 0)
+        clocks.note("b", "a", -99, 0)
+        assert clocks.ahead("a", "b", 0) == Ahead(ns=101, uncertain_ns=2)
+        assert clocks.ahead("b", "a", 0) == Ahead(ns=-101, uncertain_ns=2)
+
+    def test_a_delay_makes_nothing_wrong(self) -> None:
+        """A slow message is a loose bound; the tight one from before still holds, a little loosened by age."""
+        clocks = Clocks()
+        for source, target, took in (("a", "b", 101), ("b", "a", -99), ("a", "b", 50_000_101)):
+            clocks.note(source, target, took, 0)
+        assert clocks.ahead("a", "b", 0) == Ahead(ns=100, uncertain_ns=1)
+        assert clocks.ahead("a", "b", 10_000_000) == Ahead(ns=100, uncertain_ns=1001)
+
+    def test_what_others_know_helps(self) -> None:
+        """Over a third clock, when the direct way is held up both ways."""
+        clocks = Clocks()
+        for source, target, took in (("a", "b", 9000), ("b", "a", 8000), ("a", "c", 51), ("c", "a", -49)):
+            clocks.note(source, target, took, 0)
+        clocks.note("c", "b", -48, 0)
+        clocks.note("b", "c", 50, 0)
+        assert clocks.ahead("a", "b", 0) == Ahead(ns=1, uncertain_ns=2)
+
+    def test_a_clock_that_was_slewed_is_learned_anew(self) -> None:
+        """Old and new contradict: the last count."""
+        clocks = Clocks()
+        for source, target, took in (("a", "b", 101), ("b", "a", -99), ("a", "b", 501), ("b", "a", -499)):
+            clocks.note(source, target, took, 0)
+        assert clocks.ahead("a", "b", 0) == Ahead(ns=500, uncertain_ns=1)
+
+    def test_nothing_known_is_said(self) -> None:
+        """Never a guess of 0."""
+        assert math.isinf(Clocks().ahead("a", "b", 0).uncertain_ns)
+
+
 class TestLinks:
+    async def test_journeys_are_timed_by_two_clocks(self) -> None:
+        """Real datagrams on the loopback; the clocks are an hour apart, and it is known to less than a journey."""
+        links, ports = HostLinks(), [LocalPort(), SkewedPort()]
+        try:
+            links.add("a", await ports[0].open("127.0.0.1"))
+            links.add("b", await ports[1].open("127.0.0.1"))
+            with pytest.raises(ValueError, match="cannot probe c"):
+                await links.measure([("a", "c")], QUICK)
+            assert await links.measure([], QUICK) == {}
+            seen = await links.measure([("a", "b")], QUICK)
+        finally:
+            for port in ports:
+                port.close()
+        journeys = seen["a", "b"]
+        assert (journeys.sent, journeys.lost, journeys.copies) == (5, 0, 0)
+        assert 0 <= journeys.shortest_ms < 60_000
+        assert 0 < journeys.uncertain_ms < 60_000
+
     async def test_each_direction_is_told_from_the_other(self) -> None:
         """Real datagrams on the loopback; one end is deaf."""
         links, ports = HostLinks(), [LocalPort(), BlockedPort()]
