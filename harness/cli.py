@@ -242,8 +242,18 @@ def workloads() -> None:
 @click.option("--family", "families", help="With --prove: only these, with commas.")
 @click.option("--substrate", "substrates", default="process", show_default=True, help="With --prove: with commas.")
 @click.option("--system", "systems", default="raftkv", show_default=True, help="With --prove: with commas.")
+@click.option("--hosts", type=click.Path(path_type=Path), help="With --prove: the YAML file of hosts for ssh.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="With --prove: write the table here, too, as a page.")
 @runs_option
-def faults(prove: bool, families: str | None, substrates: str, systems: str, runs_root: Path) -> None:
+def faults(
+    prove: bool,
+    families: str | None,
+    substrates: str,
+    systems: str,
+    hosts: Path | None,
+    markdown: Path | None,
+    runs_root: Path,
+) -> None:
     """What can be broken, and who can be hit.
 
     With --prove: a table of faults, substrates and systems, from one short run each. Exit code 0 if every fault that is
@@ -252,7 +262,7 @@ def faults(prove: bool, families: str | None, substrates: str, systems: str, run
     if prove:
         from harness.commands.prove import prove_command
 
-        sys.exit(prove_command(families, substrates, systems, runs_root))
+        sys.exit(prove_command(families, substrates, systems, runs_root, hosts, markdown))
     from harness.commands.tables import show_faults
 
     show_faults()

@@ -7,10 +7,10 @@ A cell is one short run of a scenario with one fault, in a process of its own; w
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,13 +20,21 @@ import orjson
 
 from faults import FAMILIES
 from harness.errors import EXIT_CODES
-from harness.planning.examples import entry
+from harness.evidence import told
+from harness.planning.examples import EXAMPLES
 from harness.systems.protocol import ABILITIES as SYSTEM_ABILITIES
 from harness.systems.protocol import System
 
 AT, LASTS, LOAD = "2s", "2s", "6s"
+NODES = 3
 RUN_TIMEOUT_S = 120.0
-WORDS_MAX = 110
+SHARPER: Mapping[str, str] = {
+    "disk": "{target: one, kind: error, operations: [fsync]}",
+    "rot": "{target: one, kind: flip, files: '*.wal'}",
+}
+"""Where a family's example is not what convinces most: an operation that fails can be counted, and a log's record that
+rotted is found by everybody who reads it.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +55,7 @@ class Cell:
     trouble: str = ""
     """What went wrong, if the run did not get to a fault."""
     folder: str = ""
+    took_s: float = 0.0
 
     @property
     def holds(self) -> bool:
@@ -69,24 +78,32 @@ def cells(
                 yield Cell(family=family, substrate=substrate, system=name, refused=refused)
 
 
-def scenario_of(cell: Cell) -> str:
-    """The scenario that proves it."""
+def scenario_of(cell: Cell, hosts: Path | None = None) -> str:
+    """The scenario that proves it; ``hosts`` is the file of those that it runs on."""
+    where = "" if hosts is None else f"hosts: {hosts}\n"
+    parameters = SHARPER.get(cell.family, EXAMPLES[cell.family])
     return (
         f"name: prove-{cell.family}\n"
         f"about: Does {cell.family} bite on {cell.substrate}, and does it heal?\n"
         f"system: {cell.system}\n"
-        f"substrate: {cell.substrate}\n"
-        f"nodes: 3\ntime: {LOAD}\nseed: 1\nok_min: 20\n"
+        f"substrate: {cell.substrate}\n{where}"
+        f"nodes: {NODES}\ntime: {LOAD}\nseed: 1\nok_min: 20\n"
         "workload: {name: register, rate: 100, keys: 5}\n"
-        f"faults:\n  - {entry(cell.family, at=AT, lasts=LASTS)}\n"
+        f"faults:\n  - {{at: {AT}, for: {LASTS}, {cell.family}: {parameters}}}\n"
     )
 
 
-def prove(cell: Cell, folder: Path) -> Cell:
+def prove(cell: Cell, folder: Path, hosts: Path | None = None) -> Cell:
     """Runs it; ``folder`` is where its scenario and its run go."""
+    began_s = time.monotonic()
+    found = _run(cell, folder, hosts)
+    return _with(found, took_s=round(time.monotonic() - began_s, 1))
+
+
+def _run(cell: Cell, folder: Path, hosts: Path | None) -> Cell:
     folder.mkdir(parents=True, exist_ok=True)
     scenario, run = folder / "scenario.yaml", folder / "run"
-    scenario.write_text(scenario_of(cell), encoding="utf-8")
+    scenario.write_text(scenario_of(cell, hosts), encoding="utf-8")
     argv = [sys.executable, "-m", "harness", "run", str(scenario), "--folder", str(run), "--runs", str(folder)]
     try:
         done = subprocess.run(
@@ -115,8 +132,8 @@ def read_cell(cell: Cell, run: Path) -> Cell:
         found,
         bit=_holds(row["bit"]),
         healed=_holds(row["healed"]),
-        bit_words=words((row["bit"] or {}).get("evidence", {})),
-        healed_words=words((row["healed"] or {}).get("evidence", {})),
+        bit_words=told(row, "bit"),
+        healed_words=told(row, "healed"),
         summary=row["summary"],
     )
 
@@ -127,29 +144,6 @@ def _holds(proof: Mapping[str, Any] | None) -> bool:
 
 def _with(cell: Cell, **changes: Any) -> Cell:
     return Cell(**{**asdict(cell), **changes})
-
-
-def words(evidence: Mapping[str, Any], longest: int = WORDS_MAX) -> str:
-    """Evidence in a line: names and values, what is empty left out."""
-    parts = [f"{name.replace('_', ' ')} {_value(value)}" for name, value in evidence.items() if value not in ({}, [])]
-    line = "; ".join(parts)
-    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
-
-
-def _value(value: Any) -> str:
-    """A value in few characters: numbers rounded, nodes that say the same put together."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        same: dict[str, list[str]] = {}
-        for name, item in value.items():
-            same.setdefault(_value(item), []).append(str(name).rsplit("/", 1)[-1])
-        return ", ".join(f"{'+'.join(names)}: {item}" for item, names in same.items())
-    if isinstance(value, str | int | None):
-        return str(value)
-    if isinstance(value, Sequence):
-        return " ".join(_value(item) for item in value[:4]) + (f" +{len(value) - 4}" if len(value) > 4 else "")
-    return json.dumps(value)
 
 
 def write_cells(path: Path, table: Sequence[Cell]) -> None:

@@ -16,7 +16,7 @@ node is killed and one after:
 * A file that was not written between the looks, and is not the newest of its folder: all of it.
 * Any other (what is being written, and the newest of a folder): only what was there at the first look, without the last
   ``spare_tail`` bytes, and never by ``truncate``, since a log that ends early is a log that ends. Zeros at a file's end
-  are room that was reserved for what is to come, and do not count.
+  are room that was reserved for what is to come, and do not count; nor does a file of nothing else, however old.
 * What was not there at the first look: nothing.
 
 A file that is overwritten in place (a database's pages) has its newest records anywhere: aim past it with ``files``.
@@ -86,7 +86,7 @@ def rooms(before: Listing, now: Listing, *, files: str, spare_tail: int) -> list
             continue
         old = facts == before[file] and facts["modified_ns"] < newest[os.path.dirname(file)]
         limit = facts["size"] if old else min(before[file]["end"], facts["end"] - spare_tail)
-        if limit > 0:
+        if limit > 0 and facts["end"]:
             found.append(Room(file=file, limit=limit, old=old))
     return found
 

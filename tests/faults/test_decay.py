@@ -152,3 +152,12 @@ def test_the_tail_of_a_log(tmp_path: Path) -> None:
     (tmp_path / "node.log").write_text("x" * 5000 + "\nlast line\n")
     assert answer({"do": "tail", "log": str(tmp_path / "node.log")}).endswith("x\nlast line\n")
     assert answer({"do": "tail", "log": str(tmp_path / "none")}) == ""
+
+
+def test_room_that_was_only_reserved_does_not_rot() -> None:
+    """A file of zeros that is waiting to be used, as etcd's next log is: nothing in it could be lost."""
+    seen = {
+        "wal/0.tmp": {"size": 64 << 20, "end": 0, "modified_ns": 1},
+        "wal/1.wal": {"size": 64 << 20, "end": 9000, "modified_ns": 2},
+    }
+    assert [room.file for room in rooms(seen, seen, files="*", spare_tail=100)] == ["wal/1.wal"]

@@ -9,9 +9,11 @@ import orjson
 import pytest
 
 from faults import FAMILIES
+from harness.commands.prove import counted, page_of, prove_command
+from harness.errors import UsageError
 from harness.planning.scenario import parse_scenario
 from harness.planning.schedule import plan_schedule
-from harness.proving import Cell, cells, read_cell, scenario_of, words, write_cells
+from harness.proving import Cell, cells, read_cell, scenario_of, write_cells
 from harness.systems import SYSTEMS
 
 CELL = Cell(family="kill", substrate="process", system="raftkv")
@@ -22,7 +24,7 @@ def run_of(folder: Path, *, bit: bool = True, healed: bool = True, validity: str
     fault = {
         "family": "kill",
         "summary": "n1 killed",
-        "bit": {"holds": bit, "evidence": {"pids_left": {"n1": []}, "ms": 1.23456}},
+        "bit": {"holds": bit, "evidence": {"pids_left": {"n1": []}}},
         "healed": {"holds": healed, "evidence": {"state": {"n1": "running", "n2": "running"}}},
         **row,
     }
@@ -35,7 +37,7 @@ def test_a_cell_that_holds(tmp_path: Path) -> None:
     """It bit, was healed, and the run was valid."""
     cell = read_cell(CELL, run_of(tmp_path))
     assert cell.holds
-    assert (cell.bit_words, cell.healed_words) == ("pids left n1: ; ms 1.235", "state n1+n2: running")
+    assert (cell.bit_words, cell.healed_words) == ("n1: dead, no process left", "n1: running; n2: running")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,27 @@ def test_every_cell_is_a_scenario_with_one_fault(family: str) -> None:
         assert (fault.at_ns or 0) + fault.for_ns < parse_scenario(text, "t.yaml").head.time
 
 
-def test_words_are_short() -> None:
-    """However much evidence there is."""
-    assert len(words({"links": {f"n{number}": list(range(100)) for number in range(100)}})) <= 110
-    assert words({"errors": [], "left": {}, "means": "netem"}) == "means netem"
+def test_the_page_has_a_line_for_every_cell(tmp_path: Path) -> None:
+    """And says how many hold."""
+    good = read_cell(CELL, run_of(tmp_path))
+    table = [good, Cell(family="disk", substrate="ssh", system="etcd", refused="a | b")]
+    page = page_of(table).splitlines()
+    assert (
+        "| kill | process | raftkv | yes | n1: dead, no process left | yes | n1: running; n2: running | valid |" in page
+    )
+    assert "| disk | ssh | etcd | refused | a / b | - |  | - |" in page
+    assert counted(table).startswith("1 of 1 cells bit, were healed, and their runs are valid; 1 are refused")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "--hosts FILE"), ("- {address: 10.0.0.1}", "lists 1: 3 are needed"), ("- {adress: 1}", "address")],
+    ids=str,
+)
+def test_hosts_that_are_missing_are_asked_for(tmp_path: Path, text: str | None, said: str) -> None:
+    """Before anything is run."""
+    hosts = tmp_path / "hosts.yaml"
+    hosts.write_text(text or "")
+    with pytest.raises(UsageError, match=said):
+        prove_command("kill", "ssh", "raftkv", tmp_path, None if text is None else hosts, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["hosts.yaml"]
