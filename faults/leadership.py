@@ -19,7 +19,9 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from faults.durations import Duration, format_duration
 from faults.electorate import Electorate
@@ -27,6 +29,7 @@ from faults.family import Claim, Parameters, Resolved, Target, Unprepared, check
 from faults.needs import Admin, AdminError, Cluster, NotNowError, Proof
 
 How = Literal["transfer", "disturb"]
+EVERY_NS = 500_000_000
 POLL_S = 0.02
 POLLS_MAX = 250
 """5 s."""
@@ -40,8 +43,18 @@ class LeadershipParameters(Parameters):
     how: How = "transfer"
     target: Target = "followers"
     """Who shall lead: of several, one that is drawn (``disturb``: all in turn)."""
-    every: Duration = 500_000_000
-    """Between two transfers of ``disturb``."""
+    every: Duration | None = None
+    """Between two transfers of ``disturb``; :data:`EVERY_NS`, unless said."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.every is not None and self.how != "disturb":
+            raise ValueError("`every` goes with `how: disturb`; a transfer is made once: leave one of them out")
+        if self.every == 0:
+            raise ValueError("`every` must be longer than nothing, like 500ms")
+        if self.how == "transfer" and self.target in ("leader", ("leader",)):
+            raise ValueError("the leader leads already: say who shall, like followers, one or n2")
+        return self
 
 
 @dataclass(kw_only=True, slots=True)
@@ -150,7 +163,11 @@ class LeadershipFamily(Unprepared):
         if len(nodes) == 1:
             raise ValueError("a cluster of one has nobody to hand its leadership to")
         order: list[Any] = random.sample(targets, len(targets))
-        return {"how": parameters.how, "targets": order, "every_ns": parameters.every}
+        return {
+            "how": parameters.how,
+            "targets": order,
+            "every_ns": EVERY_NS if parameters.every is None else parameters.every,
+        }
 
     def summary(self, resolved: Resolved) -> str:
         """Who shall lead."""

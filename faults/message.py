@@ -63,17 +63,27 @@ class MessageParameters(Parameters):
     direction: Direction = "both"
     """Messages that the target sends (``out``), receives (``in``), or both."""
     action: Action = "drop"
-    delay: Duration = Field(default=DELAY_NS, le=DELAY_NS_MAX)
+    delay: Duration | None = Field(default=None, le=DELAY_NS_MAX)
+    """:data:`DELAY_NS`, unless said; ``drop`` has none."""
     probability: float = Field(default=1.0, gt=0, le=1)
     count: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.delay and self.action in ("delay", "reorder"):
+        if self.delay == 0 and self.action in ("delay", "reorder"):
             raise ValueError(f"{self.action} by nothing changes nothing: say e.g. delay: 50ms")
+        if self.delay is not None and self.action == "drop":
+            raise ValueError("`delay` goes with delay, duplicate and reorder, not with `action: drop`: leave one out")
         if () in (self.type, self.peers):
             raise ValueError("an empty list is no messages at all; leave it out for all")
         return self
+
+    @property
+    def delay_ns(self) -> int:
+        """How long messages are held."""
+        if self.action == "drop":
+            return 0
+        return DELAY_NS if self.delay is None else self.delay
 
 
 @dataclass(slots=True)
@@ -230,7 +240,7 @@ class MessageFamily(Targeted):
             "peers": _peers(parameters.peers, targets, nodes, random),
             "directions": ["out", "in"] if parameters.direction == "both" else [parameters.direction],
             "action": parameters.action,
-            "delay_ns": parameters.delay if parameters.action != "drop" else 0,
+            "delay_ns": parameters.delay_ns,
             "probability": parameters.probability,
             "count": parameters.count,
         }
@@ -260,7 +270,9 @@ class MessageFamily(Targeted):
         probability = random.choice((0.1, 0.3, 0.5)) if kind == "all" else random.choice((0.3, 0.7, 1.0))
         target = random.choice(["one", "leader", "all"] + ["minority"] * (len(nodes) > 2))
         delay = f"{random.choice((5, 20, 100, 400))}ms"
-        values = {"target": target, "type": kind, "action": action, "probability": probability, "delay": delay}
+        values = {"target": target, "type": kind, "action": action, "probability": probability}
+        if action != "drop":
+            values["delay"] = delay
         return MessageParameters.model_validate(values)
 
 

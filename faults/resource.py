@@ -103,18 +103,18 @@ class ResourceParameters(Parameters):
     files: int | str | None = None
     """Open files of each process: ``32``, or ``2 more`` than are open when it begins."""
 
-    @field_validator("cpu")
+    @field_validator("cpu", mode="before")
     @classmethod
-    def _check_cpu(cls, value: str | None) -> str | None:
+    def _check_cpu(cls, value: object) -> object:
         if value is not None:
-            read_share(value)
+            read_share(str(value))
         return value
 
-    @field_validator("memory")
+    @field_validator("memory", mode="before")
     @classmethod
-    def _check_memory(cls, value: str | None) -> str | None:
+    def _check_memory(cls, value: object) -> object:
         if value is not None:
-            read_memory(value)
+            read_memory(str(value))
         return value
 
     @field_validator("files")

@@ -204,9 +204,10 @@ class RotFamily(Targeted):
     def summary(self, resolved: Resolved) -> str:
         """Whose data rots."""
         kind, files, amount = resolved["kind"], resolved["files"], resolved["amount"]
-        where = "files" if files == "*" else files
-        often = "once" if amount == 1 else f"{amount} times"
-        return f"data of {', '.join(resolved['targets'])} rotted ({kind}, {often}, in {where})"
+        damage = kind if kind != "any" else "flip, zero, copy-chunk or truncate"
+        often = "" if amount == 1 else f", {amount} times"
+        where = "" if files == "*" else f", in {files}"
+        return f"data of {', '.join(resolved['targets'])} rotted ({damage}{often}{where})"
 
     def build(self, resolved: Resolved, cluster: Cluster) -> Rot:
         """The fault."""

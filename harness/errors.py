@@ -49,6 +49,7 @@ def internal_error(error: BaseException) -> str:
 def nearest(value: str, names: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the nearest valid one, and all of them."""
     every = sorted(names)
-    close = difflib.get_close_matches(value, every, n=1, cutoff=0.5)
+    longer = [name for name in every if value and name.startswith(value)]
+    close = longer or difflib.get_close_matches(value, every, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(every)}"

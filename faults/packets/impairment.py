@@ -25,12 +25,14 @@ DELAY_LONGEST_NS = 5_000_000_000
 
 
 def _percent(value: object) -> float:
-    """A share: ``5%``, or 5."""
+    """A share: ``5%``. A bare number is refused: whether 0.5 is half of them or one in 200, it does not say."""
     text = str(value).strip()
     try:
         number = float(text.removesuffix("%"))
     except ValueError:
         raise ValueError(f"{value!r} is not a percentage; write one like 5%") from None
+    if not text.endswith("%"):
+        raise ValueError(f"{value!r} has no unit; write {text}%, if that is meant")
     if not 0 <= number <= 100:
         raise ValueError(f"{value!r} is not between 0% and 100%")
     return number

@@ -22,7 +22,7 @@ from harness.errors import nearest
 from harness.planning.documents import Document
 from harness.planning.documents import Path as PlaceInFile
 from harness.planning.quiet import Quiet
-from harness.planning.targets import check_selector
+from harness.planning.targets import check_selector, resolve_targets
 from harness.planning.validation import validated
 
 DRAWS_MAX = 100
@@ -181,7 +181,8 @@ def _timing(entry: Mapping[str, Any], key: str, place: PlaceInFile, frame: Frame
 def _check_within(timing: Mapping[str, int], place: PlaceInFile, frame: Frame) -> None:
     document, end = frame.document, format_duration(frame.time_ns)
     if timing.get("at", 0) >= frame.time_ns:
-        problem = f"{format_duration(timing['at'])} is not before the end of the load ({end})"
+        at = format_duration(timing["at"])
+        problem = f"{at} is not before the end of the load ({end}): move it, or make `time` longer"
         raise document.error((*place, "at"), problem)
     for key in ("every", "for", "interval"):
         if key in timing and timing[key] <= 0:
@@ -310,13 +311,26 @@ def _parameters(family: str, data: Any, place: PlaceInFile, document: Document) 
 
 
 def _check_possible(family: str, parameters: BaseModel, place: PlaceInFile, frame: Frame, *, triggered: bool) -> None:
-    """Refuses what could never be injected: a dry run of the pure resolution with some targets."""
-    selector, nodes = getattr(parameters, "target", None), frame.nodes
+    """Refuses what could never be injected: dry runs of the pure resolution, whoever leads or fires the trigger."""
+    selector = getattr(parameters, "target", None)
     try:
         if selector is not None:
-            check_selector(selector, nodes, triggered=triggered)
-        named = [selector] if isinstance(selector, str) else list(selector or ())
-        targets = tuple(node for node in nodes if node in named) or tuple(nodes[:1])
-        FAMILIES[family].resolve(parameters, targets=targets, nodes=tuple(nodes), random=Random(0))
+            check_selector(selector, frame.nodes, triggered=triggered)
     except ValueError as error:
-        raise frame.document.error((*place, "target") if selector is not None else place, str(error)) from None
+        raise frame.document.error((*place, "target"), str(error)) from None
+    problems = [_problem(family, parameters, selector, frame.nodes, node) for node in frame.nodes]
+    if None not in problems:
+        raise frame.document.error(place, str(problems[0]))
+
+
+def _problem(family: str, parameters: BaseModel, selector: Any, nodes: Sequence[str], first: str) -> str | None:
+    """Why a fault cannot be resolved while this node leads and is the subject; None if it can."""
+    random = Random(first)
+    targets = (
+        () if selector is None else resolve_targets(selector, nodes=nodes, leader=first, random=random, subject=first)
+    )
+    try:
+        FAMILIES[family].resolve(parameters, targets=targets or (first,), nodes=tuple(nodes), random=random)
+    except ValueError as error:
+        return str(error)
+    return None

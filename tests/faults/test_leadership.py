@@ -6,6 +6,7 @@ import asyncio
 from random import Random
 
 import pytest
+from pydantic import ValidationError
 
 from faults.fakes.admin import FakeAdmin
 from faults.fakes.cluster import FakeCluster, no_sleep
@@ -95,3 +96,17 @@ def test_what_is_resolved_replays_it() -> None:
     with pytest.raises(ValueError, match="cluster of one"):
         FAMILY.resolve(LeadershipParameters(), targets=("n1",), nodes=("n1",), random=Random(1))
     assert {FAMILY.draw(Random(seed), THREE).how for seed in range(20)} == {"transfer", "disturb"}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"how": "transfer", "every": "1s"}, "leave one of them out"),
+        ({"how": "disturb", "every": "0s"}, "longer than nothing"),
+        ({"target": "leader"}, "leads already"),
+    ],
+)
+def test_what_could_do_nothing_is_refused(said: dict[str, str], words: str) -> None:
+    """A pace for what is done once, no time between two, a transfer to who leads."""
+    with pytest.raises(ValidationError, match=words):
+        LeadershipParameters.model_validate(said)

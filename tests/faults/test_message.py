@@ -226,6 +226,7 @@ def test_what_it_does_in_words(parameters: dict[str, Any], words: str) -> None:
         ({"peers": ["n9"]}, "n9"),
         ({"peers": ["n1"]}, "itself"),
         ({"action": "delay", "delay": "0s"}, "changes nothing"),
+        ({"action": "drop", "delay": "20ms"}, "leave one out"),
         ({"delay": "2m"}, "less than or equal"),
         ({"probability": 0.0}, "greater than 0"),
         ({"count": 0}, "greater than or equal to 1"),

@@ -185,7 +185,7 @@ def test_what_was_resolved_says_it_all() -> None:
         "spare_tail": 4096,
         "seed": Random(5).getrandbits(32),
     }
-    assert FAMILY.summary(resolved("n2")) == "data of n2 rotted (any, once, in files)"
+    assert FAMILY.summary(resolved("n2")) == "data of n2 rotted (flip, zero, copy-chunk or truncate)"
     assert "2 times, in *.wal" in FAMILY.summary(resolved("n1", amount=2, files="*.wal"))
 
 

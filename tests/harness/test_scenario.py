@@ -86,6 +86,66 @@ def test_mistakes_are_named_with_their_line(old: str, new: str, line: int, messa
     assert message in text
 
 
+def entry(text: str, system: str = "raftkv") -> str:
+    """A scenario of one fault, on line 4."""
+    return f"name: mine\nsystem: {system}\nfaults:\n  - {{at: 5s, for: 3s, {text}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("kill: {target: []}", "kill.target", "[] is an empty list"),
+        ("kill: {target: 3}", "kill.target", "3: write text or a list"),
+        ("kill: {how: stagered}", "kill.how", "unknown value 'stagered': did you mean 'staggered'? known: rolling,"),
+        ("kill: {how: rolling, target: all, down: 5s}", "kill", "5 nodes rolling may take 22s"),
+        ("pause: {by: freezr}", "pause.by", "did you mean 'freezer'"),
+        ("partition: {shape: halfs}", "partition.shape", "did you mean 'halves'"),
+        ("partition: {shape: isolate, target: all}", "partition", "nobody is left to be cut from"),
+        ("partition: {clients: maybe}", "partition.clients", "'maybe': write true or false"),
+        ("network: {delay: 5 sec}", "network.delay", "'5 sec' has the unknown unit 'sec'"),
+        ("network: {loss: 0.2}", "network.loss", "0.2 has no unit; write 0.2%"),
+        ("network: {delay: 5ms, jitter: 9ms}", "network", "jitter is larger than delay"),
+        ("network: {target: n1, peers: n1}", "network", "n1 has no link to shape"),
+        ("power: {how: rotate}", "power.how", "did you mean 'rotating'"),
+        ("rot: {amount: many}", "rot.amount", "'many': write a whole number"),
+        ('rot: {files: ""}', "rot.files", "'' is empty"),
+        ("disk: {kind: error, operations: [wirte]}", "disk.operations.0", "did you mean 'write'"),
+        ("disk: {kind: error, operations: write}", "disk.operations", "'write': write a list"),
+        ("disk: {crash: {at: fsnyc}}", "disk.crash.at", "did you mean 'fsync'"),
+        ("disk: {crash: fsync}", "disk.crash", "'fsync': write a mapping"),
+        ("disk: {kind: error, probability: 10%}", "disk.probability", "'10%': write a number: 0.1"),
+        ("disk: {kind: error, probability: 2}", "disk.probability", "2 must be at most 1"),
+        ("clock: {jump: 30s, drift: 0.1}", "clock", "jump and drift given"),
+        ("clock: {strobe: {evry: 10ms}}", "clock.strobe.evry", "did you mean 'every'? known: by, every"),
+        ("clock: {strobe: {every: 0s}}", "clock.strobe.every", "'0s' must be at least 1ms"),
+        ("resource: {cpu: 10}", "resource.cpu", "write a percentage from 1% to 100%"),
+        ("resource: {memory: 64}", "resource.memory", "write 64MiB"),
+        ("message: {type: AppendReplies}", "message.type", "did you mean 'AppendReply'"),
+        ("message: {type: [PreVote, Votereply]}", "message.type.1", "did you mean 'VoteReply'"),
+        ("message: {action: dup}", "message.action", "did you mean 'duplicate'"),
+        ("message: {action: delay, delay: 2m}", "message.delay", "'2m' must be at most 1m"),
+        ("membership: {how: remov}", "membership.how", "did you mean 'remove'"),
+        ("membership: {how: remove, target: [n1, n2, n3]}", "membership", "3 of 5 nodes are a majority"),
+        ("leadership: {how: transfr}", "leadership.how", "did you mean 'transfer'"),
+    ],
+)
+def test_mistakes_in_parameters_are_told_in_words_of_the_file(text: str, place: str, message: str) -> None:
+    """The value as it was written, the nearest valid one or what to write, and where; nothing of how it is modelled."""
+    said = refused(entry(text, "etcd" if "ship:" in text else "raftkv"))
+    assert said.startswith(f"mine.yaml:4: faults.0.{place}: "), said
+    assert message in said
+    assert "Input should" not in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["network: {target: leader, peers: n1}", "network: {target: one, peers: [n1]}", "kill: {target: [n1, leader]}"],
+)
+def test_what_can_be_for_some_leader_is_not_refused(text: str) -> None:
+    """Only what could never be injected, whoever leads and whatever is drawn, is refused when it is read."""
+    parse_scenario(entry(text), "mine.yaml")
+
+
 @pytest.mark.parametrize(
     "text", ["", "- a\n- b\n", "name: [unclosed", "name: !!python/object:os.system x", "just words"]
 )
