@@ -12,8 +12,10 @@ Speed: where the controller may hold a netlink socket in the node's namespace, a
 ``iptables-restore`` a node, side by side (:mod:`faults.packets.firewall`).
 
 Proof of the bite: a datagram through each cut direction does not arrive, and through every other that was open before
-still does; for ``reject`` also a TCP connection and a connected UDP socket through each cut direction are refused at
-once. Proof of healing: a datagram arrives through each direction that this fault cut, unless another still cuts it.
+still does. Where a direction was closed before (by another partition, most often) that shows nothing, and the rules
+are read back from the kernel. For ``reject`` also a TCP connection and a connected UDP socket through each cut
+direction are refused at once. Proof of healing: a datagram arrives through each direction that this fault cut, unless
+another still cuts it.
 """
 
 from __future__ import annotations
@@ -118,18 +120,24 @@ class Partition:
         """
         begin_ns = self.clock()
         probe, cuts = self.cluster.links.probe, self.cluster.links.cuts
-        watched = [pair for pair in self._every_pair() if pair not in cuts.union() | set(self.pairs)]
-        before, _ = await asyncio.gather(probe(watched, timeout_s=BLOCKED_TIMEOUT_S), self._register())
+        looked_at = [
+            pair
+            for pair in {**dict.fromkeys(self._every_pair()), **dict.fromkeys(self.pairs)}
+            if pair not in cuts.union()
+        ]
+        before, _ = await asyncio.gather(probe(looked_at, timeout_s=BLOCKED_TIMEOUT_S), self._register())
         cuts.enter(self._name, self.pairs)
         self._dirty.update(self._firewalls)
         deed_ns = self.clock()
         await self._apply()
         force_ns = self.clock()
-        open_before = [pair for pair in watched if before[pair]]
-        cut, spared, answers = await asyncio.gather(
+        open_before = [pair for pair in looked_at if before[pair] and pair not in self.pairs]
+        unshown = [pair for pair in self.pairs if not before.get(pair)]
+        cut, spared, answers, lacking = await asyncio.gather(
             probe(self.pairs, timeout_s=BLOCKED_TIMEOUT_S),
             probe(open_before, timeout_s=OPEN_TIMEOUT_S),
             self._knock(),
+            self._without_rules(unshown),
         )
         leaking = [pair for pair in self.pairs if cut[pair]]
         collateral = [pair for pair in open_before if not spared[pair] and pair not in cuts.union()]
@@ -137,12 +145,14 @@ class Partition:
             "blocked": [pair for pair in self.pairs if not cut[pair]],
             "leaking": leaking,
             "closed_beside": collateral,
+            **({"closed_before": unshown, "rules_not_there": lacking} if unshown else {}),
             **answers,
             "means": sorted({each.means for each in self._firewalls.values()}),
             "deed_ms": (force_ns - deed_ns) / 1e6,
             "in_force_ms": (force_ns - begin_ns) / 1e6,
         }
-        return Proof(holds=not leaking and not collateral and not answers.get("not_refused"), evidence=evidence)
+        wrong = leaking or collateral or lacking or answers.get("not_refused")
+        return Proof(holds=not wrong, evidence=evidence)
 
     async def heal(self) -> Proof:
         """Takes the rules out; holds if every direction that this fault cut is open, but for those that another still
@@ -170,6 +180,12 @@ class Partition:
 
     async def _register(self) -> None:
         await asyncio.gather(*(self.cluster.undo.register(each.undo) for each in self._firewalls.values()))
+
+    async def _without_rules(self, pairs: Sequence[Pair]) -> list[str]:
+        """Of the nodes that should have rules for these directions, those whose kernel does not tell them."""
+        names = list(rules_of(pairs, self.cluster.links.addresses, self.action))
+        in_force = await asyncio.gather(*(self._firewalls[name].is_in_force() for name in names))
+        return [name for name, each in zip(names, in_force, strict=True) if not each]
 
     async def _apply(self) -> None:
         """First all that take no waiting, then commands, side by side."""

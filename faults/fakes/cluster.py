@@ -46,9 +46,13 @@ class FakeFirewall:
     chains: dict[str, list[str]] = field(default_factory=lambda: {"INPUT": [], "OUTPUT": []})
     mute: bool = False
     """Whether it drops what it should reject."""
+    toothless: bool = False
+    """Whether what is put in never gets there, though nobody says so."""
 
     def restore(self, text: str) -> Completed:
         """``iptables-restore --noflush``: all of it, or nothing."""
+        if self.toothless:
+            return Completed(status=0)
         chains = {name: list(rules) for name, rules in self.chains.items()}
         try:
             for line in text.splitlines():
@@ -57,6 +61,10 @@ class FakeFirewall:
             return Completed(status=2, stderr=f"iptables-restore: {error} does not exist")
         self.chains = chains
         return Completed(status=0)
+
+    def told(self) -> str:
+        """``iptables -S``."""
+        return "".join(f"-A {chain} {rule}\n" for chain, rules in self.chains.items() for rule in rules)
 
     def scrub(self, chain: str) -> None:
         """Takes a chain out, whatever state it is in."""
@@ -220,6 +228,8 @@ class FakeNode:
             return shaped
         if argv[0] == "iptables-restore":
             return self.firewall.restore(stdin or "")
+        if tuple(argv) == ("iptables", "-w", "5", "-S"):
+            return Completed(status=0, stdout=self.firewall.told())
         if argv[0] == "python3":  # faults.packets.knocking
             told = {address: ["TCP", "UDP"] * self.firewall.refuses(address) for address in json.loads(stdin or "[]")}
             return Completed(status=0, stdout=json.dumps(told))

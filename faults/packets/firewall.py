@@ -143,6 +143,17 @@ class Firewall:
             done = await self._node.run(scrub(self._name))
         return None if done.status == 0 else f"{self._node.name}: status {done.status}: {done.stderr.strip()}"
 
+    async def is_in_force(self) -> bool:
+        """Whether the kernel tells all of the rules: for what no probe can show, since somebody else is in its way."""
+        if self._line is not None:
+            wanted = sum(len(nftables.rule_expressions(rule.hook, rule.peer, rule.verdict)) for rule in self._rules)
+            return nftables.count_rules(self._line, self._name) == wanted
+        told = (await self._node.run(("iptables", "-w", "5", "-S"))).stdout.splitlines()
+        chains = _chains(self._name, self._rules)
+        in_place = sum(line.startswith(f"-A {chain} ") for line in told for chain in chains.values())
+        called = all(f"-A {hook} -j {chain}" in told for hook, chain in chains.items())
+        return called and in_place == sum(len(rule.arguments()) for rule in self._rules)
+
     def packets(self) -> int | None:
         """How many packets the rules have stopped; None if that is not counted."""
         return None if self._line is None else nftables.packets(self._line, self._name)

@@ -195,16 +195,26 @@ def remove(line: socket.socket, table: str) -> None:
 
 def packets(line: socket.socket, table: str) -> int:
     """How many packets the rules of a table have stopped; 0 if there is none."""
+    return sum(_counted(element) for rule in _rules(line, table) for _, element in _attributes(rule.get(4, b"")))
+
+
+def count_rules(line: socket.socket, table: str) -> int:
+    """How many rules the kernel has in a table; 0 if there is none."""
+    return len(_rules(line, table))
+
+
+def _rules(line: socket.socket, table: str) -> list[dict[int, bytes]]:
+    """The rules of a table, as the kernel tells them."""
     _forget_answers(line)
     line.send(_message(_GET_RULE, _DUMP, 1, _text(1, table)))
-    total = 0
+    found = []
     for kind, payload in _answers(line):
         if kind in (_ERROR, _DONE):
             break
         rule = dict(_attributes(payload[_FAMILY_HEADER.size :]))
         if rule.get(1, b"").rstrip(b"\0").decode() == table:
-            total += sum(_counted(element) for _, element in _attributes(rule.get(4, b"")))
-    return total
+            found.append(rule)
+    return found
 
 
 def tables(line: socket.socket) -> list[str]:

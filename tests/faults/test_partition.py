@@ -136,6 +136,30 @@ async def test_a_link_that_was_dead_before_is_nobodys_fault() -> None:
     assert (await isolate(cluster, "n1").inject()).holds
 
 
+async def test_a_cut_that_is_not_there_is_no_bite() -> None:
+    """Rules that never got into the kernel are found out: by datagrams; behind another partition, which stops these
+    anyway, and where no datagram ever arrived, by reading the rules back.
+    """
+    others_cut, deaf = FakeCluster(NODES), FakeCluster(NODES)
+    assert (await isolate(others_cut, "n1").inject()).holds
+    deaf.links.dead.update(deaf.pairs())
+    for cluster, lacking in ((FakeCluster(NODES), None), (others_cut, sorted(NODES)), (deaf, sorted(NODES))):
+        for node in cluster.fake_nodes.values():
+            node.firewall.toothless = True
+        proof = await isolate(cluster, "n1").inject()
+        assert not proof.holds
+        assert proof.evidence.get("rules_not_there") == lacking
+
+
+async def test_a_cut_behind_another_is_proved_by_its_rules() -> None:
+    """The same partition twice: datagrams show nothing of the second, the kernel does."""
+    cluster = FakeCluster(NODES)
+    for action in ("drop", "drop", "reject"):
+        proof = await isolate(cluster, "n1", action=action).inject()
+        assert proof.holds
+    assert proof.evidence["rules_not_there"] == []
+
+
 async def test_a_failed_inject_raises_with_the_node_and_can_be_healed() -> None:
     """When a node's tools fail, injecting says whose; healing takes back what is in force elsewhere, and admits what
     it could not.
