@@ -124,12 +124,17 @@ def _rotten(_: Row, seen: Evidence) -> str:
 
 
 def _after_rot(_: Row, seen: Evidence) -> str:
-    last = "".join(f"; it refused: {_last_words(said)}" for said in seen["last_words"].values())
-    return _each(seen["state"], str) + last
+    refused = {node: f"it refused: {_last_words(said)}" for node, said in seen["last_words"].items()}
+    return "; ".join([*([_each(refused, str)] if refused else []), _each(seen["state"], _now)])
 
 
 def _last_words(said: str) -> str:
-    return said[max(said.find("bad "), said.find("crc"), 0) :]
+    """The cause among them, without the program's own places (etcd logs JSON, with its stack)."""
+    return said[max(said.find("bad "), said.find("crc"), 0) :].partition('"')[0].partition(". ")[0]
+
+
+def _now(state: str) -> str:
+    return f"now {state}"
 
 
 def _disk_troubled(_: Row, seen: Evidence) -> str:
@@ -149,7 +154,7 @@ def _disk_works(row: Row, seen: Evidence) -> str:
         _each(
             seen["disks"],
             lambda disk: (
-                f"{disk['node_operations_hit']} {which} of the node were hit; ours work again "
+                f"it hit {disk['node_operations_hit']} {which} of the node itself; ours work again "
                 f"({', '.join(f'''{name} {each['took_ms']:.1f} ms''' for name, each in disk['probes'].items())})"
             ),
         )
@@ -175,7 +180,7 @@ def _clock_right(_: Row, seen: Evidence) -> str:
 def _dates(seen: Evidence) -> str:
     return _each(
         seen["own_date"],
-        lambda said: f"its own date went from {said['before']} to {said['after']}, {said['jumped_s']:+.3f} s",
+        lambda said: f"its own date went from {said['before']} to {said['after']}, {said['jumped_s']:+.1f} s",
     )
 
 

@@ -72,7 +72,8 @@ def cells(
     for family in families:
         for substrate, lacking in refusals.items():
             for name, system in systems.items():
-                reasons = {**lacking, **dict.fromkeys(SYSTEM_ABILITIES - system.abilities, f"{name} has no means")}
+                without = SYSTEM_ABILITIES - system.abilities
+                reasons = {**lacking, **{ability: f"{name} has no means for {ability}" for ability in without}}
                 needs = sorted(FAMILIES[family].needs & set(reasons))
                 refused = "; ".join(reasons[need] for need in needs) if needs else None
                 yield Cell(family=family, substrate=substrate, system=name, refused=refused)

@@ -19,8 +19,8 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
             "own_date": {"n3": {"before": "09:00:32.000", "after": "09:00:02.100", "jumped_s": -30.0}},
             "left": {"n3": {"7": {"realtime_ns": 0}}},
         },
-        "n3: its own date went from 09:00:00.000 to 09:00:30.100, +30.000 s; its memory adds n3: 30 s",
-        "n3: its own date went from 09:00:32.000 to 09:00:02.100, -30.000 s; its memory adds 0 s",
+        "n3: its own date went from 09:00:00.000 to 09:00:30.100, +30.0 s; its memory adds n3: 30 s",
+        "n3: its own date went from 09:00:32.000 to 09:00:02.100, -30.0 s; its memory adds 0 s",
     ),
     "disk": (
         {"probes": {"n1": {"fsync": {"took_ms": 0.2, "error": "EIO"}}}},
@@ -29,7 +29,7 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
             "started": ["n1"],
         },
         "n1: our fsync fails: EIO",
-        "n1: 2 fsync of the node were hit; ours work again (fsync 0.3 ms); started again: n1",
+        "n1: it hit 2 fsync of the node itself; ours work again (fsync 0.3 ms); started again: n1",
     ),
     "power": (
         {"marks": {"n1": {"synced_kept": True, "unsynced_lost": True}}},
