@@ -279,7 +279,7 @@ class FileLimit:
     _before: dict[int, OpenFiles] = field(default_factory=dict, init=False)
 
     async def apply(self) -> Proof:
-        """Holds if every process of the tree may open no more than that, as the kernel says."""
+        """Holds if every process of the tree may open no more than that, as the kernel says, and might before."""
         self._before = {each.pid: each for each in await self._list()}
         if not self._before:
             raise CannotError(f"{self.node.name} has no process whose files could be limited")
@@ -291,13 +291,15 @@ class FileLimit:
         await self._set([[f"{p}", f"{self._before[p].start}", f"{soft}:"] for p, soft in wanted.items()])
         now = {each.pid: each for each in await self._list()}
         free = [pid for pid, each in now.items() if pid not in wanted or each.soft != f"{wanted[pid]}"]
+        roomy = [pid for pid, each in self._before.items() if each.soft == f"{wanted[pid]}"]
         evidence = {
             "open": {f"{pid}": each.open for pid, each in now.items()},
             "limit": {f"{pid}": each.soft for pid, each in now.items()},
             "limit_before": {f"{pid}": each.soft for pid, each in self._before.items()},
             "processes_outside": free,
+            "had_no_more_before": roomy,
         }
-        return Proof(holds=bool(now) and not free, evidence=evidence)
+        return Proof(holds=bool(now) and not free and not roomy, evidence=evidence)
 
     async def lift(self) -> None:
         """Whom the node started meanwhile gets what its first process had."""
@@ -323,8 +325,9 @@ class FileLimit:
         return Proof(holds=not held, evidence={"limit": {f"{each.pid}": each.soft for each in now}})
 
     def _wanted(self, files: OpenFiles) -> int:
+        """Never more than it may anyway."""
         wanted = self.count if self.count is not None else files.open + (self.spare or 0)
-        return wanted if files.hard == "unlimited" else min(wanted, int(files.hard))
+        return wanted if files.soft == "unlimited" else min(wanted, int(files.soft))
 
     async def _list(self) -> list[OpenFiles]:
         argv = ["sh", "-c", _LIST, "sh", *map(str, self.node.pids())]

@@ -113,6 +113,14 @@ async def test_a_process_that_keeps_its_files_is_no_bite() -> None:
     assert not (await fault(made, files=16).inject()).holds
 
 
+async def test_a_limit_that_leaves_as_much_as_before_is_no_bite() -> None:
+    """As many files as a process might open anyway, or more: nothing is taken from it, and nothing is given."""
+    made, _ = cluster()
+    for count in (1024, 4096):
+        assert not (await fault(made, files=count).inject()).holds
+        assert made.fake_nodes["n1"].file_limit.soft == "1024"
+
+
 async def test_a_disk_that_never_fills_is_no_bite() -> None:
     """A write that still works fails the proof."""
     made, _ = cluster()
