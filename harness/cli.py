@@ -243,7 +243,7 @@ def workloads() -> None:
 @click.option("--substrate", "substrates", default="process", show_default=True, help="With --prove: with commas.")
 @click.option("--system", "systems", default="raftkv", show_default=True, help="With --prove: with commas.")
 @click.option("--hosts", type=click.Path(path_type=Path), help="With --prove: the YAML file of hosts for ssh.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="With --prove: write the table here, too, as a page.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="With --prove: add the table to this page, too.")
 @runs_option
 def faults(
     prove: bool,

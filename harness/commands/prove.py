@@ -23,6 +23,11 @@ from harness.systems import SYSTEMS
 from harness.systems.protocol import System
 
 HEADS = ("fault", "substrate", "system", "bit", "evidence", "healed", "evidence", "run")
+HEAD = """# Proofs
+
+Every fault on every substrate with every system, each in a short run of its own: what was seen when it had bitten, and
+when it was healed. The page is written by `capsize faults --prove --markdown FILE`, which adds to a file that exists.
+"""
 ON_HOSTS = frozenset({"ssh"})
 """Substrates whose hosts somebody must name."""
 MARKS: Mapping[bool | None, tuple[str, str]] = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("-", "")}
@@ -52,7 +57,9 @@ def prove_command(
     console.print(table_of(table))
     console.print(f"{counted(table)}; {folder / 'proofs.json'}", highlight=False, soft_wrap=True)
     if markdown is not None:
-        markdown.write_text(page_of(table), encoding="utf-8")
+        head = "" if markdown.exists() else HEAD
+        with markdown.open("a", encoding="utf-8") as page:
+            page.write(head + section_of(table))
     return 0 if all(cell.holds for cell in table) else 1
 
 
@@ -141,21 +148,17 @@ def counted(table: Sequence[Cell]) -> str:
     )
 
 
-def page_of(table: Sequence[Cell]) -> str:
-    """A page for docs/: when, where, by which command, and the table."""
+def section_of(table: Sequence[Cell]) -> str:
+    """A section of a page for docs/: which substrates, when, where, by which command, and the table."""
     facts, when = machine_facts(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     words = " ".join(["capsize", *(os.path.basename(word) if "/" in word else word for word in sys.argv[1:])])
     memory_gib = facts["memory_bytes"] / 2**30
     lines = [
-        "# Proofs",
         "",
-        "Every fault on every substrate with every system, each in a short run of its own: what was seen when it had",
-        "bitten, and when it was healed.",
+        f"## {', '.join(dict.fromkeys(cell.substrate for cell in table))}",
         "",
         f"Written by `{words}`, {when}, on Linux {facts['kernel']}, {facts['cores']} cores, {memory_gib:.0f} GiB,",
-        f"Python {facts['python']}.",
-        "",
-        f"{counted(table)}.",
+        f"Python {facts['python']}. {counted(table)}.",
         "",
         f"| {' | '.join(HEADS)} |",
         "|" + "---|" * len(HEADS),

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from faults import FAMILIES
-from harness.commands.prove import counted, page_of, prove_command
+from harness.commands.prove import counted, prove_command, section_of
 from harness.errors import UsageError
 from harness.planning.scenario import parse_scenario
 from harness.planning.schedule import plan_schedule
@@ -78,7 +78,7 @@ def test_the_page_has_a_line_for_every_cell(tmp_path: Path) -> None:
     """And says how many hold."""
     good = read_cell(CELL, run_of(tmp_path))
     table = [good, Cell(family="disk", substrate="ssh", system="etcd", refused="a | b")]
-    page = page_of(table).splitlines()
+    page = section_of(table).splitlines()
     assert (
         "| kill | process | raftkv | yes | n1: dead, no process left | yes | n1: running; n2: running | valid |" in page
     )
