@@ -35,7 +35,7 @@ from reports.lenient import integer, mapping, sequence, text
 from reports.outcomes import error_table, outcome_words, renamed
 from reports.packing import arrange, pack
 from reports.quotes import Quote, evidence_rows, quotes
-from reports.record import Record, read_record
+from reports.record import Fault, Record, read_record
 from reports.roles import Roles, read_roles
 from reports.tables import Table, tabulate
 from reports.telling import arranged, attempts, how_many, meanwhile, span
@@ -252,12 +252,23 @@ def _bands(record: Record, end_ns: int) -> Iterator[Mapping[str, Any]]:
                 "begin": fault.begin_ns,
                 "end": fault.end_ns if fault.end_ns is not None else end_ns,
                 "hit": fault.in_force_ns if fault.in_force_ns is not None else fault.begin_ns,
+                "down": _down(fault),
             }
     freeze = record.freeze
     if freeze is not None:
         end = freeze.to_ns if freeze.to_ns is not None else end_ns
         band = {"family": "freeze", "targets": freeze.nodes, "begin": freeze.from_ns, "end": end, "hit": freeze.from_ns}
         yield {"id": "frozen", "summary": "for inspection: no fault", **band}
+
+
+def _down(fault: Fault) -> str:
+    """What is written into the hole in which a node does not run; empty if it runs, or is down for a while only."""
+    if fault.parameters.get("how") in ("rolling", "rotating"):
+        return ""
+    if fault.family == "disk":
+        dies = fault.parameters.get("crash") is not None or fault.parameters.get("kind") in ("crash", "torn-write")
+        return "died" if dies else ""
+    return {"kill": "killed", "power": "no power", "rot": "down"}.get(fault.family, "")
 
 
 def _finding_time(finding: Finding, record: Record) -> int | None:

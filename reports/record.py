@@ -132,7 +132,7 @@ def read_record(folder: RunFolder) -> Record:
         folder=folder,
         run=Facts(mapping(run)),
         scenario=Facts(mapping(scenario)),
-        faults=tuple(sorted((_fault(row) for row in schedule), key=lambda fault: (fault.begin_ns or 0, fault.number))),
+        faults=tuple(sorted((_fault(row) for row in schedule), key=_order)),
         phases=tuple(_phases(mapping(run).get("phases"))),
         freeze=_freeze(mapping(mapping(run).get("freeze"))),
         validity=parse_validity(mapping(verdict).get("validity")),
@@ -204,6 +204,12 @@ def _operation(row: Mapping[str, Any]) -> Operation:
         node=text(row.get("node")) or None,
         error=text(row.get("error")) or None,
     )
+
+
+def _order(fault: Fault) -> tuple[int, int]:
+    """As they came; one that was left out at its planned time."""
+    begin = fault.begin_ns if fault.begin_ns is not None else fault.planned_ns
+    return (begin or 0, fault.number)
 
 
 def _fault(row: Mapping[str, Any]) -> Fault:

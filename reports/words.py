@@ -172,15 +172,13 @@ _EVENTS: Mapping[str, str] = {
 def _triggered(entry: Mapping[str, Any]) -> str:
     """``from 1 s on, each time a node votes (6 times at most): kill that node, restart after 300 ms``."""
     trigger = mapping(entry.get("when")) or {"event": entry.get("when")}
-    event = text(trigger.get("event"), "?")
-    times = integer(trigger.get("times"))
-    occasion = _EVENTS.get(event, f"“{event.replace('_', ' ')}” is seen")
+    times, occasion = integer(trigger.get("times")), _occasion(trigger)
     each = f"each time {occasion} ({times} times at most)" if times and times > 1 else f"the first time {occasion}"
     begin = f"from {_time(trigger['after'])} on, " if trigger.get("after") is not None else ""
     rest = [
         f"{name.replace('_', ' ')} {text(value)}"
         for name, value in trigger.items()
-        if name not in ("event", "times", "after") and value is not None
+        if name not in ("event", "log", "times", "after") and value is not None
     ]
     also = f" ({', '.join(rest)})" if rest else ""
     over = f", {_end(entry)} after {_time(entry['for'])}" if "for" in entry else ""
@@ -190,13 +188,21 @@ def _triggered(entry: Mapping[str, Any]) -> str:
 def trigger_words(trigger: Any) -> str:
     """What made a fault fire: ``fired when a node votes (n1, at 2.600 s)``."""
     given = mapping(trigger)
-    event = text(given.get("event"))
-    if not event:
+    if not text(given.get("event")) and not text(given.get("log")):
         return f"fired by {text(trigger)}"
-    node, fired, delay = text(given.get("node")), integer(given.get("fired_ns")), given.get("delay_ms")
-    later = f", {delay:.1f} ms after that" if isinstance(delay, float) else ""
-    where = ", ".join([*([node] if node else []), *([f"at {moment(fired)}{later}"] if fired is not None else [])])
-    return f"fired when {_EVENTS.get(event, f'“{event}” is seen')}" + (f" ({where})" if where else "")
+    node, delay = text(given.get("node")), given.get("delay_ms")
+    seen = integer(given.get("event_ns")) if "event_ns" in given else integer(given.get("fired_ns"))
+    where = ", ".join([*([node] if node else []), *([f"at {moment(seen)}"] if seen is not None else [])])
+    later = f"; injection began {delay:.1f} ms later" if isinstance(delay, int | float) else ""
+    return f"fired when {_occasion(given)}" + (f" ({where})" if where else "") + later
+
+
+def _occasion(trigger: Mapping[str, Any]) -> str:
+    """``a node votes``; ``a line of a log fits “became leader”``."""
+    if text(trigger.get("log")):
+        return f"a line of a log fits “{text(trigger.get('log'))}”"
+    event = text(trigger.get("event"), "?")
+    return _EVENTS.get(event, f"“{event.replace('_', ' ')}” is seen")
 
 
 def _end(entry: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ BEFORE, AFTER = 3, 12
 """Lines of context: a Python traceback's end, which says what happened, is seldom further away."""
 
 _LINE_MAX = 500
+_QUOTE_MAX = 300
+"""Characters of a line in a finding's message; its evidence has the whole line."""
 _LINES_MAX = 5_000_000
 
 
@@ -186,7 +188,7 @@ class _Reader:
 
 def _found(node: str, hit: _Hit) -> Finding:
     times = "" if hit.count == 1 else f", and {hit.count - 1} more like it"
-    message = f"{node} {hit.pattern.message} (line {hit.line} of its log{times}): {hit.text.strip()[:200]}"
+    message = f"{node} {hit.pattern.message} (line {hit.line} of its log{times}): {_short(hit.text.strip())}"
     evidence = {"line": hit.line, "count": hit.count, "context": hit.context}
     return Finding(
         checker=CHECKER,
@@ -196,6 +198,10 @@ def _found(node: str, hit: _Hit) -> Finding:
         nodes=(node,),
         evidence=evidence,
     )
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= _QUOTE_MAX else f"{line[: _QUOTE_MAX - 1]}…"
 
 
 def _without_disk_trouble(lines: Iterable[str]) -> Iterator[str]:

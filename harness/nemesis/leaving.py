@@ -15,6 +15,7 @@ from typing import Literal
 Heal = Literal["all", "majority", "either"]
 Way = Literal["stopped", "cut", "one-way"]
 Direction = Literal["both", "in", "out"]
+_ONE_WAY = {"in": "it can send but receives nothing", "out": "it receives but cannot send"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,9 +41,9 @@ class Leaving:
     def words(self) -> str:
         """What happens to them."""
         return {
-            "stopped": "left behind killed",
-            "cut": "left behind cut off in both directions",
-            "one-way": f"left behind cut off in one direction ({self.direction})",
+            "stopped": "left behind, killed behind a cut",
+            "cut": "left behind, cut off in both directions",
+            "one-way": f"left behind, cut off in one direction ({_ONE_WAY[self.direction]})",
         }[self.way]
 
 

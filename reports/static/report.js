@@ -271,13 +271,13 @@
       });
     }
 
-    // A node that a fault hits: killed is a hole, the others are a frame, so that role and term stay visible.
+    // A node that a fault hits: one that is down is a hole, the others are a frame, so that role and term stay visible.
     drawHit(fault, y, height) {
       const c = this.context;
       const x0 = this.x(fault.hit), width = Math.max(2, this.x(fault.end) - x0);
-      if (fault.family === "kill") {
+      if (fault.down) {
         c.fillStyle = this.colours.down; c.fillRect(x0, y + 2, width, height - 4);
-        this.inside("killed", x0, y + height / 2, width, "#e8eaed", 10);
+        this.inside(fault.down, x0, y + height / 2, width, "#e8eaed", 10);
         return;
       }
       c.strokeStyle = this.colours["band-ink"]; c.lineWidth = 1.5;

@@ -219,6 +219,35 @@ def test_a_freeze_lies_across_the_timeline(tmp_path: Path) -> None:
     assert "The plots end where the cluster was frozen" in text
 
 
+def test_faults_come_in_order_and_say_why_they_were_left_out(tmp_path: Path) -> None:
+    """One that was left out stands at its planned time, with the reason in one wide cell; a log's trigger is told in
+    words, with the delay; who is down is drawn as a hole that says so, unless it comes back in between.
+    """
+    folder = samples.valid(tmp_path, operations=300)
+    trigger = {"log": "became leader", "node": "n2", "event_ns": 4_000_000_000, "delay_ms": 5.34}
+    rows = [
+        samples.fault(2, "power", "power of n1 failed", ["n1"], 3, 5, trigger=trigger),
+        samples.fault(3, "kill", "n1 restarted", ["n1"], 12, 13, parameters={"how": "rolling"}),
+        samples.fault(4, "disk", "n1 dies", ["n1"], 14, 15, parameters={"crash": {"at": "fsync"}}),
+        samples.fault(
+            5, "rot", "rot", [], 7, 9, injected_ns=None, healed_ns=None, left_out="nobody to hit: n4 is down"
+        ),
+    ]
+    folder.schedule.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    text = page.render(folder)
+    order = [text.index(f'<tr id="fault-{number}">') for number in (2, 5, 3, 4)]
+    assert order == sorted(order)
+    assert 'colspan="4"><div class="faint">left out: nobody to hit: n4 is down</div>' in text
+    assert "<b>rot</b></div>" in text
+    assert "fired when a line of a log fits “became leader” (n2, at 4.000 s); injection began 5.3 ms later" in text
+    assert "healed in 14.0 ms" in text or "healed in 14 ms" in text
+    assert [re.search(rf'"id":"{number}".*?"down":"(.*?)"', text)[1] for number in (2, 3, 4)] == [
+        "no power",
+        "",
+        "died",
+    ]  # type: ignore[index]
+
+
 def test_building_again_gives_the_same_page(folders: dict[str, RunFolder]) -> None:
     """A page depends on the files only: building it twice gives the same bytes."""
     assert page.render(folders["trace"]) == page.render(folders["trace"])
