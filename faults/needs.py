@@ -169,13 +169,13 @@ class Limits(Protocol):
     def able(self) -> frozenset[Restraint]:
         """What it can be held to on this machine."""
 
-    def outside(self, pids: Sequence[int]) -> Sequence[int]:
+    async def outside(self, pids: Sequence[int]) -> Sequence[int]:
         """Those of these processes that are not in the group (and live)."""
 
-    def usage(self) -> Usage:
+    async def usage(self) -> Usage:
         """What the kernel counted."""
 
-    def values(self, restraint: Restraint) -> Mapping[str, str]:
+    async def values(self, restraint: Restraint) -> Mapping[str, str]:
         """What is set now, by the kernel's file, in the order in which it can be written back. Plain JSON."""
 
     async def limit(self, restraint: Restraint, amount: float) -> None:
@@ -190,7 +190,7 @@ class Limits(Protocol):
     def door(self, restraint: Restraint) -> str:
         """The file into which a process of the node's host writes its own id (0) to come under the restraint."""
 
-    def frozen(self) -> bool:
+    async def frozen(self) -> bool:
         """Whether every process of the group stands still, as the kernel says."""
 
     async def freeze(self) -> None:

@@ -113,10 +113,10 @@ class Pause:
 
     async def _frozen_proof(self, node: Node) -> Proof:
         assert node.limits is not None
-        outside, before = node.limits.outside(node.pids()), node.limits.usage().cpu_s
+        outside, before = await node.limits.outside(node.pids()), (await node.limits.usage()).cpu_s
         await self.sleep(STILL_S)
-        used_s = node.limits.usage().cpu_s - before
-        is_frozen = node.limits.frozen()
+        used_s = (await node.limits.usage()).cpu_s - before
+        is_frozen = await node.limits.frozen()
         evidence = {"group_frozen": is_frozen, "processes_outside": list(outside), "cpu_used_s": used_s}
         return Proof(holds=is_frozen and not outside and used_s == 0, evidence=evidence)
 

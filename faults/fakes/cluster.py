@@ -258,7 +258,7 @@ class FakeNode:
         del network
         if self.broken_tools:
             raise HelperError("no such tool")
-        if "faults.resources.burden" in argv and isinstance(self.limits, FakeLimits):
+        if '"resources.burden"' in argv[-1] and isinstance(self.limits, FakeLimits):
             return FakeHelper(answer=self.limits.burden)
         return self.shaping.spawn() if "Standin" in argv[-1] else FakeHelper(self.helper())
 
@@ -288,7 +288,7 @@ class FakeNode:
 
     async def state(self) -> ProcessState:
         """As it is; what is in a frozen group stands still."""
-        frozen = self.limits is not None and self.limits.frozen()
+        frozen = self.limits is not None and await self.limits.frozen()
         return ProcessState.STOPPED if frozen and self._state is ProcessState.RUNNING else self._state
 
     def pids(self) -> Sequence[int]:

@@ -33,11 +33,11 @@ class FakeLimits:
     on_limit: Callable[[], Awaitable[None]] | None = None
     """What becomes of the node when a limit is set."""
 
-    def outside(self, pids: Sequence[int]) -> Sequence[int]:
+    async def outside(self, pids: Sequence[int]) -> Sequence[int]:
         """As ``strangers`` says."""
         return [pid for pid in pids if pid in self.strangers]
 
-    def usage(self) -> Usage:
+    async def usage(self) -> Usage:
         """What the burden came to; 20 MiB in use."""
         if self.gone:
             raise FileNotFoundError("the group is gone")
@@ -49,7 +49,7 @@ class FakeLimits:
             oom_kills=self.counted["kills"],
         )
 
-    def values(self, restraint: Restraint) -> Mapping[str, str]:
+    async def values(self, restraint: Restraint) -> Mapping[str, str]:
         """As set."""
         if self.gone:
             raise FileNotFoundError("the group is gone")
@@ -74,7 +74,7 @@ class FakeLimits:
         """A file that nobody has."""
         return f"/group/{restraint}/procs"
 
-    def frozen(self) -> bool:
+    async def frozen(self) -> bool:
         """As set."""
         return self.set["freezer"] == "1"
 

@@ -15,11 +15,13 @@ from typing import Any, Protocol
 
 from faults.needs import Cluster, DiskState, Helper, HelperError, Limits, Node, ProcessState, Proof, Undo
 from faults.needs import Restraint as Kind
+from faults.programs import program
 
 BURN_S = 0.3
 BURNS_MAX = 4
 """A busy machine may not give even a small share within one try."""
-BURDEN = ("python3", "-m", "faults.resources.burden")
+BURDEN = ("resources.burden",)
+"""The modules of the helper (:func:`faults.programs.program`)."""
 BURDEN_TIMEOUT_S = 8.0
 MIB = 1 << 20
 GRAB_BYTES_MAX = 512 * MIB
@@ -69,7 +71,7 @@ class _Grouped:
     async def _hold(self, kind: Kind, amount: float) -> Limits:
         """Sets a limit, once what was there is registered."""
         limits = limits_of(self.node, kind)
-        self._before = limits.values(kind)
+        self._before = await limits.values(kind)
         await self.cluster.undo.register(
             Undo(
                 id=self._undo_id(kind),
@@ -84,7 +86,7 @@ class _Grouped:
     async def _ask(self, words: str) -> dict[str, Any]:
         """A burden's answer; the helper is started when it is first needed."""
         if self._helper is None:
-            self._helper = await self.node.spawn(BURDEN, network=False)
+            self._helper = await self.node.spawn(program(*BURDEN), network=False)
         answer: dict[str, Any] = json.loads(await self._helper.ask(words, timeout_s=BURDEN_TIMEOUT_S))
         return answer
 
@@ -102,7 +104,7 @@ class _Grouped:
         """Whether the same values are there; a container that was started anew has them in another folder."""
         if not self._before:
             return True, {}
-        now = limits_of(self.node, kind).values(kind)
+        now = await limits_of(self.node, kind).values(kind)
         same = list(now.values()) == list(self._before.values())
         if same:
             await self.cluster.undo.discharge(self._undo_id(kind))
@@ -123,15 +125,15 @@ class CpuQuota(_Grouped):
         held back by the kernel; or, on a machine too busy to give it even that share, at least had no more.
         """
         limits = await self._hold("cpu", self.share)
-        before = limits.usage().throttled
+        before = (await limits.usage()).throttled
         burns = []
         for _ in range(BURNS_MAX):
             burns.append(await self._ask(f"burn {limits.door('cpu')} {BURN_S}"))
-            if limits.usage().throttled > before or "error" in burns[-1]:
+            if (await limits.usage()).throttled > before or "error" in burns[-1]:
                 break
         await self._dismiss()
-        throttled = limits.usage().throttled - before
-        now, outside = limits.values("cpu"), limits.outside(self.node.pids())
+        throttled = (await limits.usage()).throttled - before
+        now, outside = await limits.values("cpu"), await limits.outside(self.node.pids())
         rate = burns[-1]["cpu_s"] / burns[-1]["wall_s"] if "wall_s" in burns[-1] else None
         evidence = {
             "before": self._before,
@@ -172,7 +174,7 @@ class MemoryLimit(_Grouped):
         """Holds if the limit is read back, every process is under it, and one of the harness's own that wants more is
         killed for it; under pressure, if also the group runs into the limit again and again.
         """
-        used = limits_of(self.node, "memory").usage()
+        used = await limits_of(self.node, "memory").usage()
         size = self.size if self.size is not None else round(used.memory_bytes * (self.ratio or 1))
         self._kills_before = used.oom_kills
         limits = await self._hold("memory", size)
@@ -186,12 +188,12 @@ class MemoryLimit(_Grouped):
         return Proof(holds=tried.holds, evidence={**evidence, **tried.evidence})
 
     async def _try(self, limits: Limits, size: int, hits_before: int) -> Proof:
-        now, outside = limits.values("memory"), limits.outside(self.node.pids())
+        now, outside = await limits.values("memory"), await limits.outside(self.node.pids())
         evidence: dict[str, Any] = {"set": now, "processes_outside": list(outside)}
         holds = now != self._before and not outside
         if size <= GRAB_BYTES_MAX:
             grabbed = await self._ask(f"grab {limits.door('memory')} {size + 16 * MIB}")
-            hits = limits.usage().memory_hits - hits_before
+            hits = (await limits.usage()).memory_hits - hits_before
             evidence |= {"one_that_wants_more": grabbed, "limit_hits": hits}
             holds = holds and bool(grabbed.get("killed")) and hits > 0
             self._kills_of_ours += bool(grabbed.get("killed"))
@@ -205,18 +207,18 @@ class MemoryLimit(_Grouped):
 
     async def _press(self, limits: Limits, size: int) -> dict[str, Any]:
         """Takes what is left, until the group is full or has run into its limit."""
-        left = max(size - limits.usage().memory_bytes, 4 * MIB)
-        before = limits.usage().memory_hits
+        left = max(size - (await limits.usage()).memory_bytes, 4 * MIB)
+        before = (await limits.usage()).memory_hits
         await self._ask(f"press {limits.door('memory')} {left}")
         full = False
         for _ in range(PRESS_POLLS_MAX):
-            usage = limits.usage()
+            usage = await limits.usage()
             full = usage.memory_hits > before or usage.memory_bytes >= 0.95 * size
             if full:
                 break
             await self.sleep(PRESS_POLL_S)
         told = await self._ask("told")
-        return {**told, "presses": full and told["error"] is None, "used_bytes": limits.usage().memory_bytes}
+        return {**told, "presses": full and told["error"] is None, "used_bytes": (await limits.usage()).memory_bytes}
 
     async def lift(self) -> None:
         """See the protocol."""
@@ -224,7 +226,7 @@ class MemoryLimit(_Grouped):
             with contextlib.suppress(HelperError):
                 self._kills_of_ours += (await self._ask("told"))["kills"]
         with contextlib.suppress(OSError, CannotError):  # a container's group is gone with it
-            kills = limits_of(self.node, "memory").usage().oom_kills
+            kills = (await limits_of(self.node, "memory").usage()).oom_kills
             self._killed = max(self._killed or 0, kills - self._kills_before - self._kills_of_ours)
         await self._give_back()
 

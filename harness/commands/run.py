@@ -132,6 +132,12 @@ def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequenc
     for place, entry in enumerate(scenario.faults):
         unable = [family for family in entry.families if family in refused]
         kept = entry.without(refused, storage)
+        wanted = set() if entry.family is None else FAMILIES[entry.family].setup(entry.parameters).storage & storage
+        if wanted and not unable:
+            raise UsageError(
+                f"substrate {substrate.name!r} has no disks of the nodes' own ({', '.join(sorted(wanted))}), which "
+                f"{entry.family} with these parameters needs: leave it out or choose another substrate"
+            )
         if unable and not kept.random:
             why = "; ".join(f"{family} ({refused[family]})" for family in unable)
             able = ", ".join(sorted(set(FAMILIES) - set(refused)))

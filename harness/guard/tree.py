@@ -81,6 +81,15 @@ def marked(marks: Mapping[str, str]) -> list[int]:
     return [pid for pid in found if pid != os.getpid() and start_of(pid) is not None]
 
 
+def _oom_kills(group: Path) -> int:
+    """How many of a control group were killed for memory (version 1 or 2)."""
+    lines: list[str] = []
+    for name in ("memory.oom_control", "memory.events"):
+        with contextlib.suppress(OSError):
+            lines += (group / name).read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
 class Server:
     """The server that this guard started, and its tree: its descendants, and orphans that came to the guard."""
 
@@ -92,6 +101,8 @@ class Server:
         self._sent: set[int] = set()
         self._noted = True
         self._dismissed = False
+        self._groups: list[Path] = []
+        self._kills_seen = 0
 
     def start(self, asked: Mapping[str, Any]) -> None:
         """Starts it, with a session of its own.
@@ -120,6 +131,10 @@ class Server:
         except OSError as error:
             raise GuardError(f"the server cannot be started: {error}") from None
         self._noted = False
+        self._groups = [Path(door).parent for door in asked.get("groups", ())]
+        for folder in self._groups:
+            with contextlib.suppress(ProcessLookupError):  # dead already: that is told like any death
+                (folder / "cgroup.procs").write_text(str(self._process.pid), encoding="ascii")
         facts = {"pid": self._process.pid, "start": start_of(self._process.pid)}
         (self._folder / SERVER).write_text(json.dumps(facts), encoding="ascii")
 
@@ -131,9 +146,16 @@ class Server:
         if status is not None and not self._noted:
             self._noted = True
             asked = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} & self._sent
-            if -status not in self._sent and not asked and not self._dismissed:
+            ours = -status in self._sent or asked or self._dismissed or self._killed_for_memory(status)
+            if not ours:
                 self.deaths.append(status)
         return status is None
+
+    def _killed_for_memory(self, status: int) -> bool:
+        """Whether the kernel killed one of its groups for memory since this was asked last: a limit of ours."""
+        kills = sum(_oom_kills(folder) for folder in self._groups)
+        before, self._kills_seen = self._kills_seen, kills
+        return status == -signal.SIGKILL and kills > before
 
     def pids(self) -> list[int]:
         """The tree, the first process first."""

@@ -276,15 +276,15 @@ class DockerNode:
         pids = self.pids()
         if not pids:
             return ProcessState.DEAD
-        stopped = await self.hands.is_stopped(self._server, pids) or self._is_frozen()
+        stopped = await self.hands.is_stopped(self._server, pids) or await self._is_frozen()
         if not self.alive:
             return ProcessState.DEAD
         return ProcessState.STOPPED if stopped else ProcessState.RUNNING
 
-    def _is_frozen(self) -> bool:
+    async def _is_frozen(self) -> bool:
         """Whether its control group is, which states of threads do not show."""
         try:
-            return self.limits is not None and self.limits.frozen()
+            return self.limits is not None and await self.limits.frozen()
         except OSError:  # dead meanwhile
             return False
 

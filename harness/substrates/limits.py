@@ -39,18 +39,18 @@ class GroupLimits:
             kind for kind in KINDS if kind in folders and os.access(folders[kind][1] / "cgroup.procs", os.W_OK)
         )
 
-    def outside(self, pids: Sequence[int]) -> Sequence[int]:
+    async def outside(self, pids: Sequence[int]) -> Sequence[int]:
         """See the protocol."""
         group = self._find()
         members = [group.members(kind) for kind in self.able]
         strangers = [pid for pid in pids if not all(pid in each for each in members)]
         return [pid for pid in strangers if processes.start_ticks(pid) is not None]
 
-    def usage(self) -> Usage:
+    async def usage(self) -> Usage:
         """See the protocol."""
         return self._find().usage()
 
-    def values(self, restraint: Restraint) -> Mapping[str, str]:
+    async def values(self, restraint: Restraint) -> Mapping[str, str]:
         """See the protocol."""
         return self._find().values(restraint)
 
@@ -71,7 +71,7 @@ class GroupLimits:
         """See the protocol."""
         return str(self._find().door(restraint))
 
-    def frozen(self) -> bool:
+    async def frozen(self) -> bool:
         """See the protocol."""
         return self._find().is_frozen()
 
@@ -135,7 +135,7 @@ class OwnGroup(GroupLimits):
 
     def killed_for_memory(self) -> bool:
         """Whether the kernel killed one of the group for memory since this was asked last."""
-        kills = self.usage().oom_kills
+        kills = self._group.usage().oom_kills
         before, self._kills_seen = self._kills_seen, kills
         return kills > before
 

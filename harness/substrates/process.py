@@ -150,7 +150,7 @@ class ProcessNode:
         """What /proc says about every thread of the tree; dead if the process that we started is."""
         if not self._alive():
             return ProcessState.DEAD
-        if self.group is not None and self.group.frozen():
+        if self.group is not None and await self.group.frozen():
             return ProcessState.STOPPED
         stopped = all(processes.is_stopped(pid) for pid in self.pids())
         return ProcessState.STOPPED if stopped else ProcessState.RUNNING

@@ -28,6 +28,7 @@ from harness.substrates.ssh_command import end
 from harness.substrates.ssh_connection import Connection, SshError
 from harness.substrates.ssh_furnish import furnish
 from harness.substrates.ssh_hosts import Host
+from harness.substrates.ssh_limits import HostLimits
 from harness.substrates.ssh_line import Line, LogCopy
 from harness.substrates.ssh_links import End, HostLinks, LocalPort
 from harness.substrates.ssh_node import RESTORE, HostNode, HostUndoList
@@ -86,6 +87,7 @@ class SshCluster:
         folder: Path,
         undo: UndoList,
         keep_data: bool,
+        groups: bool,
     ) -> None:
         self.links = HostLinks()
         self.admin: Admin | None = None
@@ -98,6 +100,7 @@ class SshCluster:
         self._folder = folder
         self._here = undo
         self._keep_data = keep_data
+        self._groups = groups
         self._surveys = surveys
         self._local = LocalPort()
         self._servers = {name: self._node(run_id, name, each) for name, each in surveys.items()}
@@ -188,6 +191,8 @@ class SshCluster:
         if RESTORE in self._surveys[name].tools and self._surveys[name].root:
             tables = ("filter",) if self._surveys[name].unshaped else ("filter", "mangle")
             await self._keep_way_in(node, WayIn(address=own, port=host.port, tables=tables))
+        if self._groups and self._surveys[name].ungrouped is None and self._surveys[name].root:
+            await self._make_groups(node)
         port = await node.line.ask("open_port", address=node.address, port=host.probe_port)
         self.links.add(name, End(port=HostPort(node.line), address=node.address, number=port))
         self._clocks[name] = await _clock_offset(node.line)
@@ -200,6 +205,15 @@ class SshCluster:
         if done.status != 0:
             raise SshError(f"{node.host_facts.words}: iptables-restore: {done.stderr.strip()}")
         node.way_in = way_in
+
+    async def _make_groups(self, node: HostNode) -> None:
+        """Control groups of the node's own; the guard removes them when it ends."""
+        group = HostLimits(node, f"capsize-{self._run_id}-{node.name}")
+        await group.find()
+        entry = {"id": "groups", "kind": "run", "arguments": {"argv": group.removal}}
+        await node.line.ask("register", undo=entry, after_s=None)
+        await group.make()
+        node.group = group
 
     async def _keep(self, name: str) -> None:
         node = self._servers[name]
@@ -217,6 +231,8 @@ class SshCluster:
             failed = [left] if left is not None else []
         finally:
             await node.line.close()
+        if node.group is not None:
+            node.group.forget()
         if failed:
             raise HarnessError(f"{host.words}: {'; '.join(failed)}")
         self.links.remove(name)
@@ -259,7 +275,6 @@ class SshSubstrate:
     cannot: Mapping[str, str] = {
         "power": "a host's disk cannot lose what was not synced without the host",
         "disk": "no file system of ours is under a remote node's data",
-        "resource": "limits on remote hosts are not built",
     }
 
     def __init__(self, *, keep_data: bool = False, hosts: Sequence[Host] = ()) -> None:
@@ -301,7 +316,7 @@ class SshSubstrate:
         Raises:
             HarnessError: a host's name has no address.
         """
-        del image, setup
+        del image
         if not self._surveys:
             missing = self.missing()
             if missing:
@@ -314,6 +329,7 @@ class SshSubstrate:
             folder=folder.resolve(),
             undo=cast(UndoList, undo),
             keep_data=self.keep_data,
+            groups=setup.groups,
         )
 
 
@@ -322,13 +338,17 @@ def _lacking(found: Survey) -> Mapping[str, str]:
     where = found.host.words
     if not found.root:
         become = f"no rights of root on {where}: log in as root, or say `become: sudo`"
-        return dict.fromkeys(("partition", "network", "clock"), become)
+        return dict.fromkeys(("partition", "network", "clock", "resource"), become)
+    reasons = {}
+    if found.ungrouped:
+        reasons["resource"] = f"{where}: {found.ungrouped}"
     if RESTORE not in found.tools:
         mend = f"no iptables on {where}: type there: sudo apt-get install -y iptables"
-        return dict.fromkeys(("partition", "network"), mend)
+        return {**reasons, **dict.fromkeys(("partition", "network"), mend)}
     if found.unshaped:
-        return {"network": f"{where} has {found.unshaped}: type there: sudo modprobe nfnetlink_queue xt_NFQUEUE"}
-    return {}
+        mend = "type there: sudo modprobe -a nfnetlink_queue xt_NFQUEUE"
+        reasons["network"] = f"{where} has {found.unshaped}: {mend}"
+    return reasons
 
 
 def _place(run_id: str, name: str, surveyed: Survey) -> Place:

@@ -20,6 +20,7 @@ from harness.errors import HarnessError
 from harness.substrates.protocol import Launch, Place
 from harness.substrates.ssh_connection import SshError
 from harness.substrates.ssh_hosts import Host
+from harness.substrates.ssh_limits import HostLimits
 from harness.substrates.ssh_line import GuardRefusedError, Line
 from harness.substrates.ssh_way_in import WayIn, kept_open
 
@@ -36,7 +37,8 @@ class HostNode:
 
     disk: Disk | None = None
     files: Files | None = None
-    limits: Limits | None = None
+    group: HostLimits | None = None
+    """Of a node that faults may hold to limits."""
 
     def __init__(self, *, place: Place, host: Host, line: Line, login: Sequence[int] | None) -> None:
         self.name = place.name
@@ -62,6 +64,11 @@ class HostNode:
     @argv.setter
     def argv(self, argv: Sequence[str]) -> None:
         self._argv = tuple(argv)
+
+    @property
+    def limits(self) -> Limits | None:
+        """See :class:`faults.needs.Node`."""
+        return self.group
 
     @property
     def data(self) -> str:
@@ -134,6 +141,7 @@ class HostNode:
             "cwd": place.log_dir,
             "log": self.log,
             "user": self._login,
+            "groups": self.group.doors if self.group is not None else [],
         }
         try:
             self._note(await self.line.ask("start", **asked))
@@ -158,7 +166,10 @@ class HostNode:
         """
         look = await self.line.ask("look")
         self._note(look)
-        return ProcessState(look["state"])
+        state = ProcessState(look["state"])
+        if state is ProcessState.RUNNING and self.group is not None and await self.group.frozen():
+            return ProcessState.STOPPED
+        return state
 
     def pids(self) -> Sequence[int]:
         """The host's, as they were at the last look: at most a beat ago."""
@@ -170,6 +181,8 @@ class HostNode:
         Raises:
             HarnessError: something outlives SIGKILL, or the host does not answer.
         """
+        if self.group is not None:
+            await self.group.thaw()  # in version 1 what is frozen does not die
         await self.signal(signals.SIGKILL)
         if self._pids:
             raise HarnessError(f"node {self.name}: processes {', '.join(map(str, self._pids))} outlive SIGKILL")

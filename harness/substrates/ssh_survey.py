@@ -28,10 +28,22 @@ def unshaped():
     except OSError as error:
         return str(error)
     return f"no netem ({{netem}}) and no NFQUEUE ({{queue}})" if queue and netem else None
+def ungrouped():
+    rows = [line.split() for line in open("/proc/mounts")]
+    kinds = {{name for row in rows if row[2] == "cgroup" for name in row[3].split(",")}}
+    for row in rows:
+        if row[2] == "cgroup2" and os.path.exists(row[1] + "/cgroup.controllers"):
+            kinds |= set(open(row[1] + "/cgroup.controllers").read().split())
+    writable = all(os.access(row[1], os.W_OK) for row in rows if row[2] in ("cgroup", "cgroup2"))
+    if {{"cpu", "memory"}} <= kinds and writable and shutil.which("prlimit", path=path):
+        return None
+    missing = sorted({{"cpu", "memory"}} - kinds) or ["any that can be written to"]
+    return "no control groups for " + ", ".join(missing) + ", or no prlimit: mount -t cgroup2 none /sys/fs/cgroup"
 print("CAPSIZE " + json.dumps(dict(
     python=sys.version_info[:2], root=os.geteuid() == 0, login=ids,
     tools=[tool for tool in {TOOLS!r} if shutil.which(tool, path=path)],
-    writable=os.access(sys.argv[1], os.W_OK), unshaped=unshaped() if os.geteuid() == 0 else None)))
+    writable=os.access(sys.argv[1], os.W_OK), unshaped=unshaped() if os.geteuid() == 0 else None,
+    ungrouped=ungrouped())))
 """
 
 
@@ -47,6 +59,8 @@ class Survey:
     tools: frozenset[str]
     unshaped: str | None
     """Why its kernel can shape packets in neither way (:mod:`harness.substrates.shaping`); asked of root only."""
+    ungrouped: str | None
+    """Why processes there cannot be limited."""
 
 
 def survey(hosts: Sequence[Host]) -> tuple[Mapping[Host, Survey], Sequence[str]]:
@@ -98,6 +112,7 @@ def ask(host: Host) -> Survey:
         login=(login[0], login[1]),
         tools=frozenset(facts["tools"]),
         unshaped=facts["unshaped"],
+        ungrouped=facts["ungrouped"],
     )
 
 

@@ -78,11 +78,11 @@ async def test_a_frozen_group_stands_still_until_healed() -> None:
     proof = await fault.inject()
     assert proof.holds
     assert proof.evidence["by"] == {"n1": "freezer"}
-    assert limits.frozen()
+    assert await limits.frozen()
     (undo,) = cluster.undo.entries.values()
     assert (undo.kind, undo.arguments["argv"]) == ("run", ["thaw"])
     assert (await fault.heal()).holds
-    assert not limits.frozen()
+    assert not await limits.frozen()
     assert not cluster.undo.entries
 
 
@@ -94,7 +94,7 @@ async def test_any_is_the_freezer_where_there_is_one() -> None:
     assert proof.holds
     assert proof.evidence["by"] == {"n1": "freezer", "n2": "signal"}
     assert (await fault.heal()).holds
-    assert not limits.frozen()
+    assert not await limits.frozen()
     assert {await node.state() for node in cluster.nodes.values()} == {"running"}
 
 
@@ -104,7 +104,7 @@ async def test_a_freezer_that_is_not_there_is_told() -> None:
     fault = pause(cluster, "n1", "n2", by="freezer")
     with pytest.raises(RuntimeError, match="n2 is in no control group"):
         await fault.inject()
-    assert not limits.frozen()
+    assert not await limits.frozen()
     assert (await fault.heal()).holds
 
 

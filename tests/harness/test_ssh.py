@@ -16,10 +16,11 @@ import pytest
 
 from faults.fakes.cluster import FakeUndoList
 from faults.kill import KillFamily
-from faults.needs import HelperError, ProcessState, Undo
+from faults.needs import Completed, HelperError, ProcessState, Undo
 from faults.packets.journeys import QUICK
 from faults.pause import Pause
-from harness.errors import UsageError
+from harness.commands.run import reduced
+from harness.errors import HarnessError, UsageError
 from harness.guard.datagrams import ProbePort
 from harness.guard.ledger import read_entries
 from harness.guard.tree import send, start_of, stat_fields
@@ -30,6 +31,7 @@ from harness.substrates.ssh import SshSubstrate
 from harness.substrates.ssh_clocks import Ahead, Clocks
 from harness.substrates.ssh_connection import words_for
 from harness.substrates.ssh_hosts import Host
+from harness.substrates.ssh_limits import HostLimits
 from harness.substrates.ssh_line import GuardRefusedError, LogCopy
 from harness.substrates.ssh_links import End, HostLinks, LocalPort
 from harness.substrates.ssh_node import HostNode, HostUndoList
@@ -134,6 +136,14 @@ class TestHosts:
         """And where to name them."""
         assert "hosts" in SshSubstrate().missing()[0]
 
+    def test_what_needs_a_disk_of_the_nodes_own_is_refused_before_anything_starts(self) -> None:
+        """The family is there, but not with these parameters."""
+        text = scenario_with("[{address: a}, {address: b}]") + "faults: [{at: 1s, for: 1s, resource: {disk: full}}]\n"
+        with pytest.raises(UsageError, match="no disks of the nodes' own \\(image\\), which resource"):
+            reduced(parse_scenario(text, "s.yaml"), SshSubstrate())
+        cpu = parse_scenario(text.replace("disk: full", "cpu: 10%"), "s.yaml")
+        assert reduced(cpu, SshSubstrate())[0].faults == cpu.faults
+
 
 class TestConnection:
     @pytest.mark.parametrize(
@@ -226,6 +236,29 @@ class TestGuard:
             if await node.state() is ProcessState.DEAD:
                 break
         assert node.own_death == 7
+
+    async def test_who_is_killed_for_memory_did_not_crash(self, line: LocalLine, tmp_path: Path) -> None:
+        """The kernel counts it in the group that we made; a death without a new count is a crash all the same."""
+        group = tmp_path / "group"
+        group.mkdir()
+        node = node_of(line, tmp_path, ["sleep", "60"])
+        start: dict[str, Any] = {
+            "argv": node.argv,
+            "env": {},
+            "cwd": str(tmp_path),
+            "log": f"{tmp_path}/log",
+            "user": None,
+        }
+        for kills, deaths in (("oom_kill 1\n", []), ("oom_kill 1\n", [-9])):
+            look = await line.ask("start", **start, groups=[f"{group}/cgroup.procs"])
+            assert (group / "cgroup.procs").read_text() == str(look["pids"][0])
+            (group / "memory.events").write_text(kills)
+            send(look["pids"], 9)
+            for _ in range(POLLS):
+                look = await line.ask("look")
+                if look["state"] == "dead":
+                    break
+            assert look["deaths"] == deaths
 
     async def test_who_is_dismissed_may_end(self, line: LocalLine, tmp_path: Path) -> None:
         """That is no crash."""
@@ -385,6 +418,123 @@ class BlockedPort(LocalPort):
         """Nothing."""
         del token, number, wanted, timeout_s
         return []
+
+
+FIRST = {
+    "/proc/mounts": "c /cg/cpu cgroup cpu 0 0\nc /cg/memory cgroup memory 0 0\nc /cg/fr cgroup freezer 0 0\n",
+    "/proc/self/cgroup": "3:memory:/me\n2:cpu:/\n1:freezer:/\n",
+    "/cg/cpu/capsize/cgroup.procs": "11\n12",
+    "/cg/cpu/capsize/cpu.cfs_quota_us": "-1",
+    "/cg/cpu/capsize/cpu.cfs_period_us": "100000",
+    "/cg/cpu/capsize/cpu.stat": "nr_periods 9\nnr_throttled 7",
+    "/cg/memory/me/capsize/cgroup.procs": "11",
+    "/cg/memory/me/capsize/memory.limit_in_bytes": "9223372036854771712",
+    "/cg/memory/me/capsize/memory.usage_in_bytes": "4096",
+    "/cg/memory/me/capsize/memory.failcnt": "3",
+    "/cg/memory/me/capsize/memory.oom_control": "under_oom 0\noom_kill 2",
+    "/cg/fr/capsize/cgroup.procs": "11\n12",
+    "/cg/fr/capsize/freezer.state": "THAWED",
+    "/proc/12/stat": "alive",
+}
+SECOND = {
+    "/proc/mounts": "cgroup2 /cg cgroup2 rw 0 0\n",
+    "/proc/self/cgroup": "0::/system.slice/ssh.service\n",
+    "/cg/cgroup.controllers": "cpu memory",
+    "/cg/capsize/cgroup.procs": "11\n12",
+    "/cg/capsize/cpu.max": "max 100000",
+    "/cg/capsize/cpu.stat": "usage_usec 5\nnr_throttled 7",
+    "/cg/capsize/memory.max": "max",
+    "/cg/capsize/memory.current": "4096",
+    "/cg/capsize/memory.events": "max 3\noom_kill 2",
+    "/cg/capsize/cgroup.events": "frozen 0",
+    "/cg/capsize/cgroup.freeze": "0",
+}
+
+
+class HostOfFiles:
+    """A host that is a few files; it does what :class:`HostLimits` asks for."""
+
+    name = "n1"
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self.files = dict(files)
+        self.made: Sequence[str] = ()
+        self.refuses = False
+
+    async def host(self, argv: Sequence[str]) -> Completed:
+        """Reads, writes, or makes folders."""
+        words = argv[4:]
+        if "mkdir" in argv[2]:
+            self.made = words[1:]
+        elif "cat" in argv[2]:
+            shown = (f"{path}\036{self.files[path]}\035" for path in words if path in self.files)
+            return Completed(status=0, stdout="".join(shown))
+        else:
+            self.files.update(zip(words[::2], words[1::2], strict=True))
+        return Completed(status=1, stderr="no") if self.refuses else Completed(status=0)
+
+
+@pytest.mark.parametrize("files", [FIRST, SECOND], ids=["version 1", "version 2"])
+class TestHostLimits:
+    async def test_limits_are_set_and_set_back(self, files: Mapping[str, str]) -> None:
+        """On the host's own files; what is read is what is there now."""
+        _, limits = await limited(files)
+        before = await limits.values("cpu")
+        await limits.limit("cpu", 0.1)
+        assert (await limits.values("cpu")) != before
+        await limits.restore(before)
+        assert await limits.values("cpu") == before
+        assert set(before) <= set(files)
+        assert limits.able == {"cpu", "memory", "freezer"}
+        limits.forget()
+
+    async def test_what_the_kernel_counted(self, files: Mapping[str, str]) -> None:
+        """The same of both versions."""
+        _, limits = await limited(files)
+        usage = await limits.usage()
+        counted = (usage.throttled, usage.memory_bytes, usage.memory_hits, usage.oom_kills)
+        assert counted == (7, 4096, 3, 2)
+        limits.forget()
+
+    async def test_who_is_outside(self, files: Mapping[str, str]) -> None:
+        """Who is not in every one of the groups, and lives."""
+        _, limits = await limited(files)
+        assert await limits.outside([11, 12, 13]) == ([12] if "/proc/12/stat" in files else [])
+        limits.forget()
+
+    async def test_freezing(self, files: Mapping[str, str]) -> None:
+        """As the kernel says."""
+        host, limits = await limited(files)
+        assert not await limits.frozen()
+        host.files["/cg/capsize/cgroup.events"] = "frozen 1"
+        await limits.freeze()
+        assert await limits.frozen()
+        await limits.thaw()
+        assert "THAWED" in host.files.values() or host.files["/cg/capsize/cgroup.freeze"] == "0"
+        assert next(iter(limits.thawing())) == "sh"
+        limits.forget()
+
+    async def test_where_the_server_goes_and_how_groups_are_removed(self, files: Mapping[str, str]) -> None:
+        """Every group that is made has a door, and is named in the command that removes it."""
+        host, limits = await limited(files)
+        assert limits.doors == [f"{folder}/cgroup.procs" for folder in host.made]
+        assert set(host.made) <= set(limits.removal)
+        assert limits.door("memory") in limits.doors
+        host.refuses = True
+        with pytest.raises(HarnessError, match="n1: control groups cannot be made: no"):
+            await limits.make()
+        with pytest.raises(OSError, match="n1: no"):
+            await limits.limit("memory", 1 << 20)
+        limits.forget()
+
+
+async def limited(files: Mapping[str, str]) -> tuple[HostOfFiles, HostLimits]:
+    """A host whose groups are made."""
+    host = HostOfFiles(files)
+    limits = HostLimits(host, "capsize")  # type: ignore[arg-type]
+    await limits.find()
+    await limits.make()
+    return host, limits
 
 
 class SkewedPort(LocalPort):

@@ -278,14 +278,14 @@ async def restraints(folder: Path) -> None:
         node = cluster.nodes["n2"]
         assert node.limits is not None
         for parameters in RESTRAINTS:
-            before = {kind: node.limits.values(kind) for kind in ("cpu", "memory")}
+            before = {kind: await node.limits.values(kind) for kind in ("cpu", "memory")}
             family = FAMILIES["resource"]
             facts = family.resolve(family.Parameters(**parameters), targets=("n2",), nodes=NODES, random=Random(0))
             fault = family.build(facts, cluster)
             bit = await fault.inject()
             said = await ask(cluster, "n2", op="heard") is not None
             healed = await fault.heal()
-            after = {kind: node.limits.values(kind) for kind in ("cpu", "memory")}
+            after = {kind: await node.limits.values(kind) for kind in ("cpu", "memory")}
             say(restraint=parameters, bit=bit.holds, evidence=bit.evidence, serves=said, healed=healed.holds)
             say(same=before == after)
         await frozen(cluster)
