@@ -296,6 +296,8 @@ class Nemesis:
         try:
             executed.bit = await bounded(fault.inject, INJECT_TIMEOUT_S)
             executed.injected_ns = [begin, self.clock()]
+            if executed.trigger is not None:
+                executed.trigger |= {"in_force_ms": _delay_ms(executed.trigger["event_ns"], executed.injected_ns[1])}
         except NotNowError as error:
             executed.did_not_begin(str(error))
         logger.info(

@@ -211,6 +211,7 @@ def test_a_quiet_phase_heals_what_is_in_force(tmp_path: Path) -> None:
     first, second = rows
     assert first["trigger"]["event_ns"] == 1
     assert first["trigger"]["delay_ms"] == round((first["injected_ns"][0] - 1) / 1e6, 3)
+    assert first["trigger"]["in_force_ms"] == round((first["injected_ns"][1] - 1) / 1e6, 3)
     assert 4 * SECOND <= first["injected_ns"][0] < 4.1 * SECOND
     assert 4.9 * SECOND <= first["healed_ns"][0] <= 5.1 * SECOND
     assert 8 * SECOND <= second["injected_ns"][0] < 8.1 * SECOND

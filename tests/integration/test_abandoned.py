@@ -16,9 +16,12 @@ from typing import Any
 
 import pytest
 
+from faults import FAMILIES
 from harness.cleanup import marks
 from harness.cleanup.clean import find_leftovers
 from harness.host import processes
+from harness.substrates import SUBSTRATES
+from harness.systems import SYSTEMS
 
 pytestmark = pytest.mark.integration
 
@@ -37,25 +40,45 @@ FAULTS = {
     "message": "{target: n5, action: delay, delay: 5ms}",
     "power": "{target: n5, how: together}",
 }
-TIMED = {name: 3 if name == "power" else 1 for name in FAULTS}
-"""A failure of the power comes last: it would take the process away from the others on its node."""
+OTHERS = {
+    "rot": "{target: n1, files: '*.wal'}",
+    "membership": "{how: remove, target: n2}",
+    "leadership": "{how: disturb, target: [n3, n4]}",
+    "disk": "{target: n3, kind: slow, delay: 5ms}",
+    "resource": "{target: n4, memory: 300%}",
+    "clock": "{target: n5, jump: 30s}",
+}
+"""What the first system cannot have done to it, or in another way: for etcd."""
+TIMED = {"raftkv": {"power": 3}, "etcd": {"rot": 9, "leadership": 9}}
+"""When they come, if not after a second: a failure of the power would take the process away from the others on its
+node, and nobody may leave while somebody else is dead or was so a moment ago.
+"""
+SETS = {"raftkv": FAULTS, "etcd": OTHERS}
 
 
-def scenario(substrate: str) -> str:
+def test_every_family_is_in_force_when_a_controller_is_killed() -> None:
+    """With one system or the other."""
+    assert set(FAULTS) | set(OTHERS) == set(FAMILIES)
+
+
+def scenario(substrate: str, system: str) -> str:
     """Five nodes, and everything in force at once for longer than the run will live."""
-    entries = [f"  - {{at: {TIMED[name]}s, for: 100s, {name}: {FAULTS[name]}}}" for name in FAULTS]
-    head = f"name: abandoned\nsubstrate: {substrate}\nnodes: 5\ntime: 110s\nworkload: {{name: register, rate: 50}}\n"
+    faults = SETS[system]
+    entries = [f"  - {{at: {TIMED[system].get(name, 1)}s, for: 100s, {name}: {faults[name]}}}" for name in faults]
+    head = (
+        f"name: abandoned\nsystem: {system}\nsubstrate: {substrate}\nnodes: 5\ntime: 110s\n"
+        "workload: {name: register, rate: 50}\n"
+    )
     return "\n".join([head + "faults:", *entries, ""])
 
 
-def refused(substrate: str) -> set[str]:
+def refused(substrate: str, system: str) -> set[str]:
     """Families that this machine cannot do."""
-    from harness.substrates import SUBSTRATES
-
-    kind = SUBSTRATES[substrate]()
-    if missing := kind.missing():
+    kind, options = SUBSTRATES[substrate](), SYSTEMS[system].Options()
+    if missing := [*kind.missing(), *SYSTEMS[system].missing(options)]:
         pytest.skip("; ".join(missing))
-    return set(kind.refused())
+    lacking = set(kind.refused())
+    return {name for name, family in FAMILIES.items() if family.needs & lacking}
 
 
 class Machine:
@@ -107,11 +130,13 @@ def wait_in_force(folder: Path, count: int, running: subprocess.Popen[str]) -> l
     pytest.fail("not all faults were injected")
 
 
-@pytest.mark.parametrize("substrate", ["process", "docker"])
-def test_nothing_is_left(substrate: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("substrate", "system"), [("process", "raftkv"), ("docker", "raftkv"), ("process", "etcd")])
+def test_nothing_is_left(substrate: str, system: str, tmp_path: Path) -> None:
     """SIGKILL; within the bound everything is healed and removed, and the watchdog says so."""
-    lacking = refused(substrate)
-    wanted = [line for line in scenario(substrate).splitlines() if not any(f" {name}: {{" in line for name in lacking)]
+    lacking = refused(substrate, system)
+    wanted = [
+        line for line in scenario(substrate, system).splitlines() if not any(f" {name}: {{" in line for name in lacking)
+    ]
     (tmp_path / "scenario.yaml").write_text("\n".join(wanted), encoding="utf-8")
     count = sum("for: 100s" in line for line in wanted)
     assert count >= 3
