@@ -145,6 +145,7 @@ class Membership:
         """Brings back who is not; holds if all are voters that have caught up."""
         self._trouble.clear()
         async with self._admin.changing:
+            await self._wake()
             back = {name: await self._bring_back(name, until=Step.DONE) for name in self.targets}
         caught_up = all(back.values()) and await self._wait_caught_up()
         found = await self._electorate.membership()
@@ -168,8 +169,9 @@ class Membership:
             raise NotNowError(f"{name} has no vote, so nothing would be lost with it")
         others = set(found.voters) - {name}
         answering = others & set(found.witnesses)
-        if len(answering) < quorum(len(others)):
-            said = f"{len(answering)} of {len(others)} voters would be left that answer"
+        deciding = found.voters if self.how == "replace" else others  # who is dead agrees to nothing
+        if len(answering) < quorum(len(deciding)):
+            said = f"{len(answering)} of {len(deciding)} voters would be left that answer"
             raise NotNowError(f"without {name} the cluster could not go on: {said}")
         return found
 
@@ -247,6 +249,15 @@ class Membership:
         return found.of(name) is None and name in self._before
 
     # ---- in again
+
+    async def _wake(self) -> None:
+        """Starts whoever was ended and still has its data and its membership: without it there may be no majority to
+        say anything else about it.
+        """
+        for name in self.targets:
+            node = self.cluster.nodes[name]
+            if name not in self._before and await node.state() is ProcessState.DEAD:
+                await node.start()
 
     async def _bring_back(self, name: str, *, until: Step) -> bool:
         """Step by step, as it is found to be; a step that is refused is tried again. True if it got so far."""

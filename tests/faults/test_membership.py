@@ -97,6 +97,31 @@ async def test_nobody_leaves_who_is_needed() -> None:
     assert (await fault.heal()).holds
 
 
+async def test_of_two_voters_none_is_killed_to_be_replaced() -> None:
+    """While a third comes back without a vote, the two must agree to everything: also to the removal of one."""
+    first, cluster, admin = made("replace", "n2", nodes=FIVE[:3])
+    assert (await first.inject()).holds
+    second = Membership(how="replace", targets=("n3",), cluster=cluster, sleep=no_sleep)
+    with pytest.raises(NotNowError, match="1 of 2 voters would be left"):
+        await second.inject()
+    assert await cluster.nodes["n3"].state() is ProcessState.RUNNING
+    assert (await first.heal()).holds
+    assert set(standing(admin)) == set(FIVE[:3])
+
+
+async def test_who_was_killed_and_is_a_member_still_is_started_before_anybody_is_asked() -> None:
+    """A majority that was lost because of the killed one cannot say anything until it is back."""
+    fault, cluster, admin = made("replace", "n1", nodes=FIVE[:3])
+    before = standing(admin)
+    admin.refusals = ["unhealthy cluster"] * 1000
+    assert not (await fault.inject()).holds
+    await cluster.nodes["n3"].signal(9)
+    admin.refusals.clear()
+    await fault.heal()
+    assert await cluster.nodes["n1"].state() is ProcessState.RUNNING
+    assert standing(admin) == before
+
+
 async def test_one_change_at_a_time() -> None:
     """While one fault brings its member back, another does not begin; it waits with its own healing, too."""
     fault, _, admin = made("remove", "n2")
