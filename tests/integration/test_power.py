@@ -68,7 +68,7 @@ def is_proved(fault: dict[str, Any]) -> bool:
 @HERE
 def test_a_node_that_acknowledges_before_it_syncs_is_caught(tmp_path: Path) -> None:
     """On this machine: what was acknowledged was on no majority's disk any more."""
-    status, faults, said = execute(command(tmp_path, "--bug", "ack-before-fsync", "--time", "6s"), tmp_path)
+    status, faults, said = execute(command(tmp_path, "--bug", "ack-before-fsync", "--time", "10s"), tmp_path)
     assert status == 1, said
     assert [is_proved(fault) for fault in faults] == [True, True]
     results = json.loads((tmp_path / "run" / "verdict.json").read_bytes())["results"]
