@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from checkers.runs.liveness import DEAD, LEFT_BEHIND
 from checkers.runs.logs import CHECKER as LOGS
 from checkers.verdict import Blame, Finding, Verdict
 from faults import FAMILIES
@@ -124,8 +125,10 @@ def _weighed(finding: Finding, beyond: Sequence[Beyond], rights: Sequence[Right]
 
 
 def _is_its_right(finding: Finding, right: Right) -> bool:
-    """Whether it is nothing but the way in which that node stops."""
+    """Whether it is nothing but the way in which that node stops, or that it has stopped."""
     may_stop, status = right.may_stop, finding.evidence.get("status")
+    if finding.kind == LEFT_BEHIND and finding.nodes == (right.node,):
+        return finding.evidence.get("last") == DEAD and "CRASH" in may_stop.kinds
     if finding.checker != LOGS or right.node not in finding.nodes or finding.kind not in may_stop.kinds:
         return False
     return finding.kind != "CRASH" or may_stop.statuses is None or status in may_stop.statuses

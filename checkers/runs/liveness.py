@@ -17,6 +17,9 @@ from checkers.verdict import Blame, Finding, Result
 
 CHECKER = "liveness"
 MAJORITY = "liveness of a majority"
+LEFT_BEHIND = "node left behind"
+DEAD = {"process": "dead"}
+"""The last word of a node that had no process when it was waited for, though nobody told of its end."""
 
 
 def check_liveness(
@@ -195,10 +198,10 @@ def _behind(
         f"{node} runs, but did not reach commit index {target} within {bound_ns / 1e9:.1f} s after healing: "
         f"{words}{excuse}"
     )
+    if last == DEAD:
+        message = f"{node} had ended by itself and did not run {bound_ns / 1e9:.1f} s after healing{excuse}"
     facts = {"target_commit": target, "last": last}
-    return Finding(
-        checker=checker, kind="node left behind", message=message, blame=blame, nodes=(node,), evidence=facts
-    )
+    return Finding(checker=checker, kind=LEFT_BEHIND, message=message, blame=blame, nodes=(node,), evidence=facts)
 
 
 def _said(last: Any) -> str:

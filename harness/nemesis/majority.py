@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from checkers.runs.liveness import DEAD
 from faults.needs import ProcessState
 from harness.readiness import Recovery, wait_recovered
 from harness.substrates.protocol import Cluster
@@ -53,13 +54,18 @@ async def recovered(
     cluster: Cluster, session: Session, nodes: Sequence[str], *, bound_ns: int, clock: Callable[[], int]
 ) -> Recovery:
     """Waits until every one of these nodes that should run has caught up, at most so long. One that died by itself
-    should not, unless a fault has started it again since.
+    should not, unless a fault has started it again since. Of one whose end is excused (it was dismissed) nobody tells,
+    so it is looked at when it did not answer.
     """
     exits = await cluster.exits()
     running = [
         name for name in nodes if name not in exits or await cluster.nodes[name].state() is not ProcessState.DEAD
     ]
-    return await wait_recovered(session, running, bound_ns=bound_ns, clock=clock)
+    recovery = await wait_recovered(session, running, bound_ns=bound_ns, clock=clock)
+    for name in running:
+        if recovery.last[name] is None and await cluster.nodes[name].state() is ProcessState.DEAD:
+            recovery.last[name] = dict(DEAD)
+    return recovery
 
 
 async def wait_served(served: Served, *, timeout_s: float, stop: asyncio.Event) -> None:

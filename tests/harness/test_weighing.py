@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from checkers.runs.liveness import DEAD, LEFT_BEHIND
 from checkers.verdict import Blame, Finding, Result, Validity, Verdict
 from faults import FAMILIES
 from harness.systems import SYSTEMS
@@ -174,3 +175,13 @@ def test_damage_of_the_newest_records_is_beyond_what_can_be_promised(spare: int,
     """What was acknowledged last may be lost with it, and that is said in the table."""
     rotten = {**row("rot", ("n1",)), "resolved": {"spare_tail": spare}}
     assert blamed("raftkv", [rotten], Finding(checker="c", kind="lost write", message="m")) is blame
+
+
+@pytest.mark.parametrize(("last", "blame"), [(DEAD, Blame.BEYOND_PROMISE), (None, Blame.SYSTEM)])
+def test_who_may_stop_may_be_dead_but_not_deaf(last: dict[str, str] | None, blame: Blame) -> None:
+    """A node whose end was excused is told by nobody, and is found dead after healing: its right. One that lives and
+    does not answer hangs, and has no right to that.
+    """
+    behind = {"checker": "liveness", "kind": LEFT_BEHIND, "nodes": ("n1",), "evidence": {"last": last}}
+    assert weighed([row("pause", ("n1",))], **behind).blame is blame
+    assert weighed([row("pause", ("n2",))], **behind).blame is Blame.SYSTEM
