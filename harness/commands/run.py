@@ -142,8 +142,9 @@ def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequenc
             why = "; ".join(f"{family} ({refused[family]})" for family in unable)
             able = ", ".join(sorted(set(FAMILIES) - set(refused)))
             raise UsageError(
-                f"substrate {substrate.name!r} cannot inject {why}: leave it out or choose another substrate; "
-                f"it can: {able}"
+                f"{scenario.name}: faults.{place}: substrate {substrate.name!r} with system {scenario.head.system!r} "
+                f"cannot inject {why}: mend that, leave the fault out, or choose another substrate or system; "
+                f"what can be injected: {able}"
             )
         if entry.random and (unable or storage):
             entries[place] = kept
@@ -382,7 +383,7 @@ def _faults(overrides: Mapping[str, Any]) -> dict[str, Any]:
     if "faults" in values:
         names = [name.strip() for name in str(values["faults"]).split(",") if name.strip()]
         drawn = {"random": "all", "swarm": True} if names == ["all"] else {"random": names}
-        values["faults"] = [] if names == ["none"] else [{**drawn, "interval": "6s", "for": "3s"}]
+        values["faults"] = [] if names == ["none"] else [drawn]
     if str(values.get("concurrency", "")).isdigit():
         values["concurrency"] = int(values["concurrency"])
     return values

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -226,11 +225,10 @@ def _optional(package: str, tool: str, purpose: str) -> Ability:
 
 
 def _cgroups() -> Ability:
-    root = Path("/sys/fs/cgroup")
-    second = (root / "cgroup.controllers").exists()
-    found = second or (root / "cpu").exists()
-    detail = f"version {2 if second else 1} (CPU, memory and disk limits)" if found else "not mounted"
-    return Ability(name="cgroups", ok=found, detail=detail)
+    from harness.substrates import limits
+
+    version = 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1
+    return _probed("cgroups", limits.why_refused(), f"version {version} (limits of processor and memory)")
 
 
 def _netem() -> Ability:
@@ -256,44 +254,27 @@ def _nfqueue() -> Ability:
 
 
 def _vdso() -> Ability:
-    """Clock faults rewrite a process's vDSO through its memory file: both must be there."""
-    mapped = "[vdso]" in Path("/proc/self/maps").read_text(encoding="ascii")
-    writable = _may_write_memory()
-    detail = "clocks of running processes can be shifted"
-    if not mapped:
-        detail = "no vDSO is mapped into processes: clock faults cannot work"
-    elif not writable:
-        detail = "another process's memory cannot be written"
-    mend = "" if writable or not mapped else "sudo sysctl -w kernel.yama.ptrace_scope=0   (or run as root)"
-    return Ability(name="vdso", ok=mapped and writable, detail=detail, mend=mend)
+    from harness.substrates import clocks
 
-
-def _may_write_memory() -> bool:
-    child = subprocess.Popen(["sleep", "10"])
-    try:
-        os.close(os.open(f"/proc/{child.pid}/mem", os.O_RDWR))
-    except OSError:
-        return False
-    finally:
-        child.kill()
-        child.wait()
-    return True
+    return _probed("vdso", clocks.why_refused(), "clocks of running processes can be shifted")
 
 
 def _fuse() -> Ability:
-    return _device("fuse", "/dev/fuse", "sudo modprobe fuse", "file system faults")
+    from harness.substrates import files
+
+    return _probed("fuse", files.why_refused(), "/dev/fuse (faults of the file system)")
 
 
 def _loop() -> Ability:
-    return _device("loop", "/dev/loop-control", "sudo modprobe loop", "power failures with lost writes")
+    from harness.substrates import disks
+
+    return _probed("loop", disks.why_refused(), "/dev/loop-control, mkfs.ext4 (power failures with lost writes)")
 
 
-def _device(name: str, path: str, mend: str, purpose: str) -> Ability:
-    if not os.path.exists(path):
-        return Ability(name=name, ok=False, detail=f"no {path} ({purpose})", mend=mend)
-    usable = os.access(path, os.R_OK | os.W_OK)
-    detail = f"{path} ({purpose})" if usable else f"{path} is not ours to use ({purpose})"
-    return Ability(name=name, ok=usable, detail=detail, mend="" if usable else "run as root")
+def _probed(name: str, refused: str | None, detail: str) -> Ability:
+    """What a run would find: the same probe, whose reason ends in the line that mends it."""
+    reason, _, mend = (refused or "").partition(": ")
+    return Ability(name=name, ok=refused is None, detail=reason or detail, mend=mend)
 
 
 def _find(tool: str) -> str | None:

@@ -19,9 +19,9 @@ from checkers.verdict import Validity, Verdict
 from harness import cli
 from harness.cli import main
 from harness.commands import run as run_commands
-from harness.commands.run import accounted, laid_over, read_settings, reduced, usable_substrate
+from harness.commands.run import _faults, accounted, laid_over, read_settings, reduced, usable_substrate
 from harness.errors import CapsizeError, HarnessError, UsageError
-from harness.planning.scenario import parse_scenario
+from harness.planning.scenario import load_scenario, parse_scenario
 from harness.progress import LiveProgress, Output, PlainProgress, Sight
 from harness.record import RunRecord
 from harness.running import Run
@@ -349,3 +349,9 @@ def test_a_scenario_decides_whether_data_is_kept(keep: bool, monkeypatch: pytest
     substrate = usable_substrate(parse_scenario(f"name: x\nkeep_data: {str(keep).lower()}", "x"))
     assert isinstance(substrate, ProcessSubstrate)
     assert substrate.keep_data is keep
+
+
+def test_faults_on_the_command_line_fit_a_short_load() -> None:
+    """Their pace is the scenario language's own, which is as long as the load allows."""
+    (entry,) = load_scenario("default", {**_faults({"faults": "kill,pause"}), "time": "6s"}).faults
+    assert (entry.interval_ns, entry.for_ns) == (2_000_000_000, 1_000_000_000)

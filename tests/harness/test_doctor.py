@@ -9,6 +9,7 @@ from rich.console import Console
 
 from harness.host import doctor
 from harness.host.doctor import EXAMINATIONS, Ability, examine, render
+from harness.substrates import disks
 
 
 def shown(abilities: list[Ability]) -> str:
@@ -54,3 +55,12 @@ def test_the_table_says_all_and_takes_no_text_for_markup() -> None:
     assert "NO" in text
     assert "[Errno 1]" in text
     assert "sudo [do] it" in text
+
+
+def test_the_doctor_finds_what_a_run_would_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that is there is no ability without the program that it takes: the probes are those of a run."""
+    monkeypatch.setattr(disks.namespaces, "SEARCH_PATH", "/nowhere")
+    found = doctor._loop()
+    assert not found.ok
+    assert (found.detail, found.mend) == ("mkfs.ext4 not found", "sudo apt-get install -y e2fsprogs")
+    assert doctor._probed("x", None, "it works") == Ability(name="x", ok=True, detail="it works")
