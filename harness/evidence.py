@@ -129,8 +129,11 @@ def _after_rot(_: Row, seen: Evidence) -> str:
 
 
 def _last_words(said: str) -> str:
-    """The cause among them, without the program's own places (etcd logs JSON, with its stack)."""
-    return said[max(said.find("bad "), said.find("crc"), 0) :].partition('"')[0].partition(". ")[0]
+    """The cause among them: what an error or a panic says, without the program's own places (etcd logs JSON)."""
+    for key in ('"error":"', '"msg":"', "panic: "):
+        if key in said:
+            return said.rpartition(key)[2].partition('"')[0].partition("\n")[0]
+    return said[max(said.find("bad "), 0) :].partition(". ")[0]
 
 
 def _now(state: str) -> str:
@@ -178,10 +181,14 @@ def _clock_right(_: Row, seen: Evidence) -> str:
 
 
 def _dates(seen: Evidence) -> str:
-    return _each(
-        seen["own_date"],
-        lambda said: f"its own date went from {said['before']} to {said['after']}, {said['jumped_s']:+.1f} s",
-    )
+    return _each(seen["own_date"], _date)
+
+
+def _date(said: Mapping[str, Any]) -> str:
+    before, after, jumped_s = said["before"], said["after"], said["jumped_s"]
+    if before.endswith(".000") and after.endswith(".000"):  # whole seconds are all that it tells
+        return f"its own date went from {before[:-4]} to {after[:-4]}, {jumped_s:+.0f} s"
+    return f"its own date went from {before} to {after}, {jumped_s:+.1f} s"
 
 
 def _restrained(row: Row, seen: Evidence) -> str:

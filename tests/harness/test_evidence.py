@@ -16,11 +16,11 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
             "processes": {"n3": {"7": {"shift_ns": 30_000_000_000}}},
         },
         {
-            "own_date": {"n3": {"before": "09:00:32.000", "after": "09:00:02.100", "jumped_s": -30.0}},
+            "own_date": {"n3": {"before": "09:00:32.000", "after": "09:00:02.000", "jumped_s": -30.1}},
             "left": {"n3": {"7": {"realtime_ns": 0}}},
         },
         "n3: its own date went from 09:00:00.000 to 09:00:30.100, +30.0 s; its memory adds n3: 30 s",
-        "n3: its own date went from 09:00:32.000 to 09:00:02.100, -30.0 s; its memory adds 0 s",
+        "n3: its own date went from 09:00:32 to 09:00:02, -30 s; its memory adds 0 s",
     ),
     "disk": (
         {"probes": {"n1": {"fsync": {"took_ms": 0.2, "error": "EIO"}}}},
@@ -74,3 +74,18 @@ def test_words_are_short() -> None:
     assert len(words({"links": {f"n{number}": list(range(100)) for number in range(100)}})) <= WORDS_MAX
     assert words({"errors": [], "left": {}, "means": "netem"}) == "means netem"
     assert words({"state": {"n1": "running", "n2": "running"}, "ms": 1.23456}) == "state n1+n2: running; ms 1.235"
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ('{"level":"fatal","msg":"discovery failed","error":"crc mismatch","stacktrace":"a\\nb"}', "crc mismatch"),
+        ("panic: page 7 already freed\n\ngoroutine 1", "page 7 already freed"),
+        ("CRITICAL n1 wal/1.wal: bad record at offset 5: damaged. Refusing", "bad record at offset 5: damaged"),
+        ("killed", "killed"),
+    ],
+)
+def test_last_words_are_the_cause(said: str, cause: str) -> None:
+    """Not where in the program it was found."""
+    healed = {"state": {"n1": "dead"}, "last_words": {"n1": said}}
+    assert told(row("rot", {}, healed), "healed") == f"n1: it refused: {cause}; n1: now dead"
