@@ -224,6 +224,8 @@ class SshCluster:
         """By the guard, else by a connection of its own."""
         node, host = self._servers[name], self._surveys[name].host
         try:
+            if not node.line.opened:
+                raise SshError(f"{host.words}: there was never a guard to ask")
             failed = await node.line.ask("end", timeout_s=15.0)
         except SshError as error:
             logger.warning("%s: ending it by another connection", error)

@@ -99,7 +99,7 @@ class Connection:
             raise SshError(f"{self.host.words}: {command.split()[0]} cannot be started: {error}") from None
         return channel
 
-    def run(self, argv: Sequence[str], *, stdin: str = "") -> Completed:
+    def run(self, argv: Sequence[str], *, stdin: str | bytes = "") -> Completed:
         """A command that ends by itself; :func:`words_for` makes root's deeds of it.
 
         Raises:
@@ -107,24 +107,14 @@ class Connection:
         """
         with contextlib.closing(self.channel(shlex.join(argv))) as channel:
             try:
-                if stdin:
-                    channel.sendall(stdin.encode())
-                channel.shutdown_write()
+                with contextlib.suppress(OSError):  # who has ended already does not read; its status says why
+                    channel.sendall(stdin.encode() if isinstance(stdin, str) else stdin)
+                    channel.shutdown_write()
                 out = channel.makefile("rb").read()
                 err = channel.makefile_stderr("rb").read()
                 return Completed(status=channel.recv_exit_status(), stdout=out.decode(), stderr=err.decode())
             except (OSError, EOFError, paramiko.SSHException) as error:
                 raise SshError(f"{self.host.words}: {argv[0]}: {error or 'no end in time'}") from None
-
-    def upload(self, content: bytes, path: str) -> None:
-        """Writes a file there.
-
-        Raises:
-            SshError: it cannot be written.
-        """
-        with self._sftp() as sftp, self._telling(path), sftp.open(path, "wb") as file:
-            file.set_pipelined(True)
-            file.write(content)
 
     def download(self, path: str, target: Path) -> None:
         """A folder with everything below it, or a file. What is here of a file already is taken for its beginning: only

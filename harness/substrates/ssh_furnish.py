@@ -1,16 +1,27 @@
-"""Making a host ready for a run: the run's folder, what is brought into it, and the guard."""
+"""Making a host ready for a run: the run's folder, what is brought into it, and the guard.
+
+Two commands in all: each costs a login shell there, whose start-up files may take longer than what it is for.
+"""
 
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from faults.needs import Completed
 from harness.guard import BANNER
 from harness.substrates.ssh_connection import Connection, SshError
 from harness.substrates.ssh_hosts import Host
 from harness.substrates.ssh_line import guard_words
+
+_MAKE = """
+mkdir -m 700 "$1" || exit 101
+mkdir "$1/lib" "$1/log" "$1/data" || exit 102
+tar -xf - -C "$1/lib" || exit 103
+[ -z "$4" ] || "$2" -c "import $4" || exit 104
+command -v "$3" >/dev/null || exit 105
+"""
 
 
 def furnish(
@@ -24,26 +35,32 @@ def furnish(
     """
     connection = Connection.open(host)
     try:
-        _do(connection, ["mkdir", "-m", "700", home], "cannot be made: name another by `folder`")
-        _do(connection, ["mkdir", f"{home}/lib", f"{home}/log", f"{home}/data"], "cannot be made")
-        connection.upload(content, f"{home}/lib.tar")
-        _do(connection, ["tar", "-xf", f"{home}/lib.tar", "-C", f"{home}/lib"], "cannot be unpacked there")
-        if wanted:
-            check = [host.python, "-c", f"import {', '.join(wanted)}"]
-            mend = f"what the node imports is not there: type there: {host.python} -m pip install -r compose/node.lock"
-            _do(connection, check, mend)
-        _do(connection, ["sh", "-c", f"command -v {shlex.quote(program)}"], f"there is no program {program}")
-        said = _do(connection, guard_words(host, home, "serve", json.dumps(config)), "the guard does not start")
-        if f"{BANNER} ready" not in said:
-            raise SshError(f"{host.words}: the guard does not start: {said.strip()}")
+        words = [home, host.python, program, ", ".join(wanted)]
+        done = connection.run(["sh", "-c", _MAKE, "sh", *words], stdin=content)
+        _check(host, done, _trouble(done.status, home, host.python, program))
+        done = connection.run(guard_words(host, home, "serve", json.dumps(config)))
+        _check(host, done, "the guard does not start")
+        if f"{BANNER} ready" not in done.stdout:
+            raise SshError(f"{host.words}: the guard does not start: {done.stdout.strip()}")
         return connection.own_address
     finally:
         connection.close()
 
 
-def _do(connection: Connection, argv: Sequence[str], trouble: str) -> str:
-    done = connection.run(argv)
+def _trouble(status: int, home: str, python: str, program: str) -> str:
+    """What the script's status means, with the next step."""
+    lacking = f"what the node imports is not there: type there: {python} -m pip install -r compose/node.lock"
+    meanings = {
+        101: f"{home} cannot be made: name another by `folder`",
+        102: f"{home}: nothing can be made in it",
+        103: "what is brought cannot be unpacked there: is there a `tar`, and room?",
+        104: lacking,
+        105: f"there is no program {program}",
+    }
+    return meanings.get(status, "the run's folder cannot be made ready")
+
+
+def _check(host: Host, done: Completed, trouble: str) -> None:
     if done.status != 0:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"status {done.status}"]
-        raise SshError(f"{connection.host.words}: {argv[-1] if argv[0] == 'mkdir' else argv[0]}: {trouble} ({last[0]})")
-    return done.stdout
+        raise SshError(f"{host.words}: {trouble} ({last[0]})")

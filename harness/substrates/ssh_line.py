@@ -83,6 +83,11 @@ class Line:
         await self._connect()
         self._keep(self._beat())
 
+    @property
+    def opened(self) -> bool:
+        """Whether the guard was ever reached."""
+        return self._generation > 0
+
     async def ask(self, op: str, *, timeout_s: float = ASK_TIMEOUT_S, **fields: Any) -> Any:
         """The guard's answer, whatever becomes of connections meanwhile.
 
