@@ -155,8 +155,7 @@ class Rot:
         return "yes" if proof.holds else f"no: {proof.evidence.get('trouble')}"
 
     async def _last_words(self, node: Node) -> str:
-        lines = str(await _ask(node, {"do": "tail", "log": node.log})).splitlines()
-        return lines[-1] if lines else ""
+        return last_words(str(await _ask(node, {"do": "tail", "log": node.log})))
 
     @property
     def _kill(self) -> Kill:
@@ -165,6 +164,13 @@ class Rot:
     @property
     def _nodes(self) -> list[Node]:
         return [self.cluster.nodes[name] for name in self.resolved["targets"]]
+
+
+def last_words(tail: str) -> str:
+    """The last line of a log's end; of a Go program that panicked, why it did, and not the end of its stack."""
+    lines = tail.splitlines()
+    panics = [line for line in lines if line.startswith("panic: ")]
+    return (panics or lines or [""])[-1]
 
 
 def _damaged(edits: list[Mapping[str, Any]]) -> bool:

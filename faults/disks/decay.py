@@ -41,7 +41,7 @@ KINDS = ("flip", "zero", "copy-chunk", "truncate")
 CHUNKS = (64, 512, 4096)
 TRIES_MAX = 30
 """How often a place is drawn anew where nothing would change, or something was changed already."""
-TAIL_BYTES = 2000
+TAIL_BYTES = 8000
 _BLOCK = 1 << 16
 
 Listing = Mapping[str, Mapping[str, int]]

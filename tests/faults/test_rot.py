@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from faults.fakes.admin import FakeAdmin
 from faults.fakes.cluster import FakeCluster, no_sleep
 from faults.needs import NotNowError
-from faults.rot import Rot, RotError, RotFamily, RotParameters
+from faults.rot import Rot, RotError, RotFamily, RotParameters, last_words
 
 NODES = ("n1", "n2", "n3")
 FAMILY = RotFamily()
@@ -202,3 +202,13 @@ def test_what_is_drawn_hits_one_node() -> None:
     """At most a minority, whatever the stream."""
     random = Random(1)
     assert {FAMILY.draw(random, NODES).target for _ in range(20)} == {"one"}
+
+
+def test_last_words_of_a_panic_are_its_cause() -> None:
+    """A stack follows it; everybody else says why last."""
+    stack = "goroutine 1 [running]:\n\tmain.go:5 +0x24a"
+    assert (
+        last_words(f"started\npanic: the log is short [recovered]\n{stack}\n") == "panic: the log is short [recovered]"
+    )
+    assert last_words("started\nrefusing to start\n") == "refusing to start"
+    assert last_words("") == ""
