@@ -66,7 +66,7 @@ def runs_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--workload", help="What clients do: see `capsize workloads`.")
 @click.option("--faults", help="Families to draw from at random, with commas; or `all`, or `none`.")
 @click.option("--nodes", type=int, help="Number of nodes.")
-@click.option("--substrate", help="Where nodes run: process or docker.")
+@click.option("--substrate", help="Where nodes run: process, docker, compose or ssh.")
 @click.option("--time", "time_", help="How long the load lasts, like 30s.")
 @click.option("--rate", type=float, help="Operations a second, over all clients.")
 @click.option("--concurrency", help="Number of clients: a number, or 2n for two a node.")

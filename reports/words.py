@@ -191,9 +191,12 @@ def trigger_words(trigger: Any) -> str:
     if not text(given.get("event")) and not text(given.get("log")):
         return f"fired by {text(trigger)}"
     node, delay = text(given.get("node")), given.get("delay_ms")
-    seen = integer(given.get("event_ns")) if "event_ns" in given else integer(given.get("fired_ns"))
+    times = (integer(given.get(name)) for name in ("event_ns", "seen_ns", "fired_ns"))
+    seen = next((time for time in times if time is not None), None)
     where = ", ".join([*([node] if node else []), *([f"at {moment(seen)}"] if seen is not None else [])])
     later = f"; injection began {delay:.1f} ms later" if isinstance(delay, int | float) else ""
+    force = given.get("in_force_ms")
+    later += f", in force after {force:.1f} ms" if later and isinstance(force, int | float) else ""
     return f"fired when {_occasion(given)}" + (f" ({where})" if where else "") + later
 
 

@@ -224,7 +224,7 @@ def test_faults_come_in_order_and_say_why_they_were_left_out(tmp_path: Path) -> 
     words, with the delay; who is down is drawn as a hole that says so, unless it comes back in between.
     """
     folder = samples.valid(tmp_path, operations=300)
-    trigger = {"log": "became leader", "node": "n2", "event_ns": 4_000_000_000, "delay_ms": 5.34}
+    trigger = {"log": "became leader", "node": "n2", "event_ns": 4_000_000_000, "delay_ms": 5.34, "in_force_ms": 17}
     rows = [
         samples.fault(2, "power", "power of n1 failed", ["n1"], 3, 5, trigger=trigger),
         samples.fault(3, "kill", "n1 restarted", ["n1"], 12, 13, parameters={"how": "rolling"}),
@@ -239,7 +239,10 @@ def test_faults_come_in_order_and_say_why_they_were_left_out(tmp_path: Path) -> 
     assert order == sorted(order)
     assert 'colspan="4"><div class="faint">left out: nobody to hit: n4 is down</div>' in text
     assert "<b>rot</b></div>" in text
-    assert "fired when a line of a log fits “became leader” (n2, at 4.000 s); injection began 5.3 ms later" in text
+    assert (
+        "fired when a line of a log fits “became leader” (n2, at 4.000 s); injection began 5.3 ms later, in force after 17.0 ms"
+        in text
+    )
     assert "healed in 14.0 ms" in text or "healed in 14 ms" in text
     assert [re.search(rf'"id":"{number}".*?"down":"(.*?)"', text)[1] for number in (2, 3, 4)] == [
         "no power",
