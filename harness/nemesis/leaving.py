@@ -7,7 +7,7 @@ healed majority must then make progress without their help. Pure; drawn from the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -15,7 +15,12 @@ from typing import Literal
 Heal = Literal["all", "majority", "either"]
 Way = Literal["stopped", "cut", "one-way"]
 Direction = Literal["both", "in", "out"]
-_ONE_WAY = {"in": "it can send but receives nothing", "out": "it receives but cannot send"}
+_WORDS: Mapping[tuple[Way, Direction], str] = {
+    ("stopped", "both"): "left behind, killed behind a cut",
+    ("cut", "both"): "left behind, cut off in both directions",
+    ("one-way", "in"): "left behind, cut off in one direction (it can send but receives nothing)",
+    ("one-way", "out"): "left behind, cut off in one direction (it receives but cannot send)",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,11 +45,7 @@ class Leaving:
     @property
     def words(self) -> str:
         """What happens to them."""
-        return {
-            "stopped": "left behind, killed behind a cut",
-            "cut": "left behind, cut off in both directions",
-            "one-way": f"left behind, cut off in one direction ({_ONE_WAY[self.direction]})",
-        }[self.way]
+        return _WORDS[self.way, self.direction]
 
 
 def draw_leaving(heal: Heal, nodes: Sequence[str], seed: int, *, one_way: bool) -> Leaving | None:

@@ -147,3 +147,11 @@ def test_an_interruption_heals_everything(tmp_path: Path) -> None:
     nemesis = run_virtual(main)
     assert nemesis.left == ()
     assert nemesis.active == {}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_is_drawn_has_words(seed: int) -> None:
+    """A run must not fail because nobody can say what became of the minority."""
+    way = draw_leaving("majority", ("n1", "n2", "n3", "n4", "n5"), seed, one_way=True)
+    assert way is not None
+    assert way.words.startswith("left behind")
