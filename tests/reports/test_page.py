@@ -239,10 +239,8 @@ def test_faults_come_in_order_and_say_why_they_were_left_out(tmp_path: Path) -> 
     assert order == sorted(order)
     assert 'colspan="4"><div class="faint">left out: nobody to hit: n4 is down</div>' in text
     assert "<b>rot</b></div>" in text
-    assert (
-        "fired when a line of a log fits “became leader” (n2, at 4.000 s); injection began 5.3 ms later, in force after 17.0 ms"
-        in text
-    )
+    assert "fired when a line of a log fits “became leader” (n2, at 4.000 s); " in text
+    assert "injection began 5.3 ms later, in force after 17.0 ms" in text
     assert "healed in 14.0 ms" in text or "healed in 14 ms" in text
     assert [re.search(rf'"id":"{number}".*?"down":"(.*?)"', text)[1] for number in (2, 3, 4)] == [
         "no power",
