@@ -86,8 +86,9 @@ def _cut(_: Row, seen: Evidence) -> str:
 
 
 def _open(_: Row, seen: Evidence) -> str:
-    stopped = sum(seen["packets_stopped"].values())
-    return f"probes arrive on all {len(seen['open'])} of them again; {stopped} packets had been dropped"
+    stopped = seen.get("packets_stopped")  # not everywhere is somebody who counts them
+    counted = f"; {sum(stopped.values())} packets had been dropped" if stopped else ""
+    return f"probes arrive on all {len(seen['open'])} of them again{counted}"
 
 
 def _shaped(_: Row, seen: Evidence) -> str:

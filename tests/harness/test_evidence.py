@@ -31,6 +31,12 @@ SEEN: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "n1: our fsync fails: EIO",
         "n1: it hit 2 fsync of the node itself; ours work again (fsync 0.3 ms); started again: n1",
     ),
+    "partition": (
+        {"blocked": [["n1", "n2"]], "means": ["iptables"], "in_force_ms": 47.81},
+        {"open": [["n1", "n2"]]},
+        "probes no longer arrive on n1>n2, all others do; iptables, in force in 47.8 ms",
+        "probes arrive on all 1 of them again",
+    ),
     "power": (
         {"marks": {"n1": {"synced_kept": True, "unsynced_lost": True}}},
         {"state": {"n1": "running"}, "pid": {"n1": [5]}},
