@@ -74,7 +74,8 @@ class Leadership:
         """Transfers; holds if a majority names the new leader.
 
         Raises:
-            NotNowError: no majority names a leader, or the only target leads already.
+            NotNowError: no majority names a leader, the only target leads already, or the system refused (another
+                fault may be in the way just then) and nobody else leads.
         """
         before = await self._electorate.leader()
         if before is None:
@@ -82,7 +83,10 @@ class Leadership:
         wanted = [name for name in self.targets if name != before]
         if not wanted:
             raise NotNowError(f"{before} leads already")
+        refused = len(self._refused)
         after = await self._transfer(wanted[0])
+        if after == before and len(self._refused) > refused:
+            raise NotNowError(self._refused[-1])
         if self.how == "disturb":
             self._disturbing = asyncio.create_task(self._disturb(), name="disturb leadership")
         evidence = {"before": before, "asked_for": wanted[0], "after": after, "refused": list(self._refused)}
