@@ -275,8 +275,8 @@ class SshSubstrate:
     name = "ssh"
     one_clock = False
     cannot: Mapping[str, str] = {
-        "power": "a host's disk cannot lose what was not synced without the host",
-        "disk": "no file system of ours is under a remote node's data",
+        "power": "a node's data is in a folder of its host's: no ext4 image is made there that could lose its power",
+        "disk": "a node's data is in a folder of its host's: no file system of ours is mounted there",
     }
 
     def __init__(self, *, keep_data: bool = False, hosts: Sequence[Host] = ()) -> None:
