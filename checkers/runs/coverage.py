@@ -77,7 +77,9 @@ def _blame(kind: str, message: str, blame: Blame = Blame.HARNESS, node: str | No
 
 def _too_few(ok: int, ok_min: int) -> Iterator[Finding]:
     if ok < ok_min:
-        message = f"only {ok} operations succeeded; a run proves something from {ok_min} on"
+        message = (
+            f"only {ok} operations succeeded; a run proves something from {ok_min} on (ok_min): let it last longer"
+        )
         yield _blame("too few operations", message, ok=ok, ok_min=ok_min)
 
 

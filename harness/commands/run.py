@@ -10,7 +10,6 @@ import secrets
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from checkers.verdict import Verdict
 from faults import FAMILIES
 from harness.cleanup.watchdog import Watchdog
 from harness.clock import RunClock
+from harness.commands.possible import reduced, refusals, refusals_among, refuse_asked
 from harness.errors import (
     EXIT_CODES,
     EXIT_INTERRUPTED,
@@ -38,8 +38,6 @@ from harness.running import Run
 from harness.substrates import SUBSTRATES
 from harness.substrates.protocol import Substrate
 from harness.systems import SYSTEMS
-from harness.systems.protocol import ABILITIES as SYSTEM_ABILITIES
-from harness.systems.protocol import System
 from reports.folder import RunFolder
 
 SEED_BITS = 31
@@ -80,81 +78,23 @@ def check_system(scenario: Scenario) -> None:
 
 
 def usable_substrate(scenario: Scenario) -> Substrate:
-    """The scenario's substrate, if this machine has it.
+    """The scenario's substrate, if this machine has it. What no machine could inject there is refused first: hosts
+    need not be asked for that.
 
     Raises:
+        UsageError: a fault that was asked for cannot be injected on such a substrate.
         HarnessError: the machine lacks something, with the line that mends it.
     """
     substrate = SUBSTRATES[scenario.head.substrate](
         keep_data=scenario.head.keep_data, hosts=(scenario.head.hosts or ())[: scenario.head.nodes]
     )
+    refuse_asked(scenario, refusals_among(substrate.cannot, SYSTEMS[scenario.head.system]))
     missing = substrate.missing()
     if missing:
         raise HarnessError(
             f"substrate {substrate.name!r} cannot run here: " + "; ".join(missing) + " (`capsize doctor` tells more)"
         )
     return substrate
-
-
-def refusals(substrate: Substrate, system: System) -> Mapping[str, str]:
-    """Fault families that cannot be injected, each with the reason."""
-    reasons = {
-        **substrate.refused(),
-        **dict.fromkeys(SYSTEM_ABILITIES - system.abilities, f"system {system.name!r} has no means for it"),
-    }
-    refused = {
-        name: [reasons[need] for need in sorted(family.needs) if need in reasons] for name, family in FAMILIES.items()
-    }
-    return {name: "; ".join(why) for name, why in refused.items() if why}
-
-
-STORAGE_OF: Mapping[str, str] = {"power": "image", "disk": "fuse"}
-"""The abilities that tell whether a kind of storage can be had."""
-
-
-def lacking_storage(substrate: Substrate) -> frozenset[str]:
-    """Storage that nodes cannot have here."""
-    refused = substrate.refused()
-    return frozenset(storage for ability, storage in STORAGE_OF.items() if ability in refused)
-
-
-def reduced(scenario: Scenario, substrate: Substrate) -> tuple[Scenario, Sequence[str]]:
-    """The scenario with the families that can be injected, and sentences about what was left out.
-
-    Only what is drawn at random may be left out. The resolved document says the same, because a run is judged by it.
-
-    Raises:
-        UsageError: a fault that was asked for by name cannot be injected, or nothing is left to draw from.
-    """
-    refused = refusals(substrate, SYSTEMS[scenario.head.system])
-    storage = lacking_storage(substrate)
-    entries, source, left_out = list(scenario.faults), [*scenario.source.get("faults", ())], set[str]()
-    for place, entry in enumerate(scenario.faults):
-        unable = [family for family in entry.families if family in refused]
-        kept = entry.without(refused, storage)
-        wanted = set() if entry.family is None else FAMILIES[entry.family].setup(entry.parameters).storage & storage
-        if wanted and not unable:
-            raise UsageError(
-                f"substrate {substrate.name!r} has no disks of the nodes' own ({', '.join(sorted(wanted))}), which "
-                f"{entry.family} with these parameters needs: leave it out or choose another substrate"
-            )
-        if unable and not kept.random:
-            why = "; ".join(f"{family} ({refused[family]})" for family in unable)
-            able = ", ".join(sorted(set(FAMILIES) - set(refused)))
-            raise UsageError(
-                f"{scenario.name}: faults.{place}: substrate {substrate.name!r} with system {scenario.head.system!r} "
-                f"cannot inject {why}: mend that, leave the fault out, or choose another substrate or system; "
-                f"what can be injected: {able}"
-            )
-        if entry.random and (unable or storage):
-            entries[place] = kept
-            source[place] = {**source[place], **kept.to_source()}
-            left_out.update(unable)
-    smaller = replace(scenario, faults=tuple(entries), source={**scenario.source, "faults": source})
-    if not left_out:
-        return smaller, ()
-    note = f"left out of the random faults, because they cannot be injected here (substrate {substrate.name!r}): "
-    return smaller, (note + "; ".join(f"{family} ({refused[family]})" for family in sorted(left_out)),)
 
 
 def make_folder(scenario: Scenario, seed: int, folder: Path | None, runs_root: Path) -> RunFolder:

@@ -19,7 +19,8 @@ from checkers.verdict import Validity, Verdict
 from harness import cli
 from harness.cli import main
 from harness.commands import run as run_commands
-from harness.commands.run import _faults, accounted, laid_over, read_settings, reduced, usable_substrate
+from harness.commands.possible import reduced
+from harness.commands.run import _faults, accounted, laid_over, read_settings, usable_substrate
 from harness.errors import CapsizeError, HarnessError, UsageError
 from harness.planning.scenario import load_scenario, parse_scenario
 from harness.progress import LiveProgress, Output, PlainProgress, Sight
@@ -355,3 +356,11 @@ def test_faults_on_the_command_line_fit_a_short_load() -> None:
     """Their pace is the scenario language's own, which is as long as the load allows."""
     (entry,) = load_scenario("default", {**_faults({"faults": "kill,pause"}), "time": "6s"}).faults
     assert (entry.interval_ns, entry.for_ns) == (2_000_000_000, 1_000_000_000)
+
+
+def test_what_no_machine_could_inject_is_refused_before_one_is_asked() -> None:
+    """Faults that a kind of substrate never has: no host is connected to for that."""
+    hosts = "hosts: [{address: 192.0.2.1}]\nnodes: 1\nsubstrate: ssh\n"
+    fault = "faults: [{at: 1s, for: 1s, disk: {target: n1}}]\n"
+    with pytest.raises(UsageError, match=r"x: faults\.0: substrate 'ssh' .* cannot inject disk"):
+        usable_substrate(parse_scenario(f"name: x\n{hosts}{fault}", "x"))
