@@ -33,7 +33,8 @@ def test_the_example_of_the_formats_page(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "h", lambda: next(times))
     assert recorder.invoke(3, CAS) == 1201443
     recorder.complete(3, CAS, Completion(Outcome.OK, (41, 57), extra={"node": "n2"}))
-    recorder.nemesis("invoke", "inject", {"id": 1, "family": "partition"})
+    intent = {"id": 1, "family": "partition", "summary": "n1 cut from n2, n3, n4, n5", "targets": ["n1"]}
+    recorder.nemesis("invoke", "inject", intent)
     recorder.close()
     formats = Path(__file__).parents[2] / "docs" / "formats.md"
     examples = [orjson.loads(line) for line in formats.read_text().splitlines() if line.startswith('{"index"')]
