@@ -131,12 +131,12 @@ class Partition:
         deed_ns = self.clock()
         await self._apply()
         force_ns = self.clock()
+        answers = await self._knock()
         open_before = [pair for pair in looked_at if before[pair] and pair not in self.pairs]
         unshown = [pair for pair in self.pairs if not before.get(pair)]
-        cut, spared, answers, lacking = await asyncio.gather(
+        cut, spared, lacking = await asyncio.gather(
             probe(self.pairs, timeout_s=BLOCKED_TIMEOUT_S),
             probe(open_before, timeout_s=OPEN_TIMEOUT_S),
-            self._knock(),
             self._without_rules(unshown),
         )
         leaking = [pair for pair in self.pairs if cut[pair]]
@@ -201,7 +201,8 @@ class Partition:
 
     async def _knock(self) -> dict[str, Any]:
         """Whether senders are told at once that they do not get through, as a rejecting firewall does, or learn
-        nothing, as with a cable that was pulled.
+        nothing, as with a cable that was pulled. Asked before the links are probed: a kernel tells an address of a
+        refused datagram six times, then once a second (net.ipv4.icmp_ratelimit), and a probe sends more than that.
         """
         if self.action == "drop":
             return {}

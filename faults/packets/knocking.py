@@ -16,7 +16,9 @@ from faults.needs import Cluster
 
 PORT = 9
 """Discard (RFC 863): nobody listens there."""
-TIMEOUT_S = 1.0
+TIMEOUT_S = 1.5
+AGAIN_S = 0.25
+"""A datagram is sent again so often: kernels limit how often they tell of a refusal."""
 REFUSED = "refused"
 
 PROGRAM = f"""
@@ -42,7 +44,15 @@ for address in addresses:
 end = time.monotonic() + {TIMEOUT_S}
 while waiting and time.monotonic() < end:
     streams = [each for each, (_, kind) in waiting.items() if kind == socket.SOCK_STREAM]
-    ready = select.select(list(waiting), streams, [], max(0, end - time.monotonic()))
+    ready = select.select(list(waiting), streams, [], max(0, min({AGAIN_S}, end - time.monotonic())))
+    for knocking in [] if ready[0] or ready[1] else [each for each in waiting if each not in streams]:
+        try:
+            knocking.send(b"knock")
+        except REFUSALS:
+            address, kind = waiting.pop(knocking)
+            said[address].append(kind)
+        except OSError:
+            pass
     for knocking in set(ready[0] + ready[1]):
         address, kind = waiting.pop(knocking)
         if isinstance(OSError(knocking.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), ""), REFUSALS):

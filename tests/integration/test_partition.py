@@ -28,7 +28,7 @@ def test_dropped_is_silent_and_refused_is_told(control: Any, person: str) -> Non
         (["iptables"], "reject"),
     ]
     for facts in said:
-        assert facts["bit"], facts["evidence"]
+        assert facts["bit"], str(facts["evidence"])
         assert facts["refused"] is (facts["action"] == "reject"), facts
         assert facts["healed"], facts
         assert facts["rules"] == 0, facts
