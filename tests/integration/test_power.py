@@ -107,7 +107,7 @@ def test_nothing_stays_mounted_when_the_controller_is_killed(watched: bool, tmp_
     run = subprocess.Popen(command(tmp_path, "--substrate", "docker"), stdout=subprocess.DEVNULL)
     history = tmp_path / "run" / "history.jsonl"
     wait(lambda: history.exists() and b'"inject"' in history.read_bytes(), 60)
-    assert len(left_mounted(tmp_path)) >= 3
+    wait(lambda: len(left_mounted(tmp_path)) >= 3, 10)  # one may be losing its power, which mounts it anew
     (watchdog,) = watchdogs(tmp_path)
     for pid in [*([] if watched else [watchdog]), run.pid]:
         os.kill(pid, signal.SIGKILL)
