@@ -13,8 +13,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a node until it is stopped; returns the exit status."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    from node.bugs import BUGS
     from node.options import parse
+    from node.zoo import BUGS
 
     options = parse(sys.argv[1:] if argv is None else argv, tuple(BUGS))
     _log_to_stderr(options.name)

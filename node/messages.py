@@ -26,7 +26,8 @@ class EntryKind(enum.IntEnum):
 
     NOOP = 0
     COMMAND = 1
-    CONFIG = 2  # membership: reserved
+    CONFIG = 2
+    """A :class:`Configuration`, which is in force from the moment it stands in a log (section 6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,19 @@ class Entry:
     term: int
     kind: EntryKind
     data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Who belongs to the cluster (section 6; thesis, chapter 4).
+
+    While ``outgoing`` is not empty the configuration is joint: every decision needs a majority of ``voters`` *and* a
+    majority of ``outgoing``. ``learners`` are sent the log and count for nothing.
+    """
+
+    voters: tuple[str, ...] = ()
+    outgoing: tuple[str, ...] = ()
+    learners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +97,8 @@ class RequestVote(Message):
     last_index: int
     last_term: int
     pre: bool = False
+    transfer: bool = False
+    """The leader itself asked for this election (thesis 3.10): voters that hear it still answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +155,26 @@ class SnapshotReply(Message):
     index: int
     next_offset: int
     done: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeoutNow(Message):
+    """Leadership transfer (thesis 3.10): the receiver begins an election at once, without asking for pre-votes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRequest(Message):
+    """A follower asks the leader for a read index (thesis 6.4, last paragraph). ``token`` is the follower's own."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadReply(Message):
+    """The answer: the follower may serve once it has applied up to ``index``; None: not the leader (any more)."""
+
+    token: int
+    index: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,9 @@ class PeerMessage(_message.Message):
     APPEND_REPLY_FIELD_NUMBER: _builtins.int
     INSTALL_SNAPSHOT_FIELD_NUMBER: _builtins.int
     SNAPSHOT_REPLY_FIELD_NUMBER: _builtins.int
+    TIMEOUT_NOW_FIELD_NUMBER: _builtins.int
+    READ_REQUEST_FIELD_NUMBER: _builtins.int
+    READ_REPLY_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     target: _builtins.str
     term: _builtins.int
@@ -50,6 +53,12 @@ class PeerMessage(_message.Message):
     def install_snapshot(self) -> Global___InstallSnapshot: ...
     @_builtins.property
     def snapshot_reply(self) -> Global___SnapshotReply: ...
+    @_builtins.property
+    def timeout_now(self) -> Global___TimeoutNow: ...
+    @_builtins.property
+    def read_request(self) -> Global___ReadRequest: ...
+    @_builtins.property
+    def read_reply(self) -> Global___ReadReply: ...
     def __init__(
         self,
         *,
@@ -63,12 +72,15 @@ class PeerMessage(_message.Message):
         append_reply: Global___AppendReply | None = ...,
         install_snapshot: Global___InstallSnapshot | None = ...,
         snapshot_reply: Global___SnapshotReply | None = ...,
+        timeout_now: Global___TimeoutNow | None = ...,
+        read_request: Global___ReadRequest | None = ...,
+        read_reply: Global___ReadReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_entries", b"append_entries", "append_reply", b"append_reply", "body", b"body", "hello", b"hello", "install_snapshot", b"install_snapshot", "request_vote", b"request_vote", "snapshot_reply", b"snapshot_reply", "vote_reply", b"vote_reply"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_entries", b"append_entries", "append_reply", b"append_reply", "body", b"body", "hello", b"hello", "install_snapshot", b"install_snapshot", "read_reply", b"read_reply", "read_request", b"read_request", "request_vote", b"request_vote", "snapshot_reply", b"snapshot_reply", "timeout_now", b"timeout_now", "vote_reply", b"vote_reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_entries", b"append_entries", "append_reply", b"append_reply", "body", b"body", "hello", b"hello", "install_snapshot", b"install_snapshot", "request_vote", b"request_vote", "snapshot_reply", b"snapshot_reply", "source", b"source", "target", b"target", "term", b"term", "vote_reply", b"vote_reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_entries", b"append_entries", "append_reply", b"append_reply", "body", b"body", "hello", b"hello", "install_snapshot", b"install_snapshot", "read_reply", b"read_reply", "read_request", b"read_request", "request_vote", b"request_vote", "snapshot_reply", b"snapshot_reply", "source", b"source", "target", b"target", "term", b"term", "timeout_now", b"timeout_now", "vote_reply", b"vote_reply"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "request_vote", "vote_reply", "append_entries", "append_reply", "install_snapshot", "snapshot_reply"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "request_vote", "vote_reply", "append_entries", "append_reply", "install_snapshot", "snapshot_reply", "timeout_now", "read_request", "read_reply"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -102,19 +114,22 @@ class RequestVote(_message.Message):
     LAST_INDEX_FIELD_NUMBER: _builtins.int
     LAST_TERM_FIELD_NUMBER: _builtins.int
     PRE_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
     last_index: _builtins.int
     last_term: _builtins.int
     pre: _builtins.bool
+    transfer: _builtins.bool
     def __init__(
         self,
         *,
         last_index: _builtins.int = ...,
         last_term: _builtins.int = ...,
         pre: _builtins.bool = ...,
+        transfer: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_index", b"last_index", "last_term", b"last_term", "pre", b"pre"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_index", b"last_index", "last_term", b"last_term", "pre", b"pre", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -261,3 +276,61 @@ class SnapshotReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SnapshotReply: _TypeAlias = SnapshotReply  # noqa: Y015
+
+@_typing.final
+class TimeoutNow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimeoutNow: _TypeAlias = TimeoutNow  # noqa: Y015
+
+@_typing.final
+class ReadRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    token: _builtins.int
+    def __init__(
+        self,
+        *,
+        token: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadRequest: _TypeAlias = ReadRequest  # noqa: Y015
+
+@_typing.final
+class ReadReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    token: _builtins.int
+    index: _builtins.int
+    def __init__(
+        self,
+        *,
+        token: _builtins.int = ...,
+        index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "index", b"index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_index", b"_index", "index", b"index", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
+    _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
+
+Global___ReadReply: _TypeAlias = ReadReply  # noqa: Y015

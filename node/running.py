@@ -13,16 +13,15 @@ from collections.abc import Callable
 
 import uvloop
 
-from node.bugs import BUGS
-from node.core import Raft
 from node.interference import Interference
-from node.machine import Machine
 from node.options import EXIT_IO, EXIT_SOFTWARE, EXIT_UNRECOVERABLE, Options
+from node.parts import Parts
 from node.service import serve
 from node.shell import Shell
 from node.storage import NEXT_STEP, Storage, UnrecoverableError
 from node.trace import Trace
 from node.transport import Transport
+from node.zoo import BUGS
 
 LAG_SAMPLE_S = 0.02
 LAG_TOLD_EVERY_S = 1.0
@@ -35,7 +34,7 @@ def run(options: Options) -> int:
     _announce(options)
     try:
         options.log.mkdir(parents=True, exist_ok=True)
-        storage = (BUGS[options.bug].storage if options.bug else Storage)(options.data)
+        storage = _parts(options).storage(options.data)
     except UnrecoverableError as error:
         _log.critical("%s", error)
         return EXIT_UNRECOVERABLE
@@ -46,6 +45,10 @@ def run(options: Options) -> int:
         _log.warning("%s", note)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(options, storage))
+
+
+def _parts(options: Options) -> Parts:
+    return BUGS[options.bug].parts if options.bug else Parts()
 
 
 def _announce(options: Options) -> None:
@@ -110,20 +113,20 @@ def _build(
     end: Callable[[BaseException], None],
     interference: Interference | None = None,
 ) -> Shell:
-    bug = BUGS[options.bug] if options.bug else None
-    core = (bug.core if bug else Raft)(
+    parts = _parts(options)
+    core = parts.core(
         name=options.name,
         voters=tuple(options.nodes),
         recovered=storage.recovered,
         timing=options.timing,
         random=random.Random(None if options.seed is None else f"{options.seed} {options.name}"),
-        now_ns=time.monotonic_ns(),
+        now_ns=parts.clock(),
     )
-    machine = (bug.machine if bug else Machine)()
+    machine = parts.machine()
     if storage.state is not None:
         machine.restore(storage.state)
     peers = {name: addresses.peers for name, addresses in options.nodes.items()}
-    return Shell(
+    return parts.shell(
         core=core,
         machine=machine,
         storage=storage,
@@ -131,6 +134,9 @@ def _build(
         transport_of=lambda received: Transport(options.name, peers, received, interference),
         snapshot_entries=options.snapshot_entries,
         failed=end,
+        callers=parts.callers(),
+        snapshotting_of=parts.snapshotting,
+        clock=parts.clock,
     )
 
 

@@ -4,7 +4,7 @@ The core is layered by inheritance, one part of the algorithm a file, each layer
 :class:`Server` -> :class:`~node.election.Election` -> :class:`~node.follower.Follower` ->
 :class:`~node.replication.Replication` -> :class:`~node.reads.Reads` -> :class:`~node.catchup.Catchup` ->
 :class:`~node.core.Raft`. Inheritance, because each safety decision of the whole algorithm must be one method of one
-class: that is what a planted bug overrides (:mod:`node.bugs`). The two hooks at the end are how a lower layer tells the
+class: that is what a planted bug overrides (:mod:`node.zoo`). The two hooks at the end are how a lower layer tells the
 upper ones that leadership begins or ends.
 """
 

@@ -58,6 +58,8 @@ class Shell:
         transport_of: Callable[[Callable[[Message], None]], Transport],
         snapshot_entries: int,
         failed: Callable[[BaseException], None],
+        callers: Callers | None = None,
+        snapshotting_of: type[Snapshotting] = Snapshotting,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Must be called in a running loop, with a machine that holds the state of the core's snapshot."""
@@ -69,8 +71,8 @@ class Shell:
         self._loop = asyncio.get_running_loop()
         self._transport = transport_of(self.receive)
         self._disk = Disk(storage, self._loop, self._fail)
-        self._callers = Callers()
-        self._snapshotting = Snapshotting(
+        self._callers = callers or Callers()
+        self._snapshotting = snapshotting_of(
             core=core,
             machine=machine,
             storage=storage,

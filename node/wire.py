@@ -16,8 +16,11 @@ from node.messages import (
     EntryKind,
     InstallSnapshot,
     Message,
+    ReadReply,
+    ReadRequest,
     RequestVote,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
 )
 from node.snapshots import snapshot_from_proto, snapshot_to_proto
@@ -48,6 +51,7 @@ def _put_request_vote(message: RequestVote, to: _Proto) -> None:
     to.request_vote.last_index = message.last_index
     to.request_vote.last_term = message.last_term
     to.request_vote.pre = message.pre
+    to.request_vote.transfer = message.transfer
 
 
 def _put_vote_reply(message: VoteReply, to: _Proto) -> None:
@@ -90,6 +94,20 @@ def _put_snapshot_reply(message: SnapshotReply, to: _Proto) -> None:
     to.snapshot_reply.done = message.done
 
 
+def _put_timeout_now(message: TimeoutNow, to: _Proto) -> None:  # noqa: ARG001
+    to.timeout_now.SetInParent()
+
+
+def _put_read_request(message: ReadRequest, to: _Proto) -> None:
+    to.read_request.token = message.token
+
+
+def _put_read_reply(message: ReadReply, to: _Proto) -> None:
+    to.read_reply.token = message.token
+    if message.index is not None:
+        to.read_reply.index = message.index
+
+
 def _get_request_vote(proto: _Proto) -> Message:
     body = proto.request_vote
     return RequestVote(
@@ -99,6 +117,7 @@ def _get_request_vote(proto: _Proto) -> Message:
         last_index=body.last_index,
         last_term=body.last_term,
         pre=body.pre,
+        transfer=body.transfer,
     )
 
 
@@ -161,6 +180,20 @@ def _get_snapshot_reply(proto: _Proto) -> Message:
     )
 
 
+def _get_timeout_now(proto: _Proto) -> Message:
+    return TimeoutNow(source=proto.source, target=proto.target, term=proto.term)
+
+
+def _get_read_request(proto: _Proto) -> Message:
+    return ReadRequest(source=proto.source, target=proto.target, term=proto.term, token=proto.read_request.token)
+
+
+def _get_read_reply(proto: _Proto) -> Message:
+    body = proto.read_reply
+    index = body.index if body.HasField("index") else None
+    return ReadReply(source=proto.source, target=proto.target, term=proto.term, token=body.token, index=index)
+
+
 _ENCODERS: Mapping[type[Message], Callable[..., None]] = {
     RequestVote: _put_request_vote,
     VoteReply: _put_vote_reply,
@@ -168,6 +201,9 @@ _ENCODERS: Mapping[type[Message], Callable[..., None]] = {
     AppendReply: _put_append_reply,
     InstallSnapshot: _put_install_snapshot,
     SnapshotReply: _put_snapshot_reply,
+    TimeoutNow: _put_timeout_now,
+    ReadRequest: _put_read_request,
+    ReadReply: _put_read_reply,
 }
 
 MESSAGES = tuple(_ENCODERS)
@@ -180,6 +216,9 @@ _DECODERS: Mapping[str, Callable[[_Proto], Message]] = {
     "append_reply": _get_append_reply,
     "install_snapshot": _get_install_snapshot,
     "snapshot_reply": _get_snapshot_reply,
+    "timeout_now": _get_timeout_now,
+    "read_request": _get_read_request,
+    "read_reply": _get_read_reply,
 }
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from faults import FAMILIES
 from harness.durations import format_duration
 from harness.planning.examples import EXAMPLES
-from harness.planning.scenario import load_scenario, shipped_scenarios
+from harness.planning.scenario import load_scenario, shipped_scenarios, zoo_scenarios
 from harness.planning.targets import SELECTORS
 from harness.progress import Output
 from harness.systems import SYSTEMS
@@ -40,12 +40,18 @@ def _show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 def show_scenarios() -> None:
     """Shipped scenarios."""
-    every = [load_scenario(name) for name in shipped_scenarios()]
-    rows = [
+    _show("Scenarios (capsize run NAME)", _SCENARIO, _scenario_rows(shipped_scenarios()))
+    _show("\nEach made for one planted bug (capsize hunt BUG)", _SCENARIO, _scenario_rows(zoo_scenarios()))
+
+
+_SCENARIO = ("name", "time", "nodes", "about")
+
+
+def _scenario_rows(names: Sequence[str]) -> list[tuple[str, ...]]:
+    return [
         (scenario.name, format_duration(scenario.head.time), str(scenario.head.nodes), scenario.head.about.strip())
-        for scenario in every
+        for scenario in map(load_scenario, names)
     ]
-    _show("Scenarios (capsize run NAME)", ("name", "time", "nodes", "about"), rows)
 
 
 def show_systems() -> None:

@@ -27,6 +27,8 @@ from harness.systems import SYSTEMS
 from harness.workloads import WORKLOADS
 
 SHIPPED = Path(__file__).parents[1] / "scenarios"
+ZOO = SHIPPED / "zoo"
+"""One scenario for each planted bug of ``raftkv``, called as the bug is."""
 NODES_MAX = 15
 HEALABLE_NODES_MIN = 3
 """From so many nodes on a majority is smaller than the whole."""
@@ -110,8 +112,18 @@ class Scenario:
 
 
 def shipped_scenarios() -> tuple[str, ...]:
-    """Names of the scenarios that ship with Capsize."""
+    """Names of the scenarios that ship with Capsize, but for those of the zoo."""
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+
+
+def zoo_scenarios() -> tuple[str, ...]:
+    """Names of the scenarios that are each made for one planted bug."""
+    return tuple(sorted(path.stem for path in ZOO.glob("*.yaml")))
+
+
+def _shipped(name: str) -> Path | None:
+    paths = (folder / f"{name}.yaml" for folder in (SHIPPED, ZOO) if "/" not in name)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def load_scenario(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Scenario:
@@ -120,13 +132,11 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, Any] | None = None)
     Raises:
         UsageError: with file, line, value and next step.
     """
-    path = SHIPPED / f"{name_or_path}.yaml"
-    if not path.is_file() or "/" in name_or_path:
-        path = Path(name_or_path)
+    path = _shipped(name_or_path) or Path(name_or_path)
     if not path.is_file():
         raise UsageError(
             f"scenario {name_or_path!r}: no such file, and none of that name is shipped: "
-            f"{nearest(name_or_path, shipped_scenarios())}"
+            f"{nearest(name_or_path, shipped_scenarios() + zoo_scenarios())}"
         )
     try:
         text = path.read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from harness.substrates.protocol import Image, Launch, Place
 from harness.systems.protocol import DATE_TIMEOUT_S, NodeStatus, PlantedBug
 from harness.systems.raftkv_promises import RAFTKV_PROMISES
 from node import client as kv
-from node.bugs import BUGS
+from node.zoo import BUGS
 
 PEER_PORT = 7001
 CLIENT_PORT = 7000

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.planning.scenario import load_scenario, parse_scenario, shipped_scenarios
+from harness.planning.scenario import load_scenario, parse_scenario, shipped_scenarios, zoo_scenarios
 from harness.planning.schedule import plan_schedule
 
 GOOD = """\
@@ -46,7 +46,7 @@ def test_the_resolved_file_loads_to_the_same_scenario() -> None:
     assert (again.parameters, again.options, again.faults) == (first.parameters, first.options, first.faults)
 
 
-@pytest.mark.parametrize("name", shipped_scenarios())
+@pytest.mark.parametrize("name", shipped_scenarios() + zoo_scenarios())
 def test_every_shipped_scenario_loads_and_plans(name: str) -> None:
     """What ships is valid, and its schedule is the same for the same seed."""
     scenario = load_scenario(name)

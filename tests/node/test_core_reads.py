@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from node.bugs import BUGS
 from node.core import Raft, Timing
 from node.messages import AppendEntries, AppendReply, Role
+from node.zoo import BUGS
 from tests.node.by_hand import ByHand, append
 
 
@@ -121,7 +121,7 @@ def test_the_only_voter_reads_at_once() -> None:
 
 def test_local_read_is_one_override_for_reads_and_step_down() -> None:
     """Bug R1: with it an isolated leader answers reads at once, and never steps down."""
-    member = leader(kind=BUGS["local-read"].core)
+    member = leader(kind=BUGS["local-read"].parts.core)
     ask(member, 1)
     assert member.reads == {1: 1}
     for _ in range(100):

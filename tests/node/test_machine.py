@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node import kv_pb2
-from node.bugs import DoubleApply
 from node.machine import VALUE_BYTES_MAX, BadStateError, Machine, Result, ResultKind
+from node.zoo.sessions import DoubleApply
 
 OK = Result(ResultKind.OK)
 

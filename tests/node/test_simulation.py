@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from node.bugs import BUGS
 from node.core import Raft
 from node.messages import AppendEntries, HardState, Recovered
+from node.zoo import BUGS
 from tests.node.invariants import Violation
 from tests.node.simulation import Simulation, explore
 
@@ -80,7 +80,7 @@ class ForgetsVoteOnStepDown(Raft):
 
 
 BROKEN = {
-    BUGS["local-read"].core: "stale read",
+    BUGS["local-read"].parts.core: "stale read",
     CountsUnsyncedEntries: "durable quorum",
     ForgetsItsVote: "one vote a term",
     VotesForAnyLog: "leader completeness",

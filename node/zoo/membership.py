@@ -1,0 +1,7 @@
+"""Bugs of membership changes."""
+
+from __future__ import annotations
+
+from node.zoo.bug import Bug
+
+ROWS: tuple[Bug, ...] = ()

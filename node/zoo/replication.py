@@ -1,0 +1,7 @@
+"""Bugs of log replication."""
+
+from __future__ import annotations
+
+from node.zoo.bug import Bug
+
+ROWS: tuple[Bug, ...] = ()

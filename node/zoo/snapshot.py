@@ -1,0 +1,7 @@
+"""Bugs of snapshots."""
+
+from __future__ import annotations
+
+from node.zoo.bug import Bug
+
+ROWS: tuple[Bug, ...] = ()
