@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import campaign as module
+from harness import unattended as module
 from harness.campaign import Campaign
 from harness.commands.campaign import writable
 from harness.errors import UsageError
@@ -170,7 +170,7 @@ def test_a_killed_campaign_interrupts_its_run(tmp_path: Path) -> None:
     """SIGKILL leaves no time to pass anything on: the kernel sends the run its SIGINT."""
     program = [
         "import os, subprocess, sys, time, functools",
-        "from harness.campaign import _end_with_parent",
+        "from harness.unattended import _end_with_parent",
         f"argv = [sys.executable, '-S', '-c', {RUN!r}, {str(tmp_path / 'run')!r}, 'valid', '0', 'obedient']",
         "subprocess.Popen(argv, preexec_fn=functools.partial(_end_with_parent, os.getpid()), start_new_session=True)",
         "time.sleep(60)",

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.campaign import RunResult, command_line, exit_code, new_folder, read_result
+from harness.campaign import exit_code
 from harness.errors import UsageError
 from harness.planning.suite import PlannedRun, load_suite, shipped_suites
+from harness.unattended import RunResult, command_line, new_folder, read_result
 
 GOOD = """\
 name: mine
