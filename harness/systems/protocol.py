@@ -35,6 +35,8 @@ class PlantedBug:
     provoked_by: str
     observer: str
     source: str
+    row: str = ""
+    """Its number in a published list of bugs, if it is in one."""
 
 
 class Session(Protocol):

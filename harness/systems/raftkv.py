@@ -327,7 +327,12 @@ class Raftkv:
     Options: type[BaseModel] = RaftkvOptions
     bugs: Mapping[str, PlantedBug] = {
         bug.name: PlantedBug(
-            name=bug.name, what=bug.what, provoked_by=bug.provoked_by, observer=bug.observer, source=bug.source
+            name=bug.name,
+            what=bug.what,
+            provoked_by=bug.provoked_by,
+            observer=bug.observer,
+            source=bug.source,
+            row=bug.row,
         )
         for bug in BUGS.values()
     }
