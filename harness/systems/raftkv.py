@@ -1,26 +1,26 @@
 """``raftkv``: the Raft key-value store that ships with Capsize, as a system under test.
 
-It is started as a command and spoken to through the client library that it ships: this module is the only door.
-:meth:`RaftkvClient.invoke` is the one place that decides what an answer means.
+It is started as a command and spoken to through the client library that it ships: the modules ``raftkv*`` are the only
+doors. :meth:`harness.systems.raftkv_client.RaftkvClient.invoke` is the one place that decides what an
+answer means.
 """
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel
 
-from checkers.operation import Outcome
 from checkers.runs.logs import LogPattern
-from faults.needs import Admin, MessageRule, Messages, MessagesError, MessageTally
-from harness.clients import Completion, Invocation
-from harness.durations import Duration, parse_duration
+from faults.needs import Admin, Messages
 from harness.substrates.protocol import Image, Launch, Place
 from harness.systems.protocol import DATE_TIMEOUT_S, NodeStatus, PlantedBug
+from harness.systems.raftkv_client import RaftkvClient
+from harness.systems.raftkv_messages import RaftkvMessages
+from harness.systems.raftkv_options import RaftkvOptions, range_s
 from harness.systems.raftkv_promises import RAFTKV_PROMISES
 from node import client as kv
 from node.zoo import BUGS
@@ -29,101 +29,6 @@ PEER_PORT = 7001
 CLIENT_PORT = 7000
 MODULES = ("google.protobuf", "grpc", "msgspec", "orjson", "uvloop")
 """What a node imports beyond the standard library (``compose/node.lock``)."""
-ATTEMPTS_MAX = 8
-MESSAGES_TIMEOUT_S = 1.0
-PAUSE_S = (0.03, 0.15)
-"""Between attempts, when nobody said whom to ask: random in this range, so that clients do not come back all at once.
-"""
-
-
-def range_s(text: str) -> tuple[float, float]:
-    """Both ends of a range of durations, in seconds."""
-    low, _, high = text.partition("-")
-    return parse_duration(low) / 1e9, parse_duration(high) / 1e9
-
-
-def _check_range(value: object) -> str:
-    low, dash, high = str(value).partition("-")
-    if not dash:
-        raise ValueError(f"{value!r} is not a range of durations; write 500ms-1000ms")
-    if not 0 < parse_duration(low) < parse_duration(high):
-        raise ValueError(f"{value!r}: the first duration must be positive and shorter than the second")
-    return str(value)
-
-
-DurationRange = Annotated[str, BeforeValidator(_check_range)]
-
-
-class RaftkvOptions(BaseModel):
-    """What a scenario may say under ``options``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    election_timeout: DurationRange = "500ms-1000ms"
-    """Five Python nodes and a client on two cores flap with the paper's 150-300 ms (measured)."""
-    heartbeat: Duration = 100_000_000
-    snapshot_entries: int = Field(default=10_000, ge=1)
-    attempt_timeout: Duration = 1_000_000_000
-    """One attempt of a client at one node."""
-    operation_budget: Duration = 4_000_000_000
-    """No new attempt is begun after this."""
-    retry_pause: DurationRange = "50ms-400ms"
-    """Random pause after an attempt in doubt. A retry that comes late is the one that a store which forgets what it has
-    applied lays over somebody else's write.
-    """
-
-
-@dataclass(slots=True)
-class RaftkvMessages:
-    """Single messages, by the hook in the nodes' transport. Implements :class:`faults.needs.Messages`."""
-
-    library: kv.KvClient
-
-    async def set(self, node: str, rule: MessageRule, *, lasts_s: float) -> Sequence[MessageTally]:
-        """See the protocol."""
-        theirs = _to_node(rule, node)
-        if rule.peers and not theirs.peers:
-            raise MessagesError(f"{node} sends no messages to itself")
-        return await self._ask(node, rule=theirs, lasts_s=lasts_s)
-
-    async def clear(self, node: str, name: str) -> Sequence[MessageTally]:
-        """See the protocol."""
-        return await self._ask(node, clear=(name,))
-
-    async def _ask(
-        self, node: str, *, rule: kv.Rule | None = None, lasts_s: float = 0.0, clear: Iterable[str] = ()
-    ) -> Sequence[MessageTally]:
-        try:
-            tallies = await self.library.interfere(node, MESSAGES_TIMEOUT_S, rule=rule, lasts_s=lasts_s, clear=clear)
-        except kv.KvError as error:
-            raise MessagesError(str(error)) from None
-        return [MessageTally(rule=_from_node(tally.rule), matched=tally.matched, hits=tally.hits) for tally in tallies]
-
-
-def _to_node(rule: MessageRule, node: str) -> kv.Rule:
-    return kv.Rule(
-        name=rule.name,
-        action=cast(kv.Action, rule.action),
-        types=frozenset(rule.types),
-        peers=frozenset(rule.peers) - {node},
-        directions=frozenset(cast(Sequence[kv.Direction], rule.directions)),
-        delay_s=rule.delay_ns / 1e9,
-        probability=rule.probability,
-        count=rule.count or 0,
-    )
-
-
-def _from_node(rule: kv.Rule) -> MessageRule:
-    return MessageRule(
-        name=rule.name,
-        action=rule.action,
-        types=tuple(sorted(rule.types)),
-        peers=tuple(sorted(rule.peers)),
-        directions=tuple(sorted(rule.directions)),
-        delay_ns=round(rule.delay_s * 1e9),
-        probability=rule.probability,
-        count=rule.count or None,
-    )
 
 
 @dataclass(slots=True)
@@ -176,142 +81,6 @@ class RaftkvSession:
     async def close(self) -> None:
         """Ends all connections."""
         await self.client_library.close()
-
-
-@dataclass(slots=True, kw_only=True)
-class _Attempts:
-    """What became of an operation's attempts so far."""
-
-    made: int = 0
-    doubt: str | None = None
-    """Why an attempt may have taken effect without our knowing; None while every failure was definite."""
-    error: str = "no attempt was made"
-    node: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class RaftkvClient:
-    """One process. Its first attempt always goes to the node that it is pinned to, so that the stale side of a
-    partition is really asked.
-    """
-
-    library: kv.KvClient
-    nodes: Sequence[str]
-    pinned: str
-    options: RaftkvOptions
-    random: random.Random
-    session: int = 0
-    sequence: int = 0
-    attempts: _Attempts = field(default_factory=_Attempts)
-
-    async def invoke(self, invocation: Invocation) -> Completion:
-        """Attempts with one session and sequence number until an answer, a limit, or the budget's end.
-
-        ``ok``: a node answered so. ``fail``: every attempt certainly had no effect. ``info``: some attempt may have
-        had one, whatever a later one was told: sessions are what is being tested, so they are not trusted to settle
-        it. A read has no effect, so one without an answer is a ``fail``.
-        """
-        self.attempts = attempts = _Attempts(node=self.pinned)
-        operation = _operation(invocation)
-        self.sequence += 1
-        deadline = asyncio.get_running_loop().time() + self.options.operation_budget / 1e9
-        while attempts.made < ATTEMPTS_MAX and asyncio.get_running_loop().time() < deadline:
-            done = await self._attempt(operation)
-            if done is not None:
-                return self._answered(invocation, done)
-        doubt = attempts.doubt if invocation.f != "read" else None
-        if doubt is not None:
-            return self._completion(Outcome.INFO, invocation.value, doubt)
-        return self._completion(Outcome.FAIL, invocation.value, attempts.error)
-
-    async def close(self) -> None:
-        """Nothing: the connections are the session's."""
-
-    async def _attempt(self, operation: kv.Operation) -> kv.Done | None:
-        """One attempt at the present node; None if it failed, and then the next node is chosen."""
-        attempts = self.attempts
-        attempts.made += 1
-        timeout_s = self.options.attempt_timeout / 1e9
-        try:
-            if not self.session and not isinstance(operation, kv.Get):
-                await self._open_session(timeout_s)
-                return None
-            return await self.library.execute(
-                attempts.node, operation, timeout_s, session=self.session, sequence=self.sequence
-            )
-        except kv.NotLeaderError as error:
-            attempts.error = str(error)
-            await self._go_on(error.leader, PAUSE_S)
-        except kv.SessionExpiredError as error:
-            attempts.error, self.session = str(error), 0
-            if attempts.doubt is not None:  # under a new session the store could not tell a retry from a new write
-                attempts.made = ATTEMPTS_MAX
-        except kv.DefiniteError as error:
-            attempts.error = str(error)
-            await self._go_on(None, PAUSE_S)
-        except kv.IndefiniteError as error:
-            attempts.doubt = attempts.error = str(error)
-            await self._go_on(None, range_s(self.options.retry_pause))
-        return None
-
-    async def _open_session(self, timeout_s: float) -> None:
-        """Opens the session before the first write. In doubt or not: nothing of the operation itself was sent."""
-        try:
-            self.session = await self.library.open_session(self.attempts.node, timeout_s)
-            self.attempts.made -= 1
-        except kv.IndefiniteError as error:
-            raise kv.DefiniteError(f"no session: {error}") from error
-
-    async def _go_on(self, leader: str | None, pause_s: tuple[float, float]) -> None:
-        """To the leader that was named, at once; else to the next node after a pause."""
-        attempts = self.attempts
-        if leader in self.nodes and leader is not None and leader != attempts.node:
-            attempts.node = leader
-            return
-        attempts.node = self.nodes[(list(self.nodes).index(attempts.node) + 1) % len(self.nodes)]
-        await asyncio.sleep(self.random.uniform(*pause_s))
-
-    def _answered(self, invocation: Invocation, done: kv.Done) -> Completion:
-        if invocation.f == "read":
-            return self._completion(Outcome.OK, _decode(done.value), None)
-        if done.applied:
-            return self._completion(Outcome.OK, invocation.value, None)
-        observed = f"mismatch: the value was {_decode(done.value)}"
-        if self.attempts.doubt is not None:
-            return self._completion(Outcome.INFO, invocation.value, f"{self.attempts.doubt}; then {observed}")
-        return self._completion(Outcome.FAIL, invocation.value, observed)
-
-    def _completion(self, outcome: Outcome, value: Any, error: str | None) -> Completion:
-        return Completion(outcome, value, error, {"node": self.attempts.node, "attempts": self.attempts.made})
-
-
-def _operation(invocation: Invocation) -> kv.Operation:
-    key = _key(invocation.key)
-    match invocation.f:
-        case "read":
-            return kv.Get(key)
-        case "write":
-            return kv.Put(key, _encode(invocation.value))
-        case "cas":
-            expected, value = invocation.value
-            return kv.CompareAndSet(key, None if expected is None else _encode(expected), _encode(value))
-    raise ValueError(f"raftkv's client knows no operation {invocation.f!r}; known: read, write, cas")
-
-
-def _key(key: Hashable) -> str:
-    return str(key)
-
-
-def _encode(value: object) -> bytes:
-    return str(value).encode()
-
-
-def _decode(value: bytes | None) -> int | str | None:
-    """The number that was written. What is no number stays as it is: nobody wrote it, and the checker says so."""
-    if value is None:
-        return None
-    text = value.decode("utf-8", "backslashreplace")
-    return int(text) if text.isascii() and text.isdigit() else text
 
 
 class Raftkv:
