@@ -71,14 +71,19 @@ class Catchup(Reads):
         """Figure 13, step 6: what follows stays only if the log holds the snapshot's last entry, index and term."""
         return self.log.term_at(snapshot.index) == snapshot.term
 
+    def fit_log_to(self, snapshot: Snapshot) -> None:
+        """Figure 13, steps 6 and 7: the snapshot takes the place of what it stands for, and of all that conflicts."""
+        if self.keeps_suffix(snapshot):
+            self.log.keep_behind(snapshot.index, snapshot.term)
+        else:
+            self.log.reset(snapshot.index, snapshot.term)
+
     def adopt_snapshot(self, snapshot: Snapshot) -> None:
         """Figure 13, steps 6-8, once the shell has the snapshot durable; tells the leader in any case."""
         if self.snapshot_is_news(snapshot):
-            if self.keeps_suffix(snapshot):
-                self.log.keep_behind(snapshot.index, snapshot.term)
-            else:
-                self.log.reset(snapshot.index, snapshot.term)
-            self.commit = self.applied = snapshot.index
+            self.fit_log_to(snapshot)
+            self.learn_commit(snapshot.index)
+            self.applied = max(self.applied, snapshot.index)
             self.snapshot = self.outbox.install = snapshot
             self.voters = snapshot.voters or self.voters
         if self.leader is not None and self.role is Role.FOLLOWER:

@@ -1,7 +1,8 @@
 """The follower's side of AppendEntries: section 5.3 and figure 2's receiver rules, with conflict-term back-tracking.
 
 Everything up to the commit index is known to agree with any leader of this or a later term (leader completeness,
-section 5.4.3); so it is neither compared nor ever cut, and an append that begins below it is accepted.
+section 5.4.3); so entries up to there are neither compared nor ever cut. Where an append begins is compared as long as
+the log holds that place: a log that disagrees with its leader must not be built upon, whatever the cause.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Follower(Election):
         )
 
     def prev_matches(self, prev_index: int, prev_term: int) -> bool:
-        """Figure 2, step 2: the log holds an entry at ``prev_index`` with ``prev_term`` (what is committed does)."""
-        return prev_index <= self.commit or self.log.term_at(prev_index) == prev_term
+        """Figure 2, step 2: the log holds an entry at ``prev_index`` with ``prev_term`` (what is compacted did)."""
+        return prev_index < self.log.base_index or self.log.term_at(prev_index) == prev_term
 
     def _put(self, message: AppendEntries) -> None:
         entries = message.entries
