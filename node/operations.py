@@ -34,7 +34,9 @@ class Get:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Sets a register. With a ``fence``, only if no higher fence was ever shown to this key (fencing tokens)."""
+    """Sets a register. With a ``fence``, only if no higher fence was ever shown to this key (fencing tokens); refused,
+    it tells the highest.
+    """
 
     key: str
     value: bytes
@@ -92,7 +94,8 @@ class Increment:
 @dataclass(frozen=True, slots=True)
 class Acquire:
     """Takes a lock for ``owner`` if it is free or its lease has run out; tells the fencing token, which is higher than
-    any before. By the holder itself: renews the lease, same token. ``lease_ms`` 0: for ever.
+    any before. By the holder itself: renews the lease, same token. ``lease_ms`` 0: for ever. Refused, it tells the
+    holder's token.
     """
 
     key: str
@@ -102,7 +105,9 @@ class Acquire:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Gives a lock back; refused to anyone but its holder (with ``token``: of that token)."""
+    """Gives a lock back; refused to anyone but its holder (with ``token``: of that token), and then it tells the
+    holder's token (0: free).
+    """
 
     key: str
     owner: str
@@ -126,9 +131,13 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Several steps over several keys, all at one moment, in order; all or (a wrong type) none."""
+    """Several steps over several keys, all at one moment, in order; all or (a wrong type, a fence) none. Tells what the
+    reads found, in order. With a ``mode``, which only a transaction of nothing but reads may have, it is done like a
+    get, without the log; without, it goes through the log and needs a session, as any write.
+    """
 
     steps: tuple[ListAppend | Read | Put, ...]
+    mode: ReadMode | None = None
 
 
 Operation = (

@@ -141,7 +141,7 @@ class Shell:
         """The same for an operation, which must be valid (:func:`node.service.fault_of`)."""
         if request.WhichOneof("operation") != "get":
             self._write(kv_pb2.Command(write=request), answer)
-        elif request.get.local:
+        elif request.get.mode == kv_pb2.LOCAL:
             answer(value_reply(self._machine.get(request.key), self._applied.index))
         elif not self._refuse(answer):
             self._callers.read(request.key, answer)

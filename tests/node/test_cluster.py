@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from node.client import Append, CompareAndSet, Delete, Get, NotLeaderError, Put, UnreachableError
+from node.client import Append, CompareAndSet, Delete, Get, NotLeaderError, Put, ReadMode, UnreachableError
 from node.options import EXIT_IO, EXIT_UNRECOVERABLE
 from tests.node.processes import Processes, processes
 
@@ -35,7 +35,7 @@ async def test_operations_and_leader_hints(tmp_path: Path) -> None:
             with pytest.raises(NotLeaderError) as caught:
                 await cluster.client.execute(follower, Get("k"), 2)
             assert caught.value.leader == leader
-            assert (await cluster.client.execute(follower, Get("k", local=True), 2)).value == b"c"
+            assert (await cluster.client.execute(follower, Get("k", mode=ReadMode.LOCAL), 2)).value == b"c"
         await cluster.do(Delete("k"), session=session, sequence=5)
         assert (await cluster.do(Get("k"))).value is None
 
@@ -114,7 +114,7 @@ async def test_a_paused_leader_is_replaced_and_comes_back_as_follower(tmp_path: 
             paused.send_signal(signal.SIGCONT)
             cluster.running[leader] = paused
         await same_state_everywhere(cluster)
-        assert (await cluster.client.execute(leader, Get("k", local=True), 2)).value == b"new"
+        assert (await cluster.client.execute(leader, Get("k", mode=ReadMode.LOCAL), 2)).value == b"new"
 
 
 async def test_a_clean_stop_is_quick_and_says_so(tmp_path: Path) -> None:
