@@ -91,7 +91,7 @@ class SnapshotStore:
 
     def save(self, snapshot: Snapshot, state: bytes) -> None:
         """Durable when it returns."""
-        self._publish(snapshot, encode_snapshot(snapshot, state), suffix=".taken.tmp")
+        self.publish(snapshot, encode_snapshot(snapshot, state), suffix=".taken.tmp")
 
     def paths(self) -> Sequence[Path]:
         """All files under final names, newest first."""
@@ -116,7 +116,7 @@ class SnapshotStore:
         loaded = decode_snapshot(data, f"snapshot {snapshot.index} from a peer")
         if (loaded.snapshot.index, loaded.snapshot.term) != (snapshot.index, snapshot.term):
             raise BadSnapshotError(f"announced as {snapshot}, but it is {loaded.snapshot}")
-        self._publish(snapshot, data, suffix=".received.tmp")
+        self.publish(snapshot, data, suffix=".received.tmp")
         return loaded
 
     def prune(self, keep: int) -> None:
@@ -124,7 +124,8 @@ class SnapshotStore:
         for path in self.paths()[keep:]:
             path.unlink(missing_ok=True)
 
-    def _publish(self, snapshot: Snapshot, data: bytes, *, suffix: str) -> None:
+    def publish(self, snapshot: Snapshot, data: bytes, *, suffix: str) -> None:
+        """A file under its final name is complete and durable: written beside it, synced, renamed. Raises OSError."""
         final = self.path(snapshot)
         temporary = final.with_suffix(suffix)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)

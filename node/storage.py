@@ -24,10 +24,11 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from node import log_pb2
+from node.frames import WireError
 from node.messages import Entry, HardState, Recovered, Snapshot
 from node.snapshots import BadSnapshotError, Loaded, SnapshotStore, snapshot_to_proto
 from node.wal import SEGMENT_BYTES, Frame, Wal, WalCorruptError
-from node.wire import WireError, entries_from_proto, entries_to_proto
+from node.wire import entries_from_proto, entries_to_proto
 
 SNAPSHOTS_KEPT = 2
 
@@ -67,7 +68,7 @@ class LogReplay:
         if batch.HasField("begins_after"):
             self._begin_after(batch.begins_after.index)
         for change in batch.changes:
-            self._change(change)
+            self.change(change)
         if batch.HasField("hard_state"):
             state = batch.hard_state
             self.hard_state = HardState(term=state.term, vote=state.vote if state.HasField("vote") else None)
@@ -82,7 +83,8 @@ class LogReplay:
             self.base_index = index
             self.entries = [entry for entry in self.entries if entry.index > index]
 
-    def _change(self, change: log_pb2.Change) -> None:
+    def change(self, change: log_pb2.Change) -> None:
+        """Replays the work of one Ready: reset, cut, append."""
         if change.HasField("install"):
             self._begin_after(change.install.index)
         if change.HasField("truncate_from"):
@@ -98,6 +100,8 @@ class Storage:
 
     wal: type[Wal] = Wal
     """The log to write."""
+    snapshots: type[SnapshotStore] = SnapshotStore
+    """Where snapshots lie."""
 
     def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         """Opens and recovers. Raises :class:`UnrecoverableError`, OSError."""
@@ -108,7 +112,7 @@ class Storage:
         self._wal = self.wal(directory / "wal", segment_bytes=segment_bytes)
         self._marks: dict[int, int] = {}
         """Segment -> highest index of the entries in it."""
-        self._store = SnapshotStore(directory / "snapshots")
+        self._store = self.snapshots(directory / "snapshots")
         replay = self._replay()
         self._hard_state = replay.hard_state
         self._base = Snapshot(index=replay.base_index)
@@ -206,8 +210,12 @@ class Storage:
                 self._marks = {number: mark for number, mark in self._marks.items() if number >= segment}
                 return
 
+    def log_replay(self) -> LogReplay:
+        """What the frames of the log are replayed into."""
+        return LogReplay()
+
     def _replay(self) -> LogReplay:
-        replay = LogReplay()
+        replay = self.log_replay()
         try:
             frames = self._wal.recover()
             for frame in frames:

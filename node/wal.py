@@ -29,7 +29,7 @@ import itertools
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +92,16 @@ def encode_frame(segment: int, offset: int, payload: bytes) -> bytes:
     return _HEADER.pack(MAGIC, len(payload), _checksum(segment, offset, payload)) + payload
 
 
-def decode_frame(data: bytes, segment: int, offset: int) -> bytes | None:
+Verify = Callable[[int, int, int, bytes], bool]
+"""Whether a checksum fits a segment's number, an offset and a payload."""
+
+
+def checksum_matches(checksum: int, segment: int, offset: int, payload: bytes) -> bool:
+    """Whether the frame is as it was written, and where it was written."""
+    return _checksum(segment, offset, payload) == checksum
+
+
+def decode_frame(data: bytes, segment: int, offset: int, verify: Verify = checksum_matches) -> bytes | None:
     """The payload of the frame at this place of a segment's bytes, or None if there is no valid one."""
     if offset + _HEADER.size > len(data):
         return None
@@ -101,25 +110,7 @@ def decode_frame(data: bytes, segment: int, offset: int) -> bytes | None:
     if magic != MAGIC or length > FRAME_BYTES_MAX or start + length > len(data):
         return None
     payload = data[start : start + length]
-    return payload if _checksum(segment, offset, payload) == checksum else None
-
-
-def _next_valid(data: bytes, segment: int, start: int) -> int | None:
-    """Offset of the first valid frame at or after ``start``, wherever it begins: what tells damage from a torn tail."""
-    offset = data.find(MAGIC, start)
-    while offset >= 0:
-        if decode_frame(data, segment, offset) is not None:
-            return offset
-        offset = data.find(MAGIC, offset + 1)
-    return None
-
-
-def _frames(data: bytes, segment: int) -> Iterator[Frame]:
-    """The valid frames from the start of a segment, up to the first place that holds none."""
-    offset = 0
-    while (payload := decode_frame(data, segment, offset)) is not None:
-        yield Frame(segment=segment, offset=offset, payload=payload)
-        offset += _HEADER.size + len(payload)
+    return payload if verify(checksum, segment, offset, payload) else None
 
 
 def _end(frames: list[Frame]) -> int:
@@ -226,13 +217,33 @@ class Wal:
             if after != before + 1:
                 raise WalCorruptError(f"{self._path(before + 1)} is missing, but {self._path(after).name} is there")
 
+    def verify(self, checksum: int, segment: int, offset: int, payload: bytes) -> bool:
+        """Whether what was read back is what was written there."""
+        return checksum_matches(checksum, segment, offset, payload)
+
+    def _frames(self, data: bytes, segment: int) -> Iterator[Frame]:
+        """The valid frames from the start of a segment, up to the first place that holds none."""
+        offset = 0
+        while (payload := decode_frame(data, segment, offset, self.verify)) is not None:
+            yield Frame(segment=segment, offset=offset, payload=payload)
+            offset += _HEADER.size + len(payload)
+
+    def _next_valid(self, data: bytes, segment: int, start: int) -> int | None:
+        """Offset of the first valid frame at or after ``start``, wherever it begins: tells damage from a torn tail."""
+        offset = data.find(MAGIC, start)
+        while offset >= 0:
+            if decode_frame(data, segment, offset, self.verify) is not None:
+                return offset
+            offset = data.find(MAGIC, offset + 1)
+        return None
+
     def _recover_segment(self, number: int, *, last: bool) -> list[Frame]:
         path = self._path(number)
         data = path.read_bytes()
-        frames = list(_frames(data, number))
+        frames = list(self._frames(data, number))
         end = _end(frames)
         if end < len(data) or not (frames or last):
-            self._judge_tail(path, number, data, end, last=last)
+            self.judge_tail(path, number, data, end, last=last)
         elif not last and frames[-1].payload:
             raise WalCorruptError(
                 f"{path}: ends at offset {end} without the mark of its end, but later segments exist: it was cut short"
@@ -241,9 +252,9 @@ class Wal:
             self._sync_recovered(path, end)
         return frames
 
-    def _judge_tail(self, path: Path, number: int, data: bytes, end: int, *, last: bool) -> None:
+    def judge_tail(self, path: Path, number: int, data: bytes, end: int, *, last: bool) -> None:
         """Raises unless the bytes from ``end`` on can be a frame that was being written when the node died."""
-        beyond = _next_valid(data, number, end + 1)
+        beyond = self._next_valid(data, number, end + 1)
         if beyond is not None:
             raise WalCorruptError(
                 f"{path}: bad record at offset {end}, but a valid one at offset {beyond}: synced data is damaged"
