@@ -1,43 +1,40 @@
-"""The gRPC service for clients (``kv.proto``): requests are checked here, handed to the shell, and its replies carried
-back.
+"""Clients of a node: frames of calls come in (``kv.proto``), are checked here and handed to the shell, and its replies
+go back.
 
-Why there is a stream: a unary call costs grpc.aio about 300 us of processor, whatever is in it. On a ``Converse``
-stream all calls that a client has ready share one message, and so do all replies of a turn; with several workers
-sharing a :class:`node.client.KvClient` most of gRPC's cost is shared too. The unary methods do the same for those who
-want them (other languages, a command line). docs/node.md has the figures.
+All calls that a client has ready share one frame, and so do all replies of a turn of the loop; nothing here makes a
+task for an operation. docs/node.md has the figures against gRPC, which this once was.
+
+What is bounded: calls under way on a connection (:data:`CALLS_MAX`; what comes beyond is answered "busy", as the shell
+does for the whole node), and what waits for a client that reads slowly: no call is taken from it while it does not take
+its replies, and one that lets :data:`UNREAD_BYTES_MAX` gather is cut off. A frame that is not of the protocol ends its
+connection and no other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, cast
 
-import grpc
-import grpc.aio
+from google.protobuf.message import DecodeError
 
 from node import kv_pb2
 from node.callers import Answer
+from node.conversation import CALLS_MAX, PROTOCOL_VERSION
+from node.frames import FrameReader, WireError, batches, encode_frame, tune
 from node.interference import Interference
 from node.machine import VALUE_BYTES_MAX
 from node.rules import interfere
 from node.transport import Address
 
-SERVICE = "capsize.node.Kv"
 KEY_BYTES_MAX = 1024
+CONNECTIONS_MAX = 512
+"""Clients at a time; further ones are turned away."""
+UNREAD_BYTES_MAX = 64 << 20
 
-SERVER_OPTIONS = (
-    ("grpc.so_reuseport", 0),  # two nodes on one port must fail, not share it
-    ("grpc.max_receive_message_length", 64 << 20),
-    ("grpc.http2.min_ping_interval_without_data_ms", 200),  # clients ping to notice cut links
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 200),
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.keepalive_time_ms", 5000),  # streams of clients that are cut off must end some day
-    ("grpc.keepalive_timeout_ms", 5000),
-)
-
+_GREETING = encode_frame(kv_pb2.Replies(greeting=kv_pb2.Greeting(version=PROTOCOL_VERSION)).SerializeToString())
 _log = logging.getLogger("node.service")
 
 
@@ -70,132 +67,205 @@ def fault_of(request: kv_pb2.ExecuteRequest) -> str | None:
     return None
 
 
-class KvService:
-    """The four methods, and a fifth for testers."""
+class Asked:
+    """Takes the reply to one call; or its replies, if all but the last say that there are more."""
+
+    __slots__ = ("_conversation", "_id", "wanted")
+
+    def __init__(self, conversation: Conversation, number: int) -> None:
+        self._conversation = conversation
+        self._id = number
+        self.wanted = True
+        """Whether replies reach anybody. For those that have many: no more need be made once it is False."""
+
+    def __call__(self, reply: kv_pb2.Reply) -> None:
+        """The reply must be nobody else's."""
+        if self.wanted:
+            reply.id = self._id
+            self._conversation.answer(self, reply)
+
+
+class Conversation(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, server: ClientServer) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._under_way = 0
+        """Calls whose last reply was not made yet."""
+        self._continued: dict[int, Asked] = {}
+        """Calls that had replies, and will have more."""
+        self._replies: list[kv_pb2.Reply] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client came."""
+        self._transport = cast(asyncio.Transport, transport)
+        tune(transport.get_extra_info("socket"))
+        if len(self._server.conversations) >= CONNECTIONS_MAX:
+            _log.warning("turned a client away: there are %d", CONNECTIONS_MAX)
+            self.abort()
+            return
+        self._server.conversations.add(self)
+        self._transport.write(_GREETING)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Nobody waits for replies any more."""
+        self._server.left(self)
+        for asked in self._continued.values():
+            asked.wanted = False
+        self._continued.clear()
+
+    def pause_writing(self) -> None:
+        """It reads more slowly than it asks."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Calls, or pieces of them."""
+        try:
+            for payload in self._reader.feed(data):
+                for call in kv_pb2.Calls.FromString(payload).calls:
+                    self._take(call)
+        except (WireError, DecodeError) as error:
+            _log.warning("closed a client's connection: %s", error)
+            self.abort()
+
+    def answer(self, asked: Asked, reply: kv_pb2.Reply) -> None:
+        """Queues a reply; all of this turn of the loop go together."""
+        if reply.more:
+            self._continued[reply.id] = asked
+        else:
+            self._continued.pop(reply.id, None)
+            self._under_way -= 1
+        self._replies.append(reply)
+        if len(self._replies) == 1:
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Writes what has gathered."""
+        replies, self._replies = self._replies, []
+        if not replies or self._transport is None or self._transport.is_closing():  # uvloop raises if it is
+            return
+        for batch in batches(replies):
+            self._transport.write(encode_frame(kv_pb2.Replies(replies=batch).SerializeToString()))
+        if self._transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
+            _log.warning("cut a client off that leaves more than %d bytes unread", UNREAD_BYTES_MAX)
+            self.abort()
+
+    def finish(self) -> None:
+        """Closes after what was answered is written."""
+        self.flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Closes at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _take(self, call: kv_pb2.Call) -> None:
+        which = call.WhichOneof("request")
+        if which == "cancel":
+            self._cancel(call.cancel)
+            return
+        self._under_way += 1
+        answer = Asked(self, call.id)
+        handler = _CASES.get(which or "")
+        if self._under_way > CALLS_MAX:
+            answer(kv_pb2.Reply(outcome=kv_pb2.BUSY, detail=f"{CALLS_MAX} calls are under way on one connection"))
+        elif handler is None:
+            answer(kv_pb2.Reply(outcome=kv_pb2.INVALID, detail="the call holds no request that this version knows"))
+        else:
+            handler(self._server, call, answer)
+
+    def _cancel(self, number: int) -> None:
+        asked = self._continued.pop(number, None)
+        if asked is not None:
+            asked.wanted = False
+            self._under_way -= 1
+
+
+class ClientServer:
+    """The client port of one node."""
 
     def __init__(self, operations: Operations, interference: Interference | None = None) -> None:
-        self._operations = operations
-        self._interference = interference
+        self.operations = operations
+        self.interference = interference
+        self.conversations: set[Conversation] = set()
+        self._server: asyncio.Server | None = None
+        self._emptied: asyncio.Event | None = None
 
-    async def open_session(self, _request: kv_pb2.OpenSessionRequest, _context: Any) -> kv_pb2.Reply:
-        """Unary."""
-        return await self._wait(self._operations.open_session)
+    def left(self, conversation: Conversation) -> None:
+        """A client has gone."""
+        self.conversations.discard(conversation)
+        if self._emptied is not None and not self.conversations:
+            self._emptied.set()
 
-    async def execute(self, request: kv_pb2.ExecuteRequest, _context: Any) -> kv_pb2.Reply:
-        """Unary."""
-        return await self._wait(lambda answer: self._execute(request, answer))
+    async def start(self, address: Address) -> None:
+        """Listens. Raises OSError if the address can't be used."""
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Conversation(self), address.host, address.port, reuse_address=True, backlog=CONNECTIONS_MAX
+        )
 
-    async def status(self, request: kv_pb2.StatusRequest, _context: Any) -> kv_pb2.StatusReply:
-        """Unary; never waits for anybody."""
-        return self._operations.status(state_hash=request.state_hash)
-
-    async def interfere(self, request: kv_pb2.InterfereRequest, _context: Any) -> kv_pb2.InterfereReply:
-        """Unary."""
-        assert self._interference is not None, "there is no such method without the hook"
-        return interfere(request, self._interference)
-
-    async def converse(self, _requests: Any, context: grpc.aio.ServicerContext[kv_pb2.Calls, kv_pb2.Replies]) -> None:
-        """The stream. gRPC cancels it when the client is gone."""
-        await context.write(kv_pb2.Replies())
-        outbox = _Outbox()
-        writer = asyncio.create_task(outbox.write_to(context))
-        try:
-            while (calls := await context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]  # missing in the stubs
-                for call in calls.calls:
-                    self._call(call, outbox)
-            await outbox.drained()
-        finally:
-            writer.cancel()
-
-    def _call(self, call: kv_pb2.Call, outbox: _Outbox) -> None:
-        call_id = call.id
-        outbox.expected += 1
-
-        def answer(reply: kv_pb2.Reply) -> None:
-            reply.id = call_id
-            outbox.put(reply)
-
-        which = call.WhichOneof("request")
-        if which == "execute":
-            self._execute(call.execute, answer)
-        elif which == "open_session":
-            self._operations.open_session(answer)
-        else:
-            answer(kv_pb2.Reply(outcome=kv_pb2.INVALID, detail="the call holds no request"))
-
-    def _execute(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
-        fault = fault_of(request)
-        if fault is None:
-            self._operations.execute(request, answer)
-        else:
-            answer(kv_pb2.Reply(outcome=kv_pb2.INVALID, detail=fault))
-
-    async def _wait(self, ask: Callable[[Answer], None]) -> kv_pb2.Reply:
-        future: asyncio.Future[kv_pb2.Reply] = asyncio.get_running_loop().create_future()
-        ask(lambda reply: None if future.done() else future.set_result(reply))
-        return await future
+    async def stop(self, grace_s: float) -> None:
+        """Ends all conversations; what was answered may still go out for so long."""
+        if self._server is not None:
+            self._server.close()
+        for conversation in list(self.conversations):
+            conversation.finish()
+        if self.conversations:
+            self._emptied = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), grace_s)
+        for conversation in list(self.conversations):
+            conversation.abort()
 
 
-class _Outbox:
-    """Replies on their way back on one stream: all that gathered while one message was written go with the next."""
-
-    def __init__(self) -> None:
-        self.expected = 0
-        """Calls whose replies were not written yet."""
-        self._replies: list[kv_pb2.Reply] = []
-        self._news = asyncio.Event()
-        self._empty = asyncio.Event()
-
-    def put(self, reply: kv_pb2.Reply) -> None:
-        """Queues a reply. Bounded by what may be pending at the node."""
-        self._replies.append(reply)
-        self._news.set()
-
-    async def write_to(self, context: grpc.aio.ServicerContext[kv_pb2.Calls, kv_pb2.Replies]) -> None:
-        """Runs until it is cancelled."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            replies, self._replies = self._replies, []
-            await context.write(kv_pb2.Replies(replies=replies))
-            self.expected -= len(replies)
-            self._empty.set()
-
-    async def drained(self) -> None:
-        """Waits until every call has its reply."""
-        while self.expected:
-            self._empty.clear()
-            await self._empty.wait()
-
-
-async def serve(operations: Operations, address: Address, interference: Interference | None = None) -> grpc.aio.Server:
+async def serve(operations: Operations, address: Address, interference: Interference | None = None) -> ClientServer:
     """Starts serving clients; and testers, if there is a hook. Raises OSError if the address can't be used."""
-    server = grpc.aio.server(options=SERVER_OPTIONS)
-    server.add_generic_rpc_handlers((_handlers(KvService(operations, interference), hooked=interference is not None),))
-    try:
-        server.add_insecure_port(str(address))
-    except RuntimeError as error:
-        raise OSError(f"can't serve clients at {address}: {error}") from None
-    await server.start()
+    server = ClientServer(operations, interference)
+    await server.start(address)
     return server
 
 
-def _handlers(service: KvService, *, hooked: bool) -> grpc.GenericRpcHandler[Any, Any]:
-    def unary(method: Any, request: Any, reply: Any) -> Any:
-        return grpc.unary_unary_rpc_method_handler(
-            method, request_deserializer=request.FromString, response_serializer=reply.SerializeToString
-        )
+def _execute(server: ClientServer, call: kv_pb2.Call, answer: Answer) -> None:
+    request = call.execute
+    fault = fault_of(request)
+    if fault is None:
+        server.operations.execute(request, answer)
+    else:
+        answer(kv_pb2.Reply(outcome=kv_pb2.INVALID, detail=fault))
 
-    methods = {
-        "OpenSession": unary(service.open_session, kv_pb2.OpenSessionRequest, kv_pb2.Reply),
-        "Execute": unary(service.execute, kv_pb2.ExecuteRequest, kv_pb2.Reply),
-        "Status": unary(service.status, kv_pb2.StatusRequest, kv_pb2.StatusReply),
-        "Converse": grpc.stream_stream_rpc_method_handler(
-            service.converse,
-            request_deserializer=kv_pb2.Calls.FromString,
-            response_serializer=kv_pb2.Replies.SerializeToString,
-        ),
-    }
-    if hooked:
-        methods["Interfere"] = unary(service.interfere, kv_pb2.InterfereRequest, kv_pb2.InterfereReply)
-    return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+def _open_session(server: ClientServer, _call: kv_pb2.Call, answer: Answer) -> None:
+    server.operations.open_session(answer)
+
+
+def _tell_status(server: ClientServer, call: kv_pb2.Call, answer: Answer) -> None:
+    """Never waits for anybody."""
+    status = server.operations.status(state_hash=call.status.state_hash)
+    answer(kv_pb2.Reply(outcome=kv_pb2.OK, status=status))
+
+
+def _interfere(server: ClientServer, call: kv_pb2.Call, answer: Answer) -> None:
+    if server.interference is None:
+        answer(kv_pb2.Reply(outcome=kv_pb2.INVALID, detail="no hook: the node was started without --hook messages"))
+        return
+    reply = interfere(call.interfere, server.interference)
+    answer(kv_pb2.Reply(outcome=kv_pb2.OK, interfere=reply))
+
+
+_CASES: Mapping[str, Callable[[ClientServer, kv_pb2.Call, Answer], None]] = {
+    "execute": _execute,
+    "open_session": _open_session,
+    "status": _tell_status,
+    "interfere": _interfere,
+}
+"""What a call can ask for, by the names of ``kv.proto`` Call's fields (``cancel`` is of the conversation itself)."""

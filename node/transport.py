@@ -9,51 +9,42 @@ Raft tolerates loss, repetition and reordering, so this layer promises little an
 sent is dropped, oldest first. What it has to be good at is *coming back*. A cut link loses packets silently, and TCP
 would wait up to minutes before it tries again; so
 
-- a connection whose data is not acknowledged for :data:`UNACKNOWLEDGED_MS_MAX` is ended by the kernel
-  (TCP_USER_TIMEOUT), an idle one by keepalive;
-- a connection attempt is given up after :data:`CONNECT_TIMEOUT_S` (before the kernel would repeat its SYN) and tried
-  again after a short pause.
+- the kernel is told to end a connection that gets nothing across (:func:`node.frames.tune`);
+- a connection attempt is given up before the kernel would repeat its SYN, and tried again after a short pause.
 
 So a healed link carries traffic within about a second, however long it was cut. Cut in one direction only, TCP gets
 nothing across in either direction once buffers are full of unacknowledged data; the pair is then as good as cut, and
 comes back in the same way.
 
-A frame: length (u32), CRC-32 (u32), payload, little endian (TCP's own checksum misses one damaged segment in 65 536).
-The first one of a connection is a Hello.
+The first frame (:mod:`node.frames`) of a connection is a Hello.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import struct
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from google.protobuf.message import DecodeError
 
 from node import peer_pb2
+from node.frames import CONNECT_TIMEOUT_S, FrameReader, WireError, encode_frame, tune
 from node.interference import Interference
 from node.messages import Message
-from node.wire import WireError, decode_message, encode_message
+from node.wire import decode_message, encode_message
 
 PROTOCOL_VERSION = 1
-CONNECT_TIMEOUT_S = 0.6
 RECONNECT_PAUSE_S_MIN = 0.02
 RECONNECT_PAUSE_S_MAX = 0.2
-UNACKNOWLEDGED_MS_MAX = 1500
-FRAME_BYTES_MAX = 64 << 20
 QUEUE_MESSAGES_MAX = 4096
 """Messages that wait for a peer whose connection is slow."""
 QUEUE_BYTES_MAX = 32 << 20
 QUEUE_MESSAGES_OFFLINE_MAX = 64
 """The same while there is no connection: they would be stale by the time there is one."""
 
-_FRAME = struct.Struct("<II")
 _log = logging.getLogger("node.transport")
 
 
@@ -66,38 +57,6 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
-
-
-def encode_frame(payload: bytes) -> bytes:
-    """A payload with its length and checksum."""
-    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
-
-
-class FrameReader:
-    """Puts frames together from a byte stream. Raises :class:`WireError` when the stream can't be trusted any more."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Payloads that are complete now."""
-        self._buffer += data
-        start = 0
-        try:
-            while len(self._buffer) - start >= _FRAME.size:
-                length, checksum = _FRAME.unpack_from(self._buffer, start)
-                if length > FRAME_BYTES_MAX:
-                    raise WireError(f"a frame of {length} bytes is beyond the limit of {FRAME_BYTES_MAX}")
-                end = start + _FRAME.size + length
-                if end > len(self._buffer):
-                    return
-                payload = bytes(memoryview(self._buffer)[start + _FRAME.size : end])
-                if zlib.crc32(payload) != checksum:
-                    raise WireError("a frame's checksum does not match")
-                start = end
-                yield payload
-        finally:
-            del self._buffer[:start]
 
 
 class _Speaker(asyncio.Protocol):
@@ -116,7 +75,7 @@ class _Speaker(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=1 << 20)
-        _tune(transport.get_extra_info("socket"))
+        tune(transport.get_extra_info("socket"))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         if not self.lost.done():
@@ -218,7 +177,7 @@ class _Listener(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        _tune(transport.get_extra_info("socket"))
+        tune(transport.get_extra_info("socket"))
         self._owner.listeners.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -342,12 +301,3 @@ def _check_hello(payload: bytes, name: str, peers: frozenset[str]) -> str:
             f"{message.source!r} wants to speak to {message.target!r}; this is {name!r} with peers {sorted(peers)}"
         )
     return message.source
-
-
-def _tune(connection: socket.socket) -> None:
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from google.protobuf.message import DecodeError
 
 from node import log_pb2, peer_pb2
+from node.frames import WireError
 from node.messages import (
     AppendEntries,
     AppendReply,
@@ -27,10 +28,6 @@ from node.snapshots import snapshot_from_proto, snapshot_to_proto
 
 _Proto = peer_pb2.PeerMessage
 _KINDS = {int(kind): kind for kind in EntryKind}
-
-
-class WireError(ValueError):
-    """Bytes from a peer that are no message of this protocol."""
 
 
 def entries_to_proto(entries: Iterable[Entry]) -> list[log_pb2.Entry]:

@@ -335,7 +335,7 @@ async def test_without_a_hook_there_is_nothing_to_ask() -> None:
     with pytest.raises(InvalidRequestError, match="without --hook"):
         await client.interfere("n1", 5.0)
     await client.close()
-    await server.stop(None)
+    await server.stop(0)
 
 
 async def test_rules_are_set_through_the_client_port() -> None:
@@ -354,4 +354,4 @@ async def test_rules_are_set_through_the_client_port() -> None:
         await client.interfere("n1", 5.0, rule=rule, lasts_s=100.0)
     assert await client.interfere("n1", 5.0, clear=["r"]) == []
     await client.close()
-    await server.stop(None)
+    await server.stop(0)

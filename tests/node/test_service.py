@@ -21,6 +21,7 @@ from node.client import (
     DefiniteError,
     Delete,
     Done,
+    FullError,
     Get,
     IndefiniteError,
     InDoubtError,
@@ -30,10 +31,12 @@ from node.client import (
     NotLeaderError,
     Operation,
     Put,
+    ReadMode,
     SessionExpiredError,
     StoppingError,
     TimedOutError,
     UnreachableError,
+    WrongTypeError,
 )
 from node.service import KEY_BYTES_MAX, fault_of, serve
 from node.transport import Address
@@ -73,12 +76,12 @@ async def serving(node: ScriptedNode) -> AsyncIterator[KvClient]:
         yield client
     finally:
         await client.close()
-        await server.stop(None)
+        await server.stop(0)
 
 
 OPERATIONS: list[Operation] = [
     Get("k"),
-    Get("k", local=True),
+    Get("k", mode=ReadMode.LOCAL),
     Put("k", b"v"),
     CompareAndSet("k", None, b"v"),
     CompareAndSet("k", b"", b"v"),
@@ -97,7 +100,7 @@ async def test_every_operation_arrives_as_it_was_meant() -> None:
             assert done == Done(applied=True, value=b"k", index=7)
         kinds = [request.WhichOneof("operation") for request in node.requests]
         assert kinds == ["get", "get", "put", "cas", "cas", "append", "delete"]
-        assert [request.get.local for request in node.requests[:2]] == [False, True]
+        assert [request.get.mode for request in node.requests[:2]] == [kv_pb2.LEADER, kv_pb2.LOCAL]
         assert [request.cas.HasField("expected") for request in node.requests[3:5]] == [False, True]
         assert [request.sequence for request in node.requests] == list(range(1, 8))
 
@@ -114,6 +117,8 @@ OUTCOMES: list[tuple[int, type[KvError], bool]] = [
     (kv_pb2.BUSY, BusyError, True),
     (kv_pb2.SESSION_EXPIRED, SessionExpiredError, True),
     (kv_pb2.INVALID, InvalidRequestError, True),
+    (kv_pb2.WRONG_TYPE, WrongTypeError, True),
+    (kv_pb2.FULL, FullError, True),
     (kv_pb2.STOPPING, StoppingError, True),
     (kv_pb2.FORGOTTEN, InDoubtError, False),
     (kv_pb2.UNKNOWN, InDoubtError, False),
@@ -188,7 +193,7 @@ async def test_a_connection_that_breaks_leaves_calls_in_doubt() -> None:
     client = KvClient({"n1": f"127.0.0.1:{port}"})
     call = asyncio.create_task(client.execute("n1", Put("k", b"v"), 10, session=1, sequence=1))
     await asyncio.wait_for(node.asked.wait(), 10)
-    await server.stop(None)
+    await server.stop(0)
     with pytest.raises(ConnectionLostError):
         await call
     await client.close()
@@ -226,7 +231,7 @@ async def test_a_port_that_is_taken_is_an_error() -> None:
     server = await serve(ScriptedNode(), Address("127.0.0.1", port))
     with pytest.raises(OSError, match=str(port)):
         await serve(ScriptedNode(), Address("127.0.0.1", port))
-    await server.stop(None)
+    await server.stop(0)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node import transport
+from node.frames import FrameReader, WireError, encode_frame
 from node.messages import AppendReply, Message
-from node.transport import Address, FrameReader, Link, Transport, encode_frame
-from node.wire import WireError, encode_message
+from node.transport import Address, Link, Transport
+from node.wire import encode_message
 from tests.node.addresses import free_ports
 
 
