@@ -102,8 +102,12 @@ class Election(Server):
         while a leader is heard (thesis 4.2.3).
         """
         if isinstance(message, RequestVote):
-            return not message.pre and not self.hears_leader()
+            return not message.pre and not self.disturbs(message)
         return not (isinstance(message, VoteReply) and message.pre and message.granted)
+
+    def disturbs(self, request: RequestVote) -> bool:
+        """Thesis 4.2.3: it stands while a leader is heard; unless that leader itself asked it to (3.10)."""
+        return self.hears_leader() and not request.transfer
 
     def take_vote_request(self, request: RequestVote) -> None:
         """Answers a candidate; a disruptive one (a newer term that was not adopted) gets no answer at all."""
@@ -132,9 +136,12 @@ class Election(Server):
         self.restart_election_timer()
 
     def may_vote(self, request: RequestVote) -> bool:
-        """Figure 2, RequestVote: the current term, no vote for another in it, a log as complete as ours."""
+        """Figure 2, RequestVote: the current term, no vote for another in it, a log as complete as ours; and thesis
+        4.2.3, for this term may have been learned from somebody else than the candidate.
+        """
         return (
             request.term == self.term
+            and not self.disturbs(request)
             and self.vote in (None, request.source)
             and self.log_is_up_to_date(request.last_index, request.last_term)
         )
@@ -143,7 +150,7 @@ class Election(Server):
         """Thesis 9.6: would we vote for it, and have we lost our leader too? Binds us to nothing."""
         return (
             request.term > self.term
-            and not self.hears_leader()
+            and not self.disturbs(request)
             and self.log_is_up_to_date(request.last_index, request.last_term)
         )
 

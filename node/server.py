@@ -53,7 +53,9 @@ class Server:
         self.commit = self.applied = (
             recovered.snapshot.index
         )  # figure 2 says 0; a snapshot holds only what is committed
-        self.leader_contact_ns = now_ns
+        self.leader_contact_ns = now_ns - (0 if self.term else timing.election_ns_min)
+        """When a leader was last heard. A server that has been in a term may have heard one just before it crashed, and
+        that leader may read by a lease that rests on it (:mod:`node.lease`); so it counts as having heard one now."""
         self.restart_election_timer(redraw=True)
 
         self.outbox = Outbox()
@@ -145,11 +147,12 @@ class Server:
     def hears_leader(self) -> bool:
         """Thesis 4.2.3: whether a leader was heard within the minimum election time-out.
 
-        A leader counts as hearing itself: CheckQuorum sees to it that it can't do so for long without a majority.
+        What counts is when it spoke, not whether this server still takes it for its leader: meanwhile a newer term may
+        have been learned from somebody else, but the leader of the older one may still read by its lease
+        (:mod:`node.lease`). A leader counts as hearing itself: CheckQuorum sees to it that it can't do so for long
+        without a majority.
         """
-        if self.role is Role.LEADER:
-            return True
-        return self.leader is not None and self.now_ns - self.leader_contact_ns < self.timing.election_ns_min
+        return self.role is Role.LEADER or self.now_ns - self.leader_contact_ns < self.timing.election_ns_min
 
     # What the shell is told
 

@@ -51,7 +51,10 @@ class ByHand:
         snapshot: Snapshot | None = None,
         timing: Timing | None = None,
         kind: type[Raft] = Raft,
+        restarted: bool = False,
     ) -> None:
+        """``restarted``: a moment ago, so that it must reckon with a leader that it has forgotten; else it has been up
+        for a while without hearing from any."""
         snapshot = snapshot or Snapshot()
         entries = log_of(log, first=snapshot.index + 1)
         self.now_ns = 0
@@ -68,6 +71,8 @@ class ByHand:
             random=random.Random(name),
             now_ns=0,
         )
+        if not restarted:
+            self.core.leader_contact_ns = -self.core.timing.election_ns_min
 
     def take(self) -> list[Message]:
         """Does the duties of all Readies; returns (and forgets) what was sent."""
