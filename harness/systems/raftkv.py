@@ -27,7 +27,7 @@ from node.zoo import BUGS
 
 PEER_PORT = 7001
 CLIENT_PORT = 7000
-MODULES = ("google.protobuf", "grpc", "msgspec", "orjson", "uvloop")
+MODULES = ("google.protobuf", "msgspec", "orjson", "uvloop")
 """What a node imports beyond the standard library (``compose/node.lock``)."""
 
 
@@ -150,6 +150,8 @@ class Raftkv:
             *timing,
             "--snapshot-entries",
             str(options.snapshot_entries),
+            "--log-tail-entries",
+            str(options.log_tail_entries),
             *hooked,
             *planted,
         ]
