@@ -100,6 +100,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
 def _parser(bugs: Sequence[str]) -> _Parser:
     parser = _Parser(
         prog="python -m node",
@@ -136,6 +142,14 @@ def _parser(bugs: Sequence[str]) -> _Parser:
         metavar="N",
         help="take a snapshot, and compact the log behind it, every N applied entries (default 10000)",
     )
+    add(
+        "--log-tail-entries",
+        type=_count,
+        default=Timing().log_tail_entries,
+        metavar="N",
+        help="entries below a snapshot that stay in memory, so that a slightly slow follower is not sent a snapshot "
+        f"(default {Timing().log_tail_entries})",
+    )
     add("--seed", type=int, metavar="N", help="seed of the election time-outs (default: different every time)")
     add("--bug", choices=bugs, metavar="NAME", help=f"plant a bug, for testing a tester: {', '.join(bugs)}")
     add("--announce-bug", choices=bugs, metavar="NAME", help="log the line that --bug logs, but stay correct")
@@ -167,7 +181,12 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         parser.error(
             f"--heartbeat-ms {parsed.heartbeat_ms} must be below the election time-out of {shortest}-{longest} ms"
         )
-    timing = Timing(election_ns_min=shortest * MS, election_ns_max=longest * MS, heartbeat_ns=parsed.heartbeat_ms * MS)
+    timing = Timing(
+        election_ns_min=shortest * MS,
+        election_ns_max=longest * MS,
+        heartbeat_ns=parsed.heartbeat_ms * MS,
+        log_tail_entries=parsed.log_tail_entries,
+    )
     return Options(
         name=parsed.name,
         nodes=nodes,

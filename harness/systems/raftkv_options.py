@@ -36,6 +36,8 @@ class RaftkvOptions(BaseModel):
     """Five Python nodes and a client on two cores flap with the paper's 150-300 ms (measured)."""
     heartbeat: Duration = 100_000_000
     snapshot_entries: int = Field(default=10_000, ge=1)
+    log_tail_entries: int = Field(default=1000, ge=0)
+    """Entries below a snapshot that a node keeps in memory: who lags by less is not sent a snapshot."""
     attempt_timeout: Duration = 1_000_000_000
     """One attempt of a client at one node."""
     operation_budget: Duration = 4_000_000_000

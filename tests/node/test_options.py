@@ -18,11 +18,13 @@ BUGS = ("local-read", "double-apply")
 def test_the_contract_with_the_harness() -> None:
     """Every option of the agreed command is understood."""
     more = ["--election-timeout-ms", "300-600", "--heartbeat-ms", "50", "--snapshot-entries", "77", "--seed", "5"]
+    more += ["--log-tail-entries", "0"]
     options = parse([*GOOD, *more, "--bug", "local-read"], BUGS)
     assert str(options.nodes["n2"].peers) == "10.99.0.12:7001"
     assert str(options.nodes["n2"].clients) == "10.99.0.12:7000"
     assert (options.timing.election_ns_min, options.timing.election_ns_max) == (300 * MS, 600 * MS)
     assert (options.timing.heartbeat_ns, options.snapshot_entries, options.seed) == (50 * MS, 77, 5)
+    assert options.timing.log_tail_entries == 0
     assert (options.bug, options.announce_bug) == ("local-read", None)
     assert options.hooks == frozenset()
     assert parse([*GOOD, "--hook", "messages"], BUGS).hooks == {"messages"}
@@ -38,6 +40,7 @@ def test_the_contract_with_the_harness() -> None:
         ([*GOOD, "--election-timeout-ms", "500"], "'500' is not MIN-MAX in milliseconds"),
         ([*GOOD, "--election-timeout-ms", "90-100", "--heartbeat-ms", "100"], "must be below the election time-out"),
         ([*GOOD, "--snapshot-entries", "0"], "'0' is not a whole number from 1 on"),
+        ([*GOOD, "--log-tail-entries", "-1"], "'-1' is not a whole number from 0 on"),
         ([*GOOD, "--bug", "lokal-read"], "lokal-read"),
         ([*GOOD, "--hook", "mesages"], "mesages"),
         (GOOD[:-2], "--log"),
