@@ -277,6 +277,54 @@ def bugs() -> None:
 
 
 @cli.command()
+@click.argument("bug")
+@click.option("--runs", "count", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
+@click.option("--seed", "first_seed", type=click.IntRange(0, 2**62), default=1, show_default=True, help="Of the first.")
+@click.option("--blind", is_flag=True, help="By the suite that knows no bug, instead of the bug's own scenario.")
+@click.option(
+    "--runs-root",
+    type=click.Path(path_type=Path),
+    default=RUNS_ROOT,
+    envvar="CAPSIZE_RUNS",
+    show_default=True,
+    help="Folder of runs.",
+)
+def hunt(bug: str, count: int, first_seed: int, blind: bool, runs_root: Path) -> None:
+    """Run a planted bug's scenario until it is found. Exit code 0: found; 2: not found in so many runs."""
+    from harness.commands.hunt import hunt_command
+
+    sys.exit(hunt_command(bug, count, first_seed, blind, runs_root))
+
+
+@cli.command()
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Another plan than the shipped one.")
+@click.option("--bugs", help="Only these, with commas.")
+@click.option("--ways", help="Only these, with commas: own, blind, control, blind-control.")
+@click.option("--lanes", type=click.IntRange(1, 64), default=1, show_default=True, help="Runs side by side.")
+@click.option("--budget", help="No run begins after so long, like 2h; the rest is done when it is called again.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where results are; one that has some is gone on with.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the table to this page, too.")
+@runs_option
+def zoo(
+    plan_file: Path | None,
+    bugs: str | None,
+    ways: str | None,
+    lanes: int,
+    budget: str | None,
+    folder: Path | None,
+    markdown: Path | None,
+    runs_root: Path,
+) -> None:
+    """Hunt every planted bug, by its own scenario and blind, with the correct build as control.
+
+    Exit code 0: all done, no control was invalid; 1: a control was; 2: not all done.
+    """
+    from harness.commands.hunt import zoo_command
+
+    sys.exit(zoo_command(plan_file, bugs, ways, lanes, budget, folder, markdown, runs_root))
+
+
+@cli.command()
 def doctor() -> None:
     """What this machine can do, and the exact line that mends what it can't."""
     from harness.commands.machine import doctor_command
