@@ -107,4 +107,4 @@ def kinds_of(results: Iterable[RunResult]) -> Sequence[str]:
 
 
 def _others(results: Iterable[RunResult]) -> Mapping[str, int]:
-    return Counter(state_of(result) for result in results if result.validity != INVALID)
+    return dict(Counter(state_of(result) for result in results if result.validity != INVALID))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -95,8 +94,3 @@ def linked(data: Mapping[str, Any], runs_root: Path, folder: Path) -> dict[str, 
         "rows": [{**row, "example": link(row["example"])} for row in data["rows"]],
         "control": control,
     }
-
-
-def verdict_words(verdicts: Mapping[str, int]) -> str:
-    """``5 valid, 1 unknown``."""
-    return ", ".join(f"{count} {verdict}" for verdict, count in Counter(verdicts).most_common())
