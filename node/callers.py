@@ -118,7 +118,11 @@ class Callers:
     def leadership(self, term: int | None) -> None:
         """Says in which term this node leads now (None: it does not): writes of any other term are left in doubt."""
         for index in [index for index, logged in self._logged.items() if logged.term != term]:
-            self._replies.append((self._logged.pop(index).answer, kv_pb2.Reply(outcome=kv_pb2.UNKNOWN, index=index)))
+            self._replies.append((self._logged.pop(index).answer, self.reply_without_leadership(index)))
+
+    def reply_without_leadership(self, index: int) -> kv_pb2.Reply:
+        """What the writer of the entry at ``index`` is told when leadership ends before it was applied."""
+        return kv_pb2.Reply(outcome=kv_pb2.UNKNOWN, index=index)
 
     def stop(self) -> None:
         """The node goes down: what has not reached the log did not happen, the rest is in doubt."""

@@ -70,7 +70,8 @@ class Shell:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._transport = transport_of(self.receive)
-        self._disk = Disk(storage, self._loop, self._fail)
+        self._storage = storage
+        self._disk = Disk(storage, self._loop, self._disk_failed)
         self._callers = callers or Callers()
         self._snapshotting = snapshotting_of(
             core=core,
@@ -215,6 +216,12 @@ class Shell:
         if not self._stopped:
             self._stopped = True
             self._report(error)
+
+    def _disk_failed(self, error: BaseException) -> None:
+        """The end: nobody knows what is on a disk that refused something, and followers may already have entries that
+        this node has not.
+        """
+        self._fail(error)
 
     def _turn(self) -> None:
         now_ns = self._clock()

@@ -7,8 +7,9 @@ import time
 from node import log_pb2
 from node.messages import HardState
 from node.parts import Parts
-from node.storage import Storage
+from node.storage import LogReplay, Storage
 from node.wal import Wal
+from node.wire import entries_from_proto
 from node.zoo.bug import Bug
 
 
@@ -21,6 +22,17 @@ class VoteNotDurable(Storage):
     def _hard_state_to_proto(self, state: HardState) -> log_pb2.HardState:
         """Leaves the vote out."""
         return log_pb2.HardState(term=state.term)
+
+
+class TermGoesBack(Storage):
+    """term-goes-back (P2): the term is not written to the disk: a restart falls back to the term of the last entry.
+
+    Published as camunda/camunda#19290.
+    """
+
+    def _hard_state_to_proto(self, state: HardState) -> log_pb2.HardState:
+        """Leaves the term out."""
+        return log_pb2.HardState(vote=state.vote)
 
 
 SYNCED_EVERY_S = 0.1
@@ -53,6 +65,30 @@ class AckBeforeFsync(Storage):
     wal = LateSync
 
 
+class SkippingReplay(LogReplay):
+    """A log that is read as entries alone: each takes the place of what stands at its index and behind it."""
+
+    def change(self, change: log_pb2.Change) -> None:
+        """Passes over what the snapshot covers; and so over what such an entry cut off behind the snapshot."""
+        for entry in entries_from_proto(change.entries):
+            if entry.index > self.base_index:
+                del self.entries[entry.index - self.base_index - 1 :]
+                self.entries.append(entry)
+
+
+class ReplayRevives(Storage):
+    """replay-revives (P7): at a restart the log is read from the newest snapshot on, and a cut below that snapshot is
+    skipped: entries that were cut off above it are alive again.
+
+    Published as etcd-io/etcd#22442.
+    """
+
+    def log_replay(self) -> LogReplay:
+        """Begins at the newest snapshot."""
+        newest = next(iter(self._store.paths()), None)
+        return SkippingReplay(base_index=int(newest.name.split("-")[0], 16) if newest else 0)
+
+
 ROWS = (
     Bug(
         name="vote-not-durable",
@@ -64,6 +100,15 @@ ROWS = (
         parts=Parts(storage=VoteNotDurable),
     ),
     Bug(
+        name="term-goes-back",
+        row="P2",
+        what="the term is not written to the disk: a restart falls back to the term of the last entry",
+        provoked_by="kill a voter in an election",
+        observer="INV",
+        source="camunda/camunda#19290",
+        parts=Parts(storage=TermGoesBack),
+    ),
+    Bug(
         name="ack-before-fsync",
         row="P3",
         what="a write is acknowledged before the log is durable: the sync follows up to 100 ms later",
@@ -71,5 +116,14 @@ ROWS = (
         observer="DUR",
         source="etcd-io/etcd#14370",
         parts=Parts(storage=AckBeforeFsync),
+    ),
+    Bug(
+        name="replay-revives",
+        row="P7",
+        what="replay skips cuts below the newest snapshot: entries that were cut off above it are alive again",
+        provoked_by="a tail is cut, a snapshot taken, the node killed",
+        observer="CRASH, INV, DUR",
+        source="etcd-io/etcd#22442",
+        parts=Parts(storage=ReplayRevives),
     ),
 )
