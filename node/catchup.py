@@ -24,6 +24,7 @@ class Catchup(Reads):
         if snapshot.index <= self.snapshot.index:
             return
         self.snapshot = snapshot
+        self.forget_configurations_below(snapshot.index)
         base = snapshot.index - self.timing.log_tail_entries
         if base > self.log.base_index:
             self.log.compact(base, self.log.term_at(base) or 0)
@@ -85,7 +86,7 @@ class Catchup(Reads):
             self.learn_commit(snapshot.index)
             self.applied = max(self.applied, snapshot.index)
             self.snapshot = self.outbox.install = snapshot
-            self.voters = snapshot.voters or self.voters
+            self.adopt_configurations_of(snapshot)
         if self.leader is not None and self.role is Role.FOLLOWER:
             self.reply(self.snapshot_reply(self.leader, snapshot, next_offset=0, done=True))
 

@@ -59,8 +59,8 @@ class Raft(Catchup):
     """One Raft server.
 
     For reading by the shell: ``name``, ``role``, ``leader`` (of this term, as far as known), ``term``, ``vote``,
-    ``commit``, ``applied`` (handed out as committed), ``voters``, ``snapshot`` (the latest that the shell holds; index
-    0: none).
+    ``commit``, ``applied`` (handed out as committed), ``configuration`` (in force), ``snapshot`` (the latest that the
+    shell holds; index 0: none).
     """
 
     def __init__(
@@ -75,7 +75,8 @@ class Raft(Catchup):
     ) -> None:
         """Starts as a follower (section 5.2) from what the disk remembers.
 
-        ``voters`` is the configuration of a fresh cluster; a recovered snapshot's voters take precedence. Raises
+        ``voters`` is the configuration of a fresh cluster (empty: this server joins one, and waits to be told which); a
+        recovered snapshot's voters take precedence. Raises
         :class:`ValueError` when ``recovered`` can't be what a core once handed out: entries with gaps or terms that
         fall, or a gap behind the snapshot.
         """
@@ -234,6 +235,7 @@ class Raft(Catchup):
             install=outbox.install,
             role=self.role if news else None,
             leader=self.leader if news else None,
+            configurations=tuple(outbox.configurations),
         )
         self._hard_state_told = (self.term, self.vote)
         self._standing_told = (self.role, self.leader)

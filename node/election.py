@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from node.membership import Membership
 from node.messages import Entry, EntryKind, Message, RequestVote, Role, VoteReply
-from node.server import Server
 
 
-class Election(Server):
+class Election(Membership):
     """Candidates and voters."""
 
     ballots: Sequence[str] = ()
@@ -22,12 +22,22 @@ class Election(Server):
 
     def campaign(self) -> None:
         """The election time-out passed without a sign of life: asks for pre-votes in the term that would come next."""
-        if self.name not in self.voters:
+        if not self.may_campaign():
             self.restart_election_timer(redraw=True)
             return
         self.role = Role.PRE_CANDIDATE
         self.leader = None
         self._ask(pre=True)
+
+    def may_campaign(self) -> bool:
+        """Whether this server has a vote to win with, or may be needed though it is leaving.
+
+        Thesis 4.2.2: a server that is not part of its latest configuration must go on to stand for election until that
+        configuration is committed, for it may be the only one whose log is complete enough to commit it (figure 4.6).
+        """
+        if self.name in self.configuration.electorate:
+            return True
+        return self.configuration_index > self.commit and self.name in self.configuration_at(self.commit).electorate
 
     def start_election(self) -> None:
         """Section 5.2: increments the term, votes for itself, restarts its timer, asks all others."""
@@ -77,7 +87,7 @@ class Election(Server):
         elif self.peers:
             self._lead()
         else:
-            self.log.extend([Entry(self.log.last_index + 1, self.term, EntryKind.NOOP)])
+            self.extend_log([Entry(self.log.last_index + 1, self.term, EntryKind.NOOP)])
 
     def _lead(self) -> None:
         self.role = Role.LEADER

@@ -55,9 +55,9 @@ class Follower(Election):
         if message.prev_index != log.last_index:
             cut = self.truncation_point(message)
             if cut is not None:
-                log.truncate(cut)
+                self.truncate_log(cut)
             entries = entries[log.last_index - message.prev_index :]
-        log.extend(entries)
+        self.extend_log(entries)
 
     def truncation_point(self, message: AppendEntries) -> int | None:
         """Figure 2, step 3: the first index where an existing entry conflicts with a new one.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Self
 
 
 class Role(enum.StrEnum):
@@ -52,6 +53,21 @@ class Configuration:
     outgoing: tuple[str, ...] = ()
     learners: tuple[str, ...] = ()
 
+    @property
+    def sets(self) -> tuple[tuple[str, ...], ...]:
+        """The sets of voters of which every decision needs a majority each."""
+        return (self.voters, self.outgoing) if self.outgoing else (self.voters,)
+
+    @property
+    def electorate(self) -> tuple[str, ...]:
+        """All whose votes count, each once."""
+        return tuple(dict.fromkeys((*self.voters, *self.outgoing)))
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All who are sent the log, each once."""
+        return tuple(dict.fromkeys((*self.voters, *self.outgoing, *self.learners)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardState:
@@ -69,6 +85,24 @@ class Snapshot:
     index: int = 0
     term: int = 0
     voters: tuple[str, ...] = ()
+    outgoing: tuple[str, ...] = ()
+    learners: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, index: int, term: int, configuration: Configuration) -> Self:
+        """One up to the entry at ``index``, as of which this configuration is in force."""
+        return cls(
+            index=index,
+            term=term,
+            voters=configuration.voters,
+            outgoing=configuration.outgoing,
+            learners=configuration.learners,
+        )
+
+    @property
+    def configuration(self) -> Configuration:
+        """The cluster as of the last entry that it stands for."""
+        return Configuration(voters=self.voters, outgoing=self.outgoing, learners=self.learners)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +248,9 @@ class Ready:
     ``role`` and ``leader`` are both set when either changed (``role`` None: no news), for traces and for refusing
     clients that ask the wrong node. ``commit`` is set when the commit index moved; ``committed`` may lag behind it
     by a batch limit and follows in the next Ready.
+
+    ``configurations``: (index, configuration) of each that came into force, by an entry or by the cut of one, in order.
+    After an ``install`` the core's whole history (:attr:`node.membership.Membership.configurations`) is new.
     """
 
     messages_now: tuple[Message, ...] = ()
@@ -230,3 +267,4 @@ class Ready:
     install: Snapshot | None = None
     role: Role | None = None
     leader: str | None = None
+    configurations: tuple[tuple[int, Configuration], ...] = ()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from node.messages import InstallSnapshot, Message, ReadState, Snapshot
+from node.messages import Configuration, InstallSnapshot, Message, ReadState, Snapshot
 
 
 class Outbox:
     """Filled by every layer of the core, emptied by :meth:`node.core.Raft.ready`. The fields are those of a Ready."""
 
-    __slots__ = ("chunks", "install", "messages_after_persist", "messages_now", "reads", "snapshots_wanted")
+    __slots__ = (
+        "chunks",
+        "configurations",
+        "install",
+        "messages_after_persist",
+        "messages_now",
+        "reads",
+        "snapshots_wanted",
+    )
 
     def __init__(self) -> None:
         self.messages_now: list[Message] = []
@@ -17,6 +25,7 @@ class Outbox:
         self.snapshots_wanted: list[str] = []
         self.chunks: list[InstallSnapshot] = []
         self.install: Snapshot | None = None
+        self.configurations: list[tuple[int, Configuration]] = []
 
     def __bool__(self) -> bool:
         return bool(
@@ -26,4 +35,5 @@ class Outbox:
             or self.snapshots_wanted
             or self.chunks
             or self.install
+            or self.configurations
         )

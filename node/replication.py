@@ -30,10 +30,10 @@ class Replication(Follower):
     def leadership_begins(self) -> None:
         """Section 8: a no-op of the own term, so that earlier entries can be committed and reads be served."""
         self.progress = {
-            peer: Progress(peer, next_index=self.log.last_index + 1, now_ns=self.now_ns) for peer in self.peers
+            name: Progress(name, next_index=self.log.last_index + 1, now_ns=self.now_ns) for name in self.others
         }
         self.term_start = self.log.last_index + 1
-        self.log.extend([Entry(self.term_start, self.term, EntryKind.NOOP)])
+        self.extend_log([Entry(self.term_start, self.term, EntryKind.NOOP)])
         self.heartbeat_deadline_ns = self.now_ns + self.timing.heartbeat_ns
         self._flush_due = True
         super().leadership_begins()
@@ -53,6 +53,16 @@ class Replication(Follower):
         self.log.extend([Entry(index, term, EntryKind.COMMAND, data) for index, data in enumerate(commands, first)])
         self._flush_due = True
         return first, term
+
+    def configuration_changes(self) -> None:
+        """Section 6: the leader feeds whoever has just been added. Who has been taken out is fed until that is
+        committed, so that it hears of it.
+        """
+        super().configuration_changes()
+        if self.role is Role.LEADER:
+            for name in self.others:
+                if name not in self.progress:
+                    self.progress[name] = Progress(name, next_index=self.log.last_index + 1, now_ns=self.now_ns)
 
     # Heartbeats and CheckQuorum
 
@@ -212,12 +222,22 @@ class Replication(Follower):
         return {name: progress.match for name, progress in self.progress.items()}
 
     def majority_match(self) -> int:
-        """The highest index that a quorum of the voters is known to have."""
-        matches = [p.match for p in self.progress.values()]
-        if self.name in self.voters:
-            matches.append(self.own_match())
-        matches.sort(reverse=True)
-        return matches[self.quorum_size() - 1]
+        """The highest index that a quorum of the voters is known to have: of each set of voters, if there are two."""
+        return min(self._match_of_majority(voters) for voters in self.configuration.sets)
+
+    def _match_of_majority(self, voters: Sequence[str]) -> int:
+        matches = sorted(map(self.match_of, voters), reverse=True)
+        size = self.quorum_size(voters)
+        return matches[size - 1] if size <= len(matches) else 0
+
+    def match_of(self, name: str) -> int:
+        """Up to which index this server is known to have the log; a leader that is no voter is never asked for its own
+        (thesis 4.2.2).
+        """
+        if name == self.name:
+            return self.own_match()
+        progress = self.progress.get(name)
+        return 0 if progress is None else progress.match
 
     def may_commit(self, index: int) -> bool:
         """Section 5.4.2, figure 8: only entries of the current term are committed by counting replicas."""

@@ -1,17 +1,16 @@
 """The state of one Raft server, and the few transitions that every part of the algorithm shares.
 
 The core is layered by inheritance, one part of the algorithm a file, each layer leaning only on those before it:
-:class:`Server` -> :class:`~node.election.Election` -> :class:`~node.follower.Follower` ->
-:class:`~node.replication.Replication` -> :class:`~node.reads.Reads` -> :class:`~node.catchup.Catchup` ->
-:class:`~node.core.Raft`. Inheritance, because each safety decision of the whole algorithm must be one method of one
-class: that is what a planted bug overrides (:mod:`node.zoo`). The two hooks at the end are how a lower layer tells the
-upper ones that leadership begins or ends.
+:class:`Server` -> :class:`~node.membership.Membership` -> :class:`~node.election.Election` ->
+:class:`~node.follower.Follower` -> :class:`~node.replication.Replication` -> :class:`~node.reads.Reads` ->
+:class:`~node.catchup.Catchup` -> :class:`~node.core.Raft`. Inheritance, because each safety decision of the whole
+algorithm must be one method of one class: that is what a planted bug overrides (:mod:`node.zoo`). The two hooks at the
+end are how a lower layer tells the upper ones that leadership begins or ends.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
 
 from node.log import Log
 from node.messages import HardState, Message, ReadState, Recovered, Role
@@ -26,7 +25,6 @@ class Server:
         self,
         *,
         name: str,
-        voters: tuple[str, ...],
         recovered: Recovered,
         timing: Timing,
         random: random.Random,
@@ -40,7 +38,6 @@ class Server:
         self.term = recovered.hard_state.term
         self.vote = recovered.hard_state.vote
         self.snapshot = recovered.snapshot
-        self.voters = recovered.snapshot.voters or voters
         self.log = Log()
         log_conflicted = not self.log.restore(recovered.snapshot, recovered.entries)
         if self.log.last_term > self.term:
@@ -64,28 +61,6 @@ class Server:
         self._hard_state_told = (recovered.hard_state.term, recovered.hard_state.vote)
         self._standing_told: tuple[Role, str | None] = (self.role, self.leader)
         self._commit_told = self.commit
-
-    # Membership: every quorum of every layer is computed here.
-
-    def quorum_size(self) -> int:
-        """How many voters make a majority."""
-        return len(self.voters) // 2 + 1
-
-    def is_quorum(self, names: Collection[str]) -> bool:
-        """Whether these servers (voters or not, each counted once) contain a quorum."""
-        return sum(1 for voter in self.voters if voter in names) >= self.quorum_size()
-
-    def hears_majority(self, heard: Collection[str]) -> bool:
-        """Whether a leader that heard these followers, and itself, may take itself for the leader still.
-
-        The one place that ReadIndex (thesis 6.4) and stepping down (thesis 6.2) rest on.
-        """
-        return self.is_quorum({self.name, *heard})
-
-    @property
-    def peers(self) -> list[str]:
-        """The other voters."""
-        return [voter for voter in self.voters if voter != self.name]
 
     # Time
 

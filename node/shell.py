@@ -109,7 +109,8 @@ class Shell:
             snapshot=core.snapshot,
             voters=core.voters,
         )
-        self._trace.config(core.snapshot.index, core.voters)
+        for index, configuration in core.configurations:
+            self._trace.config(index, configuration)
         self._trace.flush()
         await self._transport.start()
         self._schedule()
@@ -329,6 +330,9 @@ class Shell:
             trace.append(ready.entries)
         if ready.commit is not None:
             trace.commit(ready.commit, self._core.term)
+        # After the commit, which a leader counted by the configuration before; those behind a snapshot follow it.
+        for index, configuration in () if ready.install else ready.configurations:
+            trace.config(index, configuration)
 
     def _persist(self, ready: Ready) -> None:
         """Duty 2. What promises nothing new still waits for the promises before it."""

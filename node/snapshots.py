@@ -44,12 +44,24 @@ class Loaded:
 
 def snapshot_to_proto(snapshot: Snapshot) -> log_pb2.SnapshotMeta:
     """The metadata as it is stored and sent."""
-    return log_pb2.SnapshotMeta(index=snapshot.index, term=snapshot.term, voters=snapshot.voters)
+    return log_pb2.SnapshotMeta(
+        index=snapshot.index,
+        term=snapshot.term,
+        voters=snapshot.voters,
+        outgoing=snapshot.outgoing,
+        learners=snapshot.learners,
+    )
 
 
 def snapshot_from_proto(meta: log_pb2.SnapshotMeta) -> Snapshot:
     """The inverse of :func:`snapshot_to_proto`."""
-    return Snapshot(index=meta.index, term=meta.term, voters=tuple(meta.voters))
+    return Snapshot(
+        index=meta.index,
+        term=meta.term,
+        voters=tuple(meta.voters),
+        outgoing=tuple(meta.outgoing),
+        learners=tuple(meta.learners),
+    )
 
 
 def encode_snapshot(snapshot: Snapshot, state: bytes) -> bytes:

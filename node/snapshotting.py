@@ -70,11 +70,11 @@ class Snapshotting:
     # Taking
 
     def take_if_due(self, applied: Snapshot) -> None:
-        """``applied`` is how far the machine got (its term and index; voters are added here)."""
+        """``applied`` is how far the machine got (its term and index; the configuration as of there is added here)."""
         if self._taking or applied.index - self._core.snapshot.index < self._entries:
             return
         self._taking = True
-        snapshot = Snapshot(index=applied.index, term=applied.term, voters=self._core.voters)
+        snapshot = Snapshot.of(applied.index, applied.term, self._core.configuration_at(applied.index))
         copy = self._machine.copy()
 
         def save() -> str:
@@ -177,7 +177,8 @@ class Snapshotting:
         self._received = None
         self._machine.restore(received.state)
         self._trace.snapshot("installed", snapshot, digest(received.state))
-        self._trace.config(snapshot.index, snapshot.voters)
+        for index, configuration in self._core.configurations:
+            self._trace.config(index, configuration)
         self._disk.run(lambda: self._storage.installed(snapshot), lambda: None)
         _log.info("snapshot installed at index %d", snapshot.index)
 

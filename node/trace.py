@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 
 from node.machine import Result, digest
-from node.messages import Entry, Role, Snapshot
+from node.membership import host_of
+from node.messages import Configuration, Entry, Role, Snapshot
 
 
 def entry_mark(entry: Entry) -> tuple[int, int, str]:
@@ -89,9 +90,21 @@ class Trace:
         """A snapshot was ``taken`` or ``installed``, and is durable."""
         self._event("snapshot", action=action, index=snapshot.index, term=snapshot.term, hash=state_hash)
 
-    def config(self, index: int, voters: Iterable[str]) -> None:
-        """The voters as of the entry at ``index``."""
-        self._event("config", index=index, voters=tuple(voters))
+    def config(self, index: int, configuration: Configuration) -> None:
+        """The configuration as of the entry at ``index`` came into force, by that entry or by the cut of a later one.
+
+        Voters are told by their hosts, as nodes are in all other lines; ``members`` by their identities.
+        """
+        joint = {"outgoing": [host_of(name) for name in configuration.outgoing]} if configuration.outgoing else {}
+        learners = {"learners": [host_of(name) for name in configuration.learners]} if configuration.learners else {}
+        self._event(
+            "config",
+            index=index,
+            voters=[host_of(name) for name in configuration.voters],
+            **joint,
+            **learners,
+            members=configuration.members,
+        )
 
     def match(self, term: int, match: Mapping[str, int]) -> None:
         """What a leader knows now: up to which index each follower agrees with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -60,8 +61,8 @@ class CommitsPastMatch(Raft):
 class SmallQuorum(Raft):
     """Half of the voters pass for a majority."""
 
-    def quorum_size(self) -> int:
-        return max(1, len(self.voters) // 2)
+    def quorum_size(self, voters: Sequence[str]) -> int:
+        return max(1, len(voters) // 2)
 
 
 class ReadsTooEarly(Raft):
