@@ -22,6 +22,7 @@ from typing import Any
 
 import orjson
 
+from checkers.verdict import Blame, Validity
 from harness.errors import EXIT_CODES, EXIT_HARNESS, CapsizeError, HarnessError, internal_error
 from harness.host.tools import wait_exit
 from harness.planning.suite import PlannedRun, load_unattended
@@ -204,11 +205,18 @@ def read_result(
         seconds=round(seconds, 3),
         sentence=str(verdict.get("sentence", "")),
         error=error,
-        kinds=sorted({finding["kind"] for result in verdict.get("results", ()) for finding in result["findings"]}),
+        kinds=_kinds(verdict, accusing=validity == Validity.INVALID),
         ledger=next(
             (result["statistics"] for result in verdict.get("results", ()) if result["checker"] == "ledger"), {}
         ),
     )
+
+
+def _kinds(verdict: Mapping[str, Any], *, accusing: bool) -> Sequence[str]:
+    """Kinds of findings; of an invalid run only those that make it so."""
+    findings = [finding for result in verdict.get("results", ()) for finding in result["findings"]]
+    wanted = [each for each in findings if not accusing or each.get("blame") == Blame.SYSTEM.value]
+    return sorted({finding["kind"] for finding in wanted})
 
 
 def _why_no_verdict(code: int, written: object, stuck: bool) -> str | None:
