@@ -5,8 +5,8 @@
 Three nodes of each on this machine, on one disk, durable as each of them can be: our node and etcd sync before they
 acknowledge; PySyncObj's journal is a memory map that it never syncs before an acknowledgement, which flatters it.
 Closed loop: every client has one write of 16 bytes under way, to one of 100 keys, through the leader; all clients share
-one connection (etcd: one channel), as one process that works for many would. Rounds are interleaved, so that other work on
-the machine hurts all alike, and each starts a fresh cluster. Shown are medians of rounds, latencies of all rounds
+one connection (etcd: one channel), as one process that works for many would. Rounds are interleaved, so that other work
+on the machine hurts all alike, and each starts a fresh cluster. Shown are medians of rounds, latencies of all rounds
 together, processor time for each write (all nodes; the load process), and ratios to our node's rate of the same round.
 
 PySyncObj is measured with ``appendEntriesUseBatch`` on (its default) and off. Needs Debian's ``etcd-server`` and
