@@ -3,7 +3,8 @@
 **What a client is told.** A write is acknowledged when its entry was applied, told by index *and* term. When leadership
 ends, every write under way is answered "unknown": that its entry was cut from this log would prove nothing, for another
 node may still hold it, be elected and commit it. Only another entry *committed* at its index proves that it never
-happens. A get has no effect, so it is simply refused.
+happens. A read has no effect, so it is simply refused; one that was granted, but whose index this node does not come to
+apply, is refused after a while.
 
 Replies gather and go out at the end of a turn (:meth:`Callers.let_replies_go`), after the trace.
 """
@@ -18,6 +19,7 @@ from node import kv_pb2
 from node.core import Raft
 from node.machine import Machine, Result, ResultKind
 from node.messages import Entry, ReadState
+from node.operation_codec import put_value, value_to_proto
 
 PENDING_MAX = 4096
 """Operations that may be under way; what comes beyond is answered "busy"."""
@@ -42,8 +44,17 @@ class _Logged:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    key: str
+    request: kv_pb2.ExecuteRequest
     answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    """Reads that may be served once ``index`` is applied."""
+
+    index: int
+    deadline_ns: int
+    reads: list[_Read]
 
 
 class Callers:
@@ -52,13 +63,14 @@ class Callers:
     def __init__(self) -> None:
         self._writes: list[_Write] = []
         self._reads: list[_Read] = []
+        self._reads_through: list[_Read] = []
+        """The same, that any node may serve."""
         self._logged: dict[int, _Logged] = {}
         """By log index."""
         self._rounds: dict[int, list[_Read]] = {}
         """Reads whose leadership is being confirmed, by the core's token."""
         self._token = 0
-        self._confirmed: deque[tuple[int, list[_Read]]] = deque()
-        """Reads that wait until an index is applied."""
+        self._granted: deque[_Granted] = deque()
         self._reads_under_way = 0
         self._replies: list[tuple[Answer, kv_pb2.Reply]] = []
         self.acknowledged = 0
@@ -67,26 +79,44 @@ class Callers:
     @property
     def full(self) -> bool:
         """Whether further operations must be refused."""
-        return len(self._writes) + len(self._logged) + len(self._reads) + self._reads_under_way >= PENDING_MAX
+        waiting = len(self._writes) + len(self._reads) + len(self._reads_through)
+        return waiting + len(self._logged) + self._reads_under_way >= PENDING_MAX
 
     def write(self, command: bytes, answer: Answer) -> None:
         """A command that shall go into the log with the next turn."""
         self._writes.append(_Write(command, answer))
 
-    def read(self, key: str, answer: Answer) -> None:
-        """A linearizable get, to be asked with the next turn."""
-        self._reads.append(_Read(key, answer))
+    def read(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
+        """A linearizable read at the leader, to be asked with the next turn."""
+        self._reads.append(_Read(request, answer))
+
+    def read_through(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
+        """The same at any node."""
+        self._reads_through.append(_Read(request, answer))
+
+    def read_at(self, index: int, core: Raft, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
+        """A read that needs no question, but that ``index`` is applied."""
+        self._reads_under_way += 1
+        self._grant(index, core, [_Read(request, answer)])
 
     def feed(self, core: Raft, now_ns: int) -> None:
         """Hands what came in to the core: all writes as one proposal; all reads share one question."""
         if self._writes:
             self._propose(core)
         if self._reads:
-            self._token += 1
-            self._rounds[self._token] = self._reads
-            self._reads_under_way += len(self._reads)
+            core.read(self._ask(self._reads), now_ns)
             self._reads = []
-            core.read(self._token, now_ns)
+        if self._reads_through:
+            core.read_through(self._ask(self._reads_through), now_ns)
+            self._reads_through = []
+        while self._granted and self._granted[0].deadline_ns <= now_ns:
+            self._refuse(self._granted.popleft().reads, core)
+
+    def _ask(self, reads: list[_Read]) -> int:
+        self._token += 1
+        self._rounds[self._token] = reads
+        self._reads_under_way += len(reads)
+        return self._token
 
     def applied(self, entry: Entry, result: Result) -> None:
         """An entry went through the state machine: its writer gets the result, if it was ours."""
@@ -102,18 +132,30 @@ class Callers:
     def confirmed(self, state: ReadState, core: Raft) -> None:
         """The fate of a round of reads."""
         reads = self._rounds.pop(state.token)
-        if state.index is not None:
-            self._confirmed.append((state.index, reads))
-            return
+        if state.index is None:
+            self._refuse(reads, core)
+        else:
+            self._grant(state.index, core, reads)
+
+    def _grant(self, index: int, core: Raft, reads: list[_Read]) -> None:
+        self._granted.append(_Granted(index, core.now_ns + core.timing.forward_ns, reads))
+
+    def _refuse(self, reads: list[_Read], core: Raft) -> None:
         self._reads_under_way -= len(reads)
         self._replies += [(read.answer, not_leader(core.leader)) for read in reads]
 
     def serve_reads(self, applied: int, machine: Machine) -> None:
-        """Answers the reads whose index is applied. Indices are confirmed in ascending order within a leadership."""
-        while self._confirmed and self._confirmed[0][0] <= applied:
-            _, reads = self._confirmed.popleft()
+        """Answers the reads whose index is applied, in the order in which they were granted: whoever comes behind one
+        with a higher index waits a little longer than need be.
+        """
+        while self._granted and self.is_applied(self._granted[0].index, applied):
+            reads = self._granted.popleft().reads
             self._reads_under_way -= len(reads)
-            self._replies += [(read.answer, value_reply(machine.get(read.key), applied)) for read in reads]
+            self._replies += [(read.answer, read_reply(read.request, machine, applied)) for read in reads]
+
+    def is_applied(self, index: int, applied: int) -> bool:
+        """Whether the state machine, which has applied up to ``applied``, knows all that a read of ``index`` must."""
+        return index <= applied
 
     def leadership(self, term: int | None) -> None:
         """Says in which term this node leads now (None: it does not): writes of any other term are left in doubt."""
@@ -128,7 +170,8 @@ class Callers:
         """The node goes down: what has not reached the log did not happen, the rest is in doubt."""
         self._replies += [(write.answer, kv_pb2.Reply(outcome=kv_pb2.STOPPING)) for write in self._writes]
         self._writes.clear()
-        waiting = [self._reads, *self._rounds.values(), *(reads for _, reads in self._confirmed)]
+        asked = [self._reads, self._reads_through, *self._rounds.values()]
+        waiting = [*asked, *(granted.reads for granted in self._granted)]
         self._replies += [(read.answer, kv_pb2.Reply(outcome=kv_pb2.STOPPING)) for reads in waiting for read in reads]
         self.leadership(None)
 
@@ -154,13 +197,17 @@ def not_leader(leader: str | None) -> kv_pb2.Reply:
     return kv_pb2.Reply(outcome=kv_pb2.NOT_LEADER, leader=leader or "")
 
 
-def value_reply(value: bytes | None, index: int) -> kv_pb2.Reply:
-    """The reply to a get."""
-    return kv_pb2.Reply(outcome=kv_pb2.OK, value=value, index=index)
+def read_reply(request: kv_pb2.ExecuteRequest, machine: Machine, index: int) -> kv_pb2.Reply:
+    """The reply to a read of any kind, by what the machine holds now."""
+    return _result_reply(index, machine.answer(request))
 
 
 _OUTCOMES = {kind: kv_pb2.Outcome.ValueType(kind) for kind in ResultKind}
 
 
 def _result_reply(index: int, result: Result) -> kv_pb2.Reply:
-    return kv_pb2.Reply(outcome=_OUTCOMES[result.kind], value=result.value, session=result.session, index=index)
+    reply = kv_pb2.Reply(outcome=_OUTCOMES[result.kind], session=result.session, index=index, detail=result.detail)
+    put_value(reply, result.value)
+    if result.reads:
+        reply.reads.values.extend(map(value_to_proto, result.reads))
+    return reply

@@ -39,6 +39,8 @@ from node.messages import (
     Entry,
     InstallSnapshot,
     Message,
+    ReadReply,
+    ReadRequest,
     Ready,
     Recovered,
     RequestVote,
@@ -48,6 +50,7 @@ from node.messages import (
     VoteReply,
 )
 from node.outbox import Outbox
+from node.reads import ReadTicket
 from node.timing import Timing
 
 __all__ = ["Raft", "Timing"]
@@ -88,6 +91,8 @@ class Raft(Catchup):
             VoteReply: self.take_vote_reply,
             InstallSnapshot: self.take_chunk,
             SnapshotReply: self.take_snapshot_reply,
+            ReadRequest: self.take_read_request,
+            ReadReply: self.take_read_reply,
         }
 
     # The log, for the shell
@@ -115,7 +120,8 @@ class Raft(Catchup):
     def tick(self, now_ns: int) -> None:
         """Lets time-outs fire. Cheap when none is due."""
         self.observe_time(now_ns)
-        if self.now_ns < self.next_deadline_ns():
+        self.give_up_forwarded()
+        if self.now_ns < self._own_deadline_ns():
             return
         if self.role is Role.LEADER:
             self.heartbeat()
@@ -124,6 +130,10 @@ class Raft(Catchup):
 
     def next_deadline_ns(self) -> int:
         """When :meth:`tick` must be called at the latest."""
+        own_ns, forward_ns = self._own_deadline_ns(), self.forward_deadline_ns()
+        return own_ns if forward_ns is None else min(own_ns, forward_ns)
+
+    def _own_deadline_ns(self) -> int:
         return self.heartbeat_deadline_ns if self.role is Role.LEADER else self.election_deadline_ns
 
     def receive(self, message: Message, now_ns: int) -> None:
@@ -144,12 +154,20 @@ class Raft(Catchup):
         return self.append_commands(commands)
 
     def read(self, token: int, now_ns: int) -> None:
-        """Asks for a linearizable read (ReadIndex, thesis 6.4).
+        """Asks for a linearizable read (ReadIndex, thesis 6.4), which only a leader grants.
 
         The answer is a ReadState with this token in some later Ready: at the latest when the leadership ends.
         """
         self.observe_time(now_ns)
-        self.ask_read(token)
+        self.ask_read(ReadTicket(token=token))
+
+    def read_through(self, token: int, now_ns: int) -> None:
+        """The same at any server: one that does not lead asks the leader (:mod:`node.forwarding`).
+
+        The answer comes at the latest ``Timing.forward_ns`` after that. To read by lease: :meth:`lease_index`.
+        """
+        self.observe_time(now_ns)
+        self.ask_through(ReadTicket(token=token))
 
     def persisted(self, index: int, term: int) -> None:
         """The log is durable up to ``index``, whose entry is of ``term``."""
@@ -199,6 +217,7 @@ class Raft(Catchup):
 
     def has_ready(self) -> bool:
         """Whether :meth:`ready` has anything to say."""
+        self.give_up_forwarded()
         if self._flush_due and self.role is Role.LEADER:
             self.flush()
         log = self.log

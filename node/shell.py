@@ -21,11 +21,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node import kv_pb2
-from node.callers import PENDING_MAX, Answer, Callers, not_leader, value_reply
+from node.callers import PENDING_MAX, Answer, Callers, not_leader, read_reply
 from node.core import Raft
 from node.disk import Disk
 from node.machine import Machine, Result, ResultKind
 from node.messages import Entry, EntryKind, Message, Ready, Role, Snapshot, SnapshotReply
+from node.operation_codec import mode_of
 from node.snapshotting import Snapshotting
 from node.storage import Change, Storage
 from node.trace import Trace
@@ -141,12 +142,15 @@ class Shell:
 
     def execute(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
         """The same for an operation, which must be valid (:func:`node.service.fault_of`)."""
-        if request.WhichOneof("operation") != "get":
+        mode = mode_of(request)
+        if mode is None:
             self._write(kv_pb2.Command(write=request), answer)
-        elif request.get.mode == kv_pb2.LOCAL:
-            answer(value_reply(self._machine.get(request.key), self._applied.index))
-        elif not self._refuse(answer):
-            self._callers.read(request.key, answer)
+        elif mode == kv_pb2.LOCAL:
+            answer(read_reply(request, self._machine, self._applied.index))
+        elif mode == kv_pb2.LINEARIZABLE:
+            self._read_through(request, answer)
+        elif not self._refuse(answer) and not (mode == kv_pb2.LEASE and self._read_by_lease(request, answer)):
+            self._callers.read(request, answer)
             self._schedule()
 
     def status(self, *, state_hash: bool) -> kv_pb2.StatusReply:
@@ -182,11 +186,33 @@ class Shell:
             self._callers.write(command.SerializeToString(), answer)
             self._schedule()
 
-    def _refuse(self, answer: Answer) -> bool:
-        """Whether the operation was refused at once, with a reply that says that nothing happened."""
+    def _read_through(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
+        if not self._refuse(answer, anywhere=self._core.leader is not None):
+            self._callers.read_through(request, answer)
+            self._schedule()
+
+    def _read_by_lease(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> bool:
+        """Serves a read at once while the lease lasts *now*; False: it must be asked for.
+
+        The clock is read after the request arrived and before the value is: what happens between them and the reply,
+        however long it takes, can't make the value older than the call.
+        """
+        index = self._core.lease_index(self._clock())
+        if index is None:
+            return False
+        if self._callers.is_applied(index, self._applied.index):
+            answer(read_reply(request, self._machine, self._applied.index))
+        else:
+            self._callers.read_at(index, self._core, request, answer)
+        return True
+
+    def _refuse(self, answer: Answer, *, anywhere: bool = False) -> bool:
+        """Whether the operation was refused at once, with a reply that says that nothing happened. ``anywhere``: it
+        needs no leader here.
+        """
         if self._stopped:
             answer(kv_pb2.Reply(outcome=kv_pb2.STOPPING))
-        elif self._core.role is not Role.LEADER:
+        elif self._core.role is not Role.LEADER and not anywhere:
             answer(not_leader(self._core.leader))
         elif self._callers.full:
             answer(kv_pb2.Reply(outcome=kv_pb2.BUSY, detail=f"{PENDING_MAX} operations are under way"))

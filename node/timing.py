@@ -1,8 +1,8 @@
 """How patient a server is, and how much it sends at once: the core's only settings.
 
-Safety never depends on any of these numbers (section 5.4 of the paper: "safety must not depend on timing"); they
-decide availability and throughput alone. The defaults suit several Python nodes on two cores, where time-outs of
-150-300 ms were measured to flap.
+Safety never depends on any of these numbers (section 5.4 of the paper: "safety must not depend on timing"), but for
+reads by lease, which need clocks that run at about the same rate. They decide availability and throughput. The defaults
+suit several Python nodes on two cores, where time-outs of 150-300 ms were measured to flap.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ class Timing:
     heartbeat_ns: int = 100 * MS
     """A leader speaks to each follower at least this often."""
 
+    clock_drift_permille: int = 50
+    """While the monotonic clock of one node advances by 1, that of another advances by at most 1 + this / 1000. The
+    only number that safety depends on, of reads by lease alone (:mod:`node.lease`); machines in order stay below 1.
+    """
+
     snapshot_retry_ns: int = 5000 * MS
     """A leader that hears nothing of a snapshot under way for this long asks its shell to send it again."""
 
@@ -53,6 +58,16 @@ class Timing:
 
     log_tail_entries: int = 1000
     """Entries below a snapshot that stay in memory, so that a slightly slow follower needs no snapshot."""
+
+    @property
+    def lease_ns(self) -> int:
+        """How long a leader may read without asking, from the sending of a round that a majority echoed."""
+        return self.election_ns_min * 1000 // (1000 + self.clock_drift_permille)
+
+    @property
+    def forward_ns(self) -> int:
+        """How long a follower waits for the leader's answer to a read before it refuses."""
+        return self.election_ns_max
 
     def __post_init__(self) -> None:
         for low, high in (("election_ns_min", "election_ns_max"), ("first_election_ns_min", "first_election_ns_max")):

@@ -40,7 +40,7 @@ class Alone:
         self.callers.write(name.encode(), lambda reply: self.replies.__setitem__(name, reply))
 
     def read(self, name: str) -> None:
-        self.callers.read(name, lambda reply: self.replies.__setitem__(name, reply))
+        self.callers.read(kv_pb2.ExecuteRequest(key=name), lambda reply: self.replies.__setitem__(name, reply))
 
     def outcome(self, name: str) -> int:
         self.callers.let_replies_go()

@@ -52,7 +52,7 @@ def test_a_read_waits_for_the_leaders_own_noop() -> None:
     member.core.read(1, member.now_ns)
     member.take()
     member.refused("b", 2, index=1, term=0)
-    assert member.core.waiting_reads == [1]
+    assert [ticket.token for ticket in member.core.waiting_reads] == [1]
     sent = member.acknowledged("b", 3)
     assert [m.read_round for m in sent if isinstance(m, AppendEntries)] == [1, 1]
     member.acknowledged("c", 0, read_round=1)
@@ -104,10 +104,12 @@ def test_rounds_under_way_are_bounded_and_later_reads_share_the_next() -> None:
 
 
 def test_a_lost_round_is_repeated_by_the_next_heartbeat() -> None:
-    """Heartbeats carry the latest round."""
+    """A heartbeat is a round of its own, and whoever echoes it confirms all rounds before it."""
     member = leader()
     ask(member, 1)
-    assert {m.read_round for m in member.time_out() if isinstance(m, AppendEntries)} == {1}
+    assert {m.read_round for m in member.time_out() if isinstance(m, AppendEntries)} == {2}
+    member.acknowledged("b", 1, read_round=2)
+    assert member.reads == {1: 1}
 
 
 def test_the_only_voter_reads_at_once() -> None:
