@@ -16,6 +16,10 @@ class Invocation(Struct, frozen=True, gc=False):
     f: str
     key: Hashable = None
     value: Any = None
+    reads: str | None = None
+    """How a read is to be made sure of (:data:`harness.workloads.protocol.READS`); None: as the system likes best. It
+    is no part of the history: whatever the way, the same answer is due.
+    """
 
 
 class Completion(Struct, frozen=True, gc=False):

@@ -14,11 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from checkers import History
-from checkers.history import FAIL, OK
 from checkers.raft.invariants import check_traces
 from checkers.raft.traces import Trace, TraceError, read_trace
 from checkers.runs import availability as availability_checker
@@ -282,14 +280,10 @@ def _missing(evidence: Evidence) -> Iterator[Finding]:
 
 def _unread_keys(evidence: Evidence) -> Iterator[Finding]:
     """Final reads are what shows that acknowledged writes were lost: every key that was written must have been read."""
-    history = evidence.history
     if "recovery" not in evidence.facts:
         return  # cut short, and said so
-    written = history.key[(history.outcome != FAIL) & (history.f != history.function("read"))]
-    read = history.key[history.final.astype(bool) & (history.outcome == OK)]
-    unread = np.setdiff1d(written, read).size
+    unread, total = WORKLOADS[evidence.scenario.workload].unread(evidence.history)
     if unread:
-        total = np.unique(written).size
         yield _harness("final reads incomplete", f"{unread} of {total} written keys could not be read after healing")
 
 

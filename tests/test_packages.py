@@ -21,7 +21,7 @@ ALLOWED = {
 }
 DOORS = {
     (f"harness/systems/raftkv{part}.py", f"node.{module}")
-    for part in ("", "_admin", "_client", "_messages")
+    for part in ("", "_admin", "_client", "_messages", "_words")
     for module in ("client", "operations", "zoo")
 }
 """The one place that speaks to our node, through the client library that it ships, and that lists its bugs."""

@@ -32,7 +32,7 @@ class Keyed(Struct, frozen=True, gc=False):
         step, inner = self.inner.next(context)
         if type(step) is Planned:
             invocation = step.invocation
-            step = Planned(step.worker, Invocation(invocation.f, self.key, invocation.value))
+            step = Planned(step.worker, Invocation(invocation.f, self.key, invocation.value, invocation.reads))
         return step, Keyed(inner, self.key)
 
     def update(self, event: Completed) -> Generator:

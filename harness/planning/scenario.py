@@ -262,7 +262,12 @@ def _workload(head: Head, document: Document) -> tuple[str, BaseModel]:
             ("workload",), f"{head.system} has no client for {name!r}: {nearest(name, SYSTEMS[head.system].workloads)}"
         )
     values = {key: value for key, value in head.workload.items() if key != "name"}
-    return name, validated(WORKLOADS[name].Parameters, values, document, ("workload",))
+    parameters = validated(WORKLOADS[name].Parameters, values, document, ("workload",))
+    reads, known = getattr(parameters, "reads", None), SYSTEMS[head.system].reads
+    if reads is not None and reads not in known:
+        problem = f"{head.system} has no {reads} reads: use one of {', '.join(sorted(known))}"
+        raise document.error(("workload", "reads"), problem)
+    return name, parameters
 
 
 def _source(

@@ -245,6 +245,7 @@ class Etcd:
     title = "etcd 3.4 or 3.5, over gRPC"
     traces = False
     workloads = frozenset({"register"})
+    reads = frozenset({"leader", "linearizable", "local"})
     promises = ETCD_PROMISES
     abilities: frozenset[str] = frozenset({"membership", "leadership"})
     log_patterns: Sequence[LogPattern] = (REMOVED_PANIC,)

@@ -86,6 +86,8 @@ class System(Protocol):
     """Whether nodes write ``trace.jsonl``."""
     workloads: frozenset[str]
     """Workloads that its clients understand."""
+    reads: frozenset[str]
+    """Of :data:`harness.workloads.protocol.READS`, the ways of reading that its clients can ask for."""
     promises: Promises
     """What it promises to survive, by fault family; what else provokes is beyond promise."""
     abilities: frozenset[str]

@@ -22,6 +22,7 @@ from harness.systems.raftkv_client import RaftkvClient
 from harness.systems.raftkv_messages import RaftkvMessages
 from harness.systems.raftkv_options import RaftkvOptions, range_s
 from harness.systems.raftkv_promises import RAFTKV_PROMISES
+from harness.workloads.protocol import READS
 from node import client as kv
 from node.zoo import BUGS
 
@@ -76,6 +77,7 @@ class RaftkvSession:
             pinned=node,
             options=self.options,
             random=random.Random(process),
+            name=str(process),
         )
 
     async def close(self) -> None:
@@ -89,7 +91,8 @@ class Raftkv:
     name = "raftkv"
     title = "the Raft key-value store that ships with Capsize"
     traces = True
-    workloads = frozenset({"register"})
+    workloads = frozenset({"register", "set", "append", "counter"})
+    reads = frozenset(READS)
     promises = RAFTKV_PROMISES
     abilities: frozenset[str] = frozenset({"message"})
     log_patterns: Sequence[LogPattern] = ()

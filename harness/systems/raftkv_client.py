@@ -14,6 +14,7 @@ from typing import Any
 from checkers.operation import Outcome
 from harness.clients import Completion, Invocation
 from harness.systems.raftkv_options import RaftkvOptions, range_s
+from harness.systems.raftkv_words import answer_of, needs_session, only_reads, operation_of, refusal_of
 from node import client as kv
 
 ATTEMPTS_MAX = 8
@@ -44,8 +45,14 @@ class RaftkvClient:
     pinned: str
     options: RaftkvOptions
     random: random.Random
+    name: str = "0"
+    """Tells this client's locks from those of others."""
     session: int = 0
     sequence: int = 0
+    owners: dict[Hashable, str] = field(default_factory=dict)
+    """Under which name each lock was acquired last. Every acquire has a name of its own: under one that already holds
+    the lock it would only be renewed.
+    """
     attempts: _Attempts = field(default_factory=_Attempts)
 
     async def invoke(self, invocation: Invocation) -> Completion:
@@ -56,20 +63,24 @@ class RaftkvClient:
         it. A read has no effect, so one without an answer is a ``fail``.
         """
         self.attempts = attempts = _Attempts(node=self.pinned)
-        operation = _operation(invocation)
         self.sequence += 1
+        operation = operation_of(invocation, self._owner(invocation))
         deadline = asyncio.get_running_loop().time() + self.options.operation_budget / 1e9
         while attempts.made < ATTEMPTS_MAX and asyncio.get_running_loop().time() < deadline:
             done = await self._attempt(operation)
             if done is not None:
                 return self._answered(invocation, done)
-        doubt = attempts.doubt if invocation.f != "read" else None
-        if doubt is not None:
-            return self._completion(Outcome.INFO, invocation.value, doubt)
+        if attempts.doubt is not None and not only_reads(invocation):
+            return self._completion(Outcome.INFO, invocation.value, attempts.doubt)
         return self._completion(Outcome.FAIL, invocation.value, attempts.error)
 
     async def close(self) -> None:
         """Nothing: the connections are the session's."""
+
+    def _owner(self, invocation: Invocation) -> str:
+        if invocation.f == "acquire":
+            self.owners[invocation.key] = f"{self.name}.{self.sequence}"
+        return self.owners.get(invocation.key, self.name)
 
     async def _attempt(self, operation: kv.Operation) -> kv.Done | None:
         """One attempt at the present node; None if it failed, and then the next node is chosen."""
@@ -77,7 +88,7 @@ class RaftkvClient:
         attempts.made += 1
         timeout_s = self.options.attempt_timeout / 1e9
         try:
-            if not self.session and not isinstance(operation, kv.Get):
+            if not self.session and needs_session(operation):
                 await self._open_session(timeout_s)
                 return None
             return await self.library.execute(
@@ -90,6 +101,8 @@ class RaftkvClient:
             attempts.error, self.session = str(error), 0
             if attempts.doubt is not None:  # under a new session the store could not tell a retry from a new write
                 attempts.made = ATTEMPTS_MAX
+        except (kv.WrongTypeError, kv.InvalidRequestError) as error:  # and so would any other node say
+            attempts.error, attempts.made = str(error), ATTEMPTS_MAX
         except kv.DefiniteError as error:
             attempts.error = str(error)
             await self._go_on(None, PAUSE_S)
@@ -116,43 +129,12 @@ class RaftkvClient:
         await asyncio.sleep(self.random.uniform(*pause_s))
 
     def _answered(self, invocation: Invocation, done: kv.Done) -> Completion:
-        if invocation.f == "read":
-            return self._completion(Outcome.OK, _decode(done.value), None)
         if done.applied:
-            return self._completion(Outcome.OK, invocation.value, None)
-        observed = f"mismatch: the value was {_decode(done.value)}"
+            return self._completion(Outcome.OK, answer_of(invocation, done), None)
+        refusal = refusal_of(invocation, done)
         if self.attempts.doubt is not None:
-            return self._completion(Outcome.INFO, invocation.value, f"{self.attempts.doubt}; then {observed}")
-        return self._completion(Outcome.FAIL, invocation.value, observed)
+            return self._completion(Outcome.INFO, invocation.value, f"{self.attempts.doubt}; then {refusal}")
+        return self._completion(Outcome.FAIL, invocation.value, refusal)
 
     def _completion(self, outcome: Outcome, value: Any, error: str | None) -> Completion:
         return Completion(outcome, value, error, {"node": self.attempts.node, "attempts": self.attempts.made})
-
-
-def _operation(invocation: Invocation) -> kv.Operation:
-    key = _key(invocation.key)
-    match invocation.f:
-        case "read":
-            return kv.Get(key)
-        case "write":
-            return kv.Put(key, _encode(invocation.value))
-        case "cas":
-            expected, value = invocation.value
-            return kv.CompareAndSet(key, None if expected is None else _encode(expected), _encode(value))
-    raise ValueError(f"raftkv's client knows no operation {invocation.f!r}; known: read, write, cas")
-
-
-def _key(key: Hashable) -> str:
-    return str(key)
-
-
-def _encode(value: object) -> bytes:
-    return str(value).encode()
-
-
-def _decode(value: bytes | None) -> int | str | None:
-    """The number that was written. What is no number stays as it is: nobody wrote it, and the checker says so."""
-    if value is None:
-        return None
-    text = value.decode("utf-8", "backslashreplace")
-    return int(text) if text.isascii() and text.isdigit() else text

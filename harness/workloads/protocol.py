@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol, get_args
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from checkers.history import History
+from checkers.history import FAIL, OK, History
 from checkers.verdict import Result
 from harness.errors import UsageError
 from harness.generators import Generator
@@ -36,6 +37,23 @@ class LoadParameters(BaseModel):
     """Operations a second, all workers together."""
     concurrency: Concurrency = "2n"
     """Workers: concurrent clients."""
+
+
+Reads = Literal["leader", "linearizable", "lease", "local"]
+"""How reads are made sure of: by the leader, which asks a majority; through any node; by the leader without asking, as
+long as its lease lasts; or not at all (whatever the node has: known weak, a control that must be found invalid).
+"""
+
+READS: Sequence[str] = get_args(Reads)
+
+
+class ReadParameters(LoadParameters):
+    """What workloads that read can be asked for besides."""
+
+    reads: Reads = "leader"
+    """How reads are made sure of, where a system has several ways; ``local`` is known weak: stale reads are allowed
+    there, and found.
+    """
 
 
 def workers_of(concurrency: int | str, *, nodes: int) -> int:
@@ -88,3 +106,14 @@ class Workload(Protocol):
 
     def check(self, history: History, parameters: Any) -> Result:
         """Judges a history."""
+
+    def unread(self, history: History) -> tuple[int, int]:
+        """How many of the things that were changed no final read showed, and of how many."""
+
+
+def unread_keys(history: History, *changes: str, reads: str = "read") -> tuple[int, int]:
+    """How many keys that one of the functions ``changes`` may have changed no final read showed, and of how many."""
+    changing = np.isin(history.f, [history.function(name) for name in changes])
+    written = np.unique(history.key[changing & (history.outcome != FAIL)])
+    final = history.final.astype(bool) & (history.outcome == OK) & (history.f == history.function(reads))
+    return int(np.setdiff1d(written, history.key[final]).size), int(written.size)

@@ -48,7 +48,7 @@ from harness.generators import (
     until_ok,
     worker_set,
 )
-from harness.workloads.protocol import LoadParameters, workers_of
+from harness.workloads.protocol import ReadParameters, unread_keys, workers_of
 
 READ, WRITE, CAS = "read", "write", "cas"
 
@@ -64,7 +64,7 @@ Memory = tuple[tuple[int | None, ...], ...]
 _ROW = 32
 
 
-class RegisterParameters(LoadParameters):
+class RegisterParameters(ReadParameters):
     """Parameters of ``register``."""
 
     keys: int = Field(default=20, ge=1, le=100_000)
@@ -82,6 +82,7 @@ class Plan:
     places: Mapping[Hashable, int]
     """Where each key is among them."""
     cas: float
+    reads: str
     readers: int
     """The bit set of workers that only read."""
     stream: Stream
@@ -109,7 +110,7 @@ class RegisterLoad(Struct, frozen=True, gc=False):
         key, chance = int(len(plan.names) * draw(2 * asked) ** SKEW), draw(2 * asked + 1)
         if plan.readers >> worker & 1:
             key = self.recent if chance < RECENT_SHARE else key
-            return Planned(worker, Invocation(READ, plan.names[key])), self._after(written)
+            return Planned(worker, _read(plan.names[key], plan.reads)), self._after(written)
         value = written + 1
         expected = self.memory[key // _ROW][key % _ROW]
         if expected is None or chance >= plan.cas:
@@ -135,6 +136,10 @@ class RegisterLoad(Struct, frozen=True, gc=False):
         after = (*before[:place], value, *before[place + 1 :])
         memory = (*memory[:row], after, *memory[row + 1 :])
         return RegisterLoad(self.plan, memory, self.asked, self.written, self.recent if f == READ else key)
+
+
+def _read(name: str, reads: str) -> Invocation:
+    return Invocation(READ, name, None, reads)
 
 
 def key_name(key: int) -> str:
@@ -171,6 +176,7 @@ class RegisterWorkload:
             names=names,
             places={name: place for place, name in enumerate(names)},
             cas=parameters.cas,
+            reads=parameters.reads,
             readers=worker_set(range(-(-workers // 2), workers)),
             stream=Stream(seed, self.name),
         )
@@ -180,7 +186,7 @@ class RegisterWorkload:
     def final_generator(self, parameters: RegisterParameters, *, workers: int, nodes: Sequence[str]) -> Generator:
         """Every key through every node, each until ok, at most :data:`FINAL_TRIES` times."""
         reads = chain(
-            until_ok(limit(FINAL_TRIES, delay(FINAL_PAUSE_NS, repeat(Invocation(READ, key_name(key))))))
+            until_ok(limit(FINAL_TRIES, delay(FINAL_PAUSE_NS, repeat(_read(key_name(key), parameters.reads)))))
             for key in range(parameters.keys)
         )
         return on_workers(range(min(workers, len(nodes))), each_worker(reads))
@@ -188,6 +194,10 @@ class RegisterWorkload:
     def check(self, history: History, parameters: RegisterParameters) -> Result:  # noqa: ARG002
         """Linearizability of every register; nothing was written before the run."""
         return check(history, model=self.model)
+
+    def unread(self, history: History) -> tuple[int, int]:
+        """Registers that were written, and not read in the end."""
+        return unread_keys(history, WRITE, CAS)
 
 
 REGISTER = RegisterWorkload()
