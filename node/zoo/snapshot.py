@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from node.core import Raft
-from node.machine import Machine, StateCopy
+from node.machine import Machine, Session
 from node.messages import Snapshot
 from node.parts import Parts
 from node.snapshots import SnapshotStore
@@ -62,9 +64,9 @@ class SessionsNotInSnapshot(Machine):
     as atomix/atomix#418.
     """
 
-    def copy(self) -> StateCopy:
-        """The registers alone."""
-        return StateCopy(self._registers.copy(), {})
+    def _sessions_to_save(self) -> Mapping[int, Session]:
+        """None."""
+        return {}
 
 
 ROWS = (

@@ -1,0 +1,62 @@
+"""Registers: a key holds bytes."""
+
+from __future__ import annotations
+
+from node import kv_pb2
+from node.machine.limits import VALUE_BYTES_MAX
+from node.machine.result import OK, Result, ResultKind, refused
+from node.machine.state import FULL, State, new_weight, wrong_type
+
+_TOO_LONG = refused(f"the value would have more than {VALUE_BYTES_MAX} bytes")
+
+
+def put(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+    """Sets the value, unless a higher fence was shown to the key."""
+    key, fence = request.key, request.put.fence
+    if fence and not state.fence_holds(fence, state.fence(key)):
+        return Result(ResultKind.MISMATCH, state.fence(key))
+    result = store(state, key, request.put.value)
+    if fence and result is OK:
+        state.show_fence(key, fence)
+    return result
+
+
+def cas(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+    """Sets the value if it is what was expected; tells what it is if it isn't."""
+    expected = request.cas.expected if request.cas.HasField("expected") else None
+    observed = state.get(request.key)
+    if observed is not None and not isinstance(observed, bytes):
+        return wrong_type(request.key, observed, "register")
+    if observed != expected:
+        return Result(ResultKind.MISMATCH, observed)
+    return store(state, request.key, request.cas.value)
+
+
+def append(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+    """Makes the value longer."""
+    observed = state.get(request.key)
+    if observed is not None and not isinstance(observed, bytes):
+        return wrong_type(request.key, observed, "register")
+    value = (observed or b"") + request.append.value
+    return _TOO_LONG if len(value) > VALUE_BYTES_MAX else store(state, request.key, value)
+
+
+def delete(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+    """Removes the key, whatever it holds."""
+    state.delete(request.key)
+    return OK
+
+
+def store(state: State, key: str, value: bytes) -> Result:
+    """Puts the value there if it may be."""
+    old = state.get(key)
+    if old is None:
+        growth = new_weight(key) + len(value)
+    elif isinstance(old, bytes):
+        growth = len(value) - len(old)
+    else:
+        return wrong_type(key, old, "register")
+    if not state.has_room(growth):
+        return FULL
+    state.put(key, value, growth)
+    return OK

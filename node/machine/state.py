@@ -1,0 +1,105 @@
+"""The state that commands change: what keys hold, the fences they were shown, and the machine's own time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node.machine.buckets import Buckets
+from node.machine.held import NAMES, Held, List, Set, weight_of
+from node.machine.limits import STATE_BYTES_MAX
+from node.machine.result import Result, ResultKind
+
+KEY_WEIGHT = 16
+"""What a key counts beside its own characters."""
+
+FULL = Result(ResultKind.FULL, detail=f"keys and values would have more than {STATE_BYTES_MAX} bytes")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharedState:
+    """The state of one moment, never to be changed."""
+
+    now_ms: int
+    weight: int
+    values: Sequence[dict[str, Held]]
+    fences: Sequence[dict[str, int]]
+
+
+class State:
+    """Everything but the sessions.
+
+    ``fence_holds(fence, highest)`` says whether a write with this fence may happen to a key that was shown ``highest``.
+    """
+
+    def __init__(self, fence_holds: Callable[[int, int], bool], *, bytes_max: int = STATE_BYTES_MAX) -> None:
+        self.fence_holds = fence_holds
+        self.now_ms = 0
+        """The machine's time: the highest stamp in the log so far (:mod:`node.machine.locks`)."""
+        self.generation = 0
+        """Of sets and lists: one that belongs to an earlier generation is shared with a copy."""
+        self.weight = 0
+        """Bytes of all keys, values and fences, about."""
+        self._bytes_max = bytes_max
+        self._values: Buckets[Held] = Buckets()
+        self._fences: Buckets[int] = Buckets()
+
+    def get(self, key: str) -> Held | None:
+        """What a key holds. A set or list must be asked for by :meth:`writable` before it is changed."""
+        return self._values.get(key)
+
+    def has_room(self, growth: int) -> bool:
+        """Whether the state may grow by so many bytes."""
+        return growth <= 0 or self.weight + growth <= self._bytes_max
+
+    def put(self, key: str, held: Held, growth: int) -> None:
+        """Sets a key; the caller knows by how much the state grows."""
+        self._values.put(key, held)
+        self.weight += growth
+
+    def writable(self, key: str, held: Set | List) -> Set | List:
+        """What the key holds, or, if a copy of the state shares it, a clone in its place."""
+        if held.generation != self.generation:
+            held = held.clone(self.generation)
+            self._values.put(key, held)
+        return held
+
+    def delete(self, key: str) -> None:
+        """Removes a key of any type. The fences that it was shown stay known."""
+        held = self._values.get(key)
+        if held is not None:
+            self._values.pop(key)
+            self.weight -= new_weight(key) + weight_of(held)
+
+    def fence(self, key: str) -> int:
+        """The highest that was shown to a key; 0: none."""
+        return self._fences.get(key) or 0
+
+    def show_fence(self, key: str, fence: int) -> None:
+        """Notes a fence, which holds."""
+        if not self.fence(key):
+            self.weight += new_weight(key)
+        self._fences.put(key, fence)
+
+    def share(self) -> SharedState:
+        """The state of this moment: costs microseconds, whatever there is."""
+        self.generation += 1
+        return SharedState(
+            now_ms=self.now_ms, weight=self.weight, values=self._values.share(), fences=self._fences.share()
+        )
+
+    def adopt(self, shared: SharedState) -> None:
+        """Takes the place of what there was."""
+        self.generation += 1
+        self.now_ms, self.weight = shared.now_ms, shared.weight
+        self._values, self._fences = Buckets(list(shared.values)), Buckets(list(shared.fences))
+
+
+def new_weight(key: str) -> int:
+    """What a new key costs, without its value."""
+    return len(key) + KEY_WEIGHT
+
+
+def wrong_type(key: str, held: Held, wanted: str) -> Result:
+    """The refusal of an operation on a key of another type."""
+    return Result(ResultKind.WRONG_TYPE, detail=f"{key!r} holds a {NAMES[type(held)]}, not a {wanted}")
