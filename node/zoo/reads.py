@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 
+from node.callers import Callers
 from node.core import Raft
 from node.parts import Parts
 from node.zoo.bug import Bug
@@ -20,6 +22,41 @@ class LocalRead(Raft):
         return True
 
 
+class EarlyReadIndex(Raft):
+    """early-read-index (R2): a new leader reads by its commit index before an entry of its own term is committed; what
+    its predecessor acknowledged last may lie beyond it.
+
+    Published as etcd-io/etcd#7331.
+    """
+
+    def read_is_allowed(self) -> bool:
+        """Whatever was known to be committed when it followed will do."""
+        return True
+
+
+class WallClockLease(Raft):
+    """wall-clock-lease (R5): the lease is measured by the time of day; set back, it lasts for as much longer.
+
+    Published as tikv/tikv#964 and sofastack/sofa-jraft#26.
+    """
+
+    def lease_time_ns(self, now_ns: int) -> int:  # noqa: ARG002
+        """Not the time that passed, but the date."""
+        return time.time_ns()
+
+
+class ReadBeforeApply(Callers):
+    """read-before-apply (R7): a follower serves a read as soon as the leader has named the index, not when it has
+    applied that far.
+
+    Published as tikv/tikv#16069.
+    """
+
+    def is_applied(self, index: int, applied: int) -> bool:  # noqa: ARG002
+        """Taken for granted."""
+        return True
+
+
 ROWS = (
     Bug(
         name="local-read",
@@ -29,5 +66,32 @@ ROWS = (
         observer="LIN",
         source="etcd-io/etcd#741, hashicorp/consul#54",
         parts=Parts(core=LocalRead),
+    ),
+    Bug(
+        name="early-read-index",
+        row="R2",
+        what="a new leader serves reads before an entry of its own term is committed",
+        provoked_by="the leader changes while followers lag",
+        observer="LIN",
+        source="etcd-io/etcd#7331",
+        parts=Parts(core=EarlyReadIndex),
+    ),
+    Bug(
+        name="wall-clock-lease",
+        row="R5",
+        what="the lease that a leader reads by is measured by the time of day",
+        provoked_by="the leader is isolated, and its clock is set back",
+        observer="LIN",
+        source="tikv/tikv#964, sofastack/sofa-jraft#26",
+        parts=Parts(core=WallClockLease),
+    ),
+    Bug(
+        name="read-before-apply",
+        row="R7",
+        what="a follower serves a read before it has applied the index that the leader named",
+        provoked_by="a follower lags",
+        observer="LIN",
+        source="tikv/tikv#16069",
+        parts=Parts(callers=ReadBeforeApply),
     ),
 )
