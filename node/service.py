@@ -25,11 +25,10 @@ from node.callers import Answer
 from node.conversation import CALLS_MAX, PROTOCOL_VERSION
 from node.frames import FrameReader, WireError, batches, encode_frame, tune
 from node.interference import Interference
-from node.machine import VALUE_BYTES_MAX
+from node.requests import fault_of
 from node.rules import interfere
 from node.transport import Address
 
-KEY_BYTES_MAX = 1024
 CONNECTIONS_MAX = 512
 """Clients at a time; further ones are turned away."""
 UNREAD_BYTES_MAX = 64 << 20
@@ -49,22 +48,6 @@ class Operations(Protocol):
 
     def status(self, *, state_hash: bool) -> kv_pb2.StatusReply:
         """How the node sees itself."""
-
-
-def fault_of(request: kv_pb2.ExecuteRequest) -> str | None:
-    """What is wrong with a request; None if it is fine."""
-    operation = request.WhichOneof("operation")
-    if operation is None:
-        return "the request names no operation"
-    if not request.key or len(request.key.encode()) > KEY_BYTES_MAX:
-        return f"a key has 1 to {KEY_BYTES_MAX} bytes, not {len(request.key.encode())}"
-    if operation != "get" and not (request.session and request.sequence):
-        return (
-            f"{operation} needs a session and a sequence number from 1 on, not {request.session} and {request.sequence}"
-        )
-    if operation in ("put", "cas", "append") and len(getattr(request, operation).value) > VALUE_BYTES_MAX:
-        return f"a value has at most {VALUE_BYTES_MAX} bytes, not {len(getattr(request, operation).value)}"
-    return None
 
 
 class Asked:

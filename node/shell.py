@@ -25,6 +25,7 @@ from node.callers import PENDING_MAX, Answer, Callers, not_leader, read_reply
 from node.core import Raft
 from node.disk import Disk
 from node.machine import Machine, Result, ResultKind
+from node.machine.locks import LeaderClock
 from node.messages import Entry, EntryKind, Message, Ready, Role, Snapshot, SnapshotReply
 from node.operation_codec import mode_of
 from node.snapshotting import Snapshotting
@@ -74,6 +75,7 @@ class Shell:
         self._storage = storage
         self._disk = Disk(storage, self._loop, self._disk_failed)
         self._callers = callers or Callers()
+        self._leader_clock = LeaderClock()
         self._snapshotting = snapshotting_of(
             core=core,
             machine=machine,
@@ -141,10 +143,10 @@ class Shell:
         self._write(kv_pb2.Command(open_session=kv_pb2.OpenSessionRequest()), answer)
 
     def execute(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
-        """The same for an operation, which must be valid (:func:`node.service.fault_of`)."""
+        """The same for an operation, which must be valid (:func:`node.requests.fault_of`)."""
         mode = mode_of(request)
         if mode is None:
-            self._write(kv_pb2.Command(write=request), answer)
+            self._write(kv_pb2.Command(write=request, stamp_ms=self._stamp_ms(request)), answer)
         elif mode == kv_pb2.LOCAL:
             answer(read_reply(request, self._machine, self._applied.index))
         elif mode == kv_pb2.LINEARIZABLE:
@@ -185,6 +187,14 @@ class Shell:
         if not self._refuse(answer):
             self._callers.write(command.SerializeToString(), answer)
             self._schedule()
+
+    def _stamp_ms(self, request: kv_pb2.ExecuteRequest) -> int:
+        """The time for a command that needs it; 0 for the others. It is proposed in the next turn, under the same
+        leadership or not at all.
+        """
+        if not request.HasField("acquire"):
+            return 0
+        return self._leader_clock.stamp_ms(self._core.term, self._machine.now_ms, self._clock())
 
     def _read_through(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
         if not self._refuse(answer, anywhere=self._core.leader is not None):

@@ -38,7 +38,9 @@ from node.client import (
     UnreachableError,
     WrongTypeError,
 )
-from node.service import KEY_BYTES_MAX, fault_of, serve
+from node.machine import KEY_BYTES_MAX
+from node.requests import fault_of
+from node.service import serve
 from node.transport import Address
 from tests.node.addresses import free_ports
 
