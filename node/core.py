@@ -32,7 +32,6 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from node.catchup import Catchup
 from node.messages import (
     AppendEntries,
     AppendReply,
@@ -47,18 +46,20 @@ from node.messages import (
     Role,
     Snapshot,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
 )
 from node.outbox import Outbox
 from node.reads import ReadTicket
 from node.timing import Timing
+from node.transfer import Transfer
 
 __all__ = ["Raft", "Timing"]
 
 NOTHING = Ready()
 
 
-class Raft(Catchup):
+class Raft(Transfer):
     """One Raft server.
 
     For reading by the shell: ``name``, ``role``, ``leader`` (of this term, as far as known), ``term``, ``vote``,
@@ -91,6 +92,7 @@ class Raft(Catchup):
             VoteReply: self.take_vote_reply,
             InstallSnapshot: self.take_chunk,
             SnapshotReply: self.take_snapshot_reply,
+            TimeoutNow: self.take_timeout_now,
             ReadRequest: self.take_read_request,
             ReadReply: self.take_read_reply,
         }

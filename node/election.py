@@ -39,13 +39,16 @@ class Election(Membership):
             return True
         return self.configuration_index > self.commit and self.name in self.configuration_at(self.commit).electorate
 
-    def start_election(self) -> None:
-        """Section 5.2: increments the term, votes for itself, restarts its timer, asks all others."""
+    def start_election(self, *, transfer: bool = False) -> None:
+        """Section 5.2: increments the term, votes for itself, restarts its timer, asks all others. With ``transfer`` in
+        the name of the leader that asked for it (thesis 3.10).
+        """
         self.role = Role.CANDIDATE
+        self.leader = None
         self.enter_term(self.term + 1, vote=self.name)
-        self._ask(pre=False)
+        self._ask(pre=False, transfer=transfer)
 
-    def _ask(self, *, pre: bool) -> None:
+    def _ask(self, *, pre: bool, transfer: bool = False) -> None:
         self.restart_election_timer(redraw=True)
         self.ballots = [self.name]
         for peer in self.peers:
@@ -57,6 +60,7 @@ class Election(Membership):
                     last_index=self.log.last_index,
                     last_term=self.log.last_term,
                     pre=pre,
+                    transfer=transfer,
                 )
             )
         self._close_ballot()

@@ -176,7 +176,11 @@ class Replication(Follower):
         else:
             self._refused(progress, reply)
         self.round_echoed(progress, reply.read_round)
+        self.follower_answered(progress.name)
         self._flush_due = True
+
+    def follower_answered(self, name: str) -> None:
+        """A follower answered an append in this term; for the layers above."""
 
     def _accepted(self, progress: Progress, match: int) -> None:
         progress.acknowledge(match)

@@ -3,9 +3,10 @@
 The core is layered by inheritance, one part of the algorithm a file, each layer leaning only on those before it:
 :class:`Server` -> :class:`~node.membership.Membership` -> :class:`~node.election.Election` ->
 :class:`~node.follower.Follower` -> :class:`~node.replication.Replication` -> :class:`~node.reads.Reads` ->
-:class:`~node.catchup.Catchup` -> :class:`~node.core.Raft`. Inheritance, because each safety decision of the whole
-algorithm must be one method of one class: that is what a planted bug overrides (:mod:`node.zoo`). The two hooks at the
-end are how a lower layer tells the upper ones that leadership begins or ends.
+:class:`~node.lease.Lease` -> :class:`~node.forwarding.Forwarding` -> :class:`~node.catchup.Catchup` ->
+:class:`~node.changes.Changes` -> :class:`~node.transfer.Transfer` -> :class:`~node.core.Raft`. Inheritance, because
+each safety decision of the whole algorithm must be one method of one class: that is what a planted bug overrides
+(:mod:`node.zoo`). The two hooks at the end are how a lower layer tells the upper ones that leadership begins or ends.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Server:
         with nobody to wait for. Its impatience is safe: time-outs never decide safety, an empty log wins no vote from
         anyone who holds an entry (section 5.4.1), and PreVote keeps it from disturbing a leader that others hear.
         """
-        if self.log.last_index == 0 and self.leader is None:
+        if self.log.last_index == 0 and self.leader is None and not self.hears_leader():
             return self.timing.first_election_ns_min, self.timing.first_election_ns_max
         return self.timing.election_ns_min, self.timing.election_ns_max
 
