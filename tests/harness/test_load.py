@@ -12,7 +12,8 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from harness.fakes import RegisterSystem, VirtualLoop, run_virtual
+from harness.fake_store import StoreSystem
+from harness.fakes import VirtualLoop, run_virtual
 from harness.live import LiveCheck
 from harness.load import Load
 from tests.harness.test_freezing import SECOND, SEEN, STOPPED, Lab
@@ -39,7 +40,7 @@ class Session:
     """Clients of registers in memory. Nobody leads."""
 
     def __init__(self) -> None:
-        self.client = RegisterSystem(random=Random(1)).client
+        self.client = StoreSystem(random=Random(1)).client
 
     async def status(self, node: str) -> None:
         """Says nothing."""

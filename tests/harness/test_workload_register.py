@@ -16,7 +16,8 @@ from checkers import History, Result, Validity
 from checkers.operation import Outcome
 from harness.clients import Completion, Invocation
 from harness.errors import UsageError
-from harness.fakes import Flaws, RegisterSystem, VirtualLoop, run_virtual
+from harness.fake_store import Flaws, StoreSystem
+from harness.fakes import VirtualLoop, run_virtual
 from harness.generators import Generator
 from harness.generators.simulation import Simulated, simulate
 from harness.interpreter import interpret
@@ -69,7 +70,7 @@ def judged(folder: Path, flaws: Flaws, *, seed: int, time_s: float = 5) -> tuple
 
     async def main(loop: VirtualLoop) -> None:
         recorder = Recorder(path, loop.clock)
-        system = RegisterSystem(random=Random(seed), flaws=flaws)
+        system = StoreSystem(random=Random(seed), flaws=flaws)
         generators = [load(seed=seed, time_s=time_s), REGISTER.final_generator(DEFAULTS, workers=10, nodes=NODES)]
         first_process = 0
         for part, generator in enumerate(generators):
