@@ -52,12 +52,13 @@ class ByHand:
         timing: Timing | None = None,
         kind: type[Raft] = Raft,
         restarted: bool = False,
+        started_ns: int = 0,
     ) -> None:
         """``restarted``: a moment ago, so that it must reckon with a leader that it has forgotten; else it has been up
         for a while without hearing from any."""
         snapshot = snapshot or Snapshot()
         entries = log_of(log, first=snapshot.index + 1)
-        self.now_ns = 0
+        self.now_ns = started_ns
         self.sent: list[Message] = []
         self.applied: list[Entry] = []
         self.reads: dict[int, int | None] = {}
@@ -69,7 +70,7 @@ class ByHand:
             recovered=Recovered(hard_state=HardState(term=term, vote=vote), snapshot=snapshot, entries=entries),
             timing=timing or Timing(),
             random=random.Random(name),
-            now_ns=0,
+            now_ns=started_ns,
         )
         if not restarted:
             self.core.leader_contact_ns = -self.core.timing.election_ns_min
