@@ -243,7 +243,7 @@ _CHANGES: Mapping[str, Callable[[Any, Any, Flaws], Step]] = {
     "write": _write,
     "cas": _compare_and_set,
     "add": lambda state, value, _: _ok((state or frozenset()) | {value}, value),
-    "append": lambda state, value, _: _ok((*(state or ()), value), value),
+    "append": lambda state, value, _: _ok((*(state or ()), value), None),
     "increment": _increment,
 }
 """What a function makes of a key's state."""
