@@ -7,7 +7,8 @@ when they are started with it, so systems without one refuse the fault.
 A rule lasts :data:`LEASE_S` and is renewed while the fault lasts. So it ends by itself, in the node, when the
 controller dies or cannot reach the node; no undo is needed, and a node that starts again gets it again with the next
 renewal. Proof of the bite: every target that runs tells the rule as in force. Whether messages of that type came by is
-another matter: the evidence says how many did, and how many the rule took hold of. Proof of healing: every target tells
+another matter: the evidence says how many did, and how many the rule took hold of; if it was none, the healing says
+that the fault hit nothing. Proof of healing: every target tells
 that the rule is gone, or its process is dead, or (of one that stands still or cannot be reached) the lease has run out.
 
 Not covered: what happens to messages on the wire (``network``, ``partition``), and order across types when one type is
@@ -152,7 +153,12 @@ class MessageFault:
         ends = dict(zip(self.targets, await asyncio.gather(*map(self._clear, self.targets)), strict=True))
         counted = {name: {"matched": each.matched, "hits": each.hits} for name, each in self._tallies.items()}
         evidence = {"ended": ends, "counted": counted, **self._troubles()}
-        return Proof(holds=all(end != "unknown" for end in ends.values()), evidence=evidence)
+        idle = set(ends.values()) == {"cleared"} and not any(each.hits for each in self._tallies.values())
+        return Proof(
+            holds=all(end != "unknown" for end in ends.values()),
+            evidence=evidence,
+            hit_nothing="none of the messages that it is about came by" if idle else None,
+        )
 
     async def _renew(self) -> None:
         while True:

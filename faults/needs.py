@@ -526,6 +526,8 @@ class Proof:
 
     holds: bool
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    hit_nothing: str | None = None
+    """Of a healing: why it is known by now that the fault, though it was in force, took hold of nothing at all."""
 
 
 class NotNowError(Exception):

@@ -53,6 +53,7 @@ def check_coverage(
         *_too_few(ok, ok_min),
         *_nothing_injected(faults, requested),
         *(finding for fault in faults for finding in _unproved(fault)),
+        *_hit_nothing(faults),
         *_still_cut(cut_links),
         *_starved("the controller", None, controller_lag_ms, controller_lag_ms_max),
         *(finding for node, lag in lags.items() for finding in _starved(node, node, lag, node_lag_ms_max)),
@@ -97,6 +98,21 @@ def _unproved(fault: Window) -> Iterator[Finding]:
     if fault.injected_ns is not None and fault.healed is not True:
         message = f"{name} was not seen to be healed; what came after it was not judged on a whole cluster"
         yield _blame("healing not verified", message, id=fault.id, family=fault.family)
+
+
+def _hit_nothing(faults: Sequence[Window]) -> Iterator[Finding]:
+    """What a scenario asked for by name and never took hold of anything, however often it was in force. Of what was
+    drawn at random nobody expected this very thing.
+    """
+    for entry in sorted({fault.entry for fault in faults if fault.entry is not None}):
+        asked = [fault for fault in faults if fault.entry == entry and fault.bit]
+        why = {fault.hit_nothing for fault in asked}
+        if asked and None not in why:
+            times = f", {len(asked)} times" if len(asked) > 1 else ""
+            message = (
+                f"{asked[0].summary or asked[0].family} was in force{times}, but hit nothing: {asked[0].hit_nothing}"
+            )
+            yield _blame("fault hit nothing", message, ids=[fault.id for fault in asked], family=asked[0].family)
 
 
 def _still_cut(links: Sequence[str]) -> Iterator[Finding]:

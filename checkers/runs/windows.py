@@ -31,6 +31,10 @@ class Window:
     healed: bool | None = None
     targets: Sequence[str] = ()
     summary: str = ""
+    entry: int | None = None
+    """What asked for it: the place in the scenario's list of faults; None if unknown, or if it was drawn at random."""
+    hit_nothing: str | None = None
+    """Why it is known that it took hold of nothing, although it was in force."""
 
     def end_ns(self, history_end_ns: int) -> int:
         """When it was over: for one that nobody healed, the end of the history."""
@@ -98,6 +102,8 @@ def _of_row(row: Mapping[str, Any]) -> Window:
         healed=_holds(row.get("healed")),
         targets=tuple(row.get("targets") or ()),
         summary=row.get("summary") or "",
+        entry=None if row.get("drawn") else row.get("entry"),
+        hit_nothing=row.get("hit_nothing"),
     )
 
 

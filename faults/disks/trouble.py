@@ -46,7 +46,12 @@ class DiskTrouble:
         works = all(each["works"] for each in healed.values())
         if works and started.holds:
             await self._discharge()
-        return Proof(holds=works and started.holds, evidence={"disks": healed, **started.evidence})
+        idle = all(each.get("node_operations_hit") == 0 for each in healed.values())
+        return Proof(
+            holds=works and started.holds,
+            evidence={"disks": healed, **started.evidence},
+            hit_nothing="none of the nodes' own operations was one that it is about" if idle else None,
+        )
 
     async def _inject(self, node: Node) -> Mapping[str, Attempt] | None:
         if node.files is None:

@@ -71,6 +71,7 @@ class ExecutedFault:
             "parameters": planned.parameters.model_dump(mode="json"),
             "targets": self.targets,
             "resolved": self.resolved,
+            "entry": planned.entry,
             "drawn": planned.drawn,
             "planned_ns": self.planned_ns,
             "for_ns": planned.for_ns,
@@ -80,6 +81,7 @@ class ExecutedFault:
             "bit": _proof_json(self.bit),
             "healed": _proof_json(self.healed),
             "left_out": self.left_out,
+            "hit_nothing": self.healed.hit_nothing if self.healed is not None else None,
             "summary": self.summary,
         }
 

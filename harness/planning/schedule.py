@@ -31,6 +31,8 @@ class PlannedFault:
     for_ns: int
     at_ns: int | None = None
     when: Trigger | None = None
+    entry: int | None = None
+    """The entry of the scenario's ``faults`` that asked for it: its place in the list, from 0; None: nobody did."""
     drawn: bool = False
     """Whether its family was drawn at random: nobody asked for this very fault, so it may be left out."""
 
@@ -92,7 +94,7 @@ def _expand(entry: FaultEntry, place: int, scenario: Scenario, seed: int) -> Ite
         yield from _expand_random(entry, place, scenario, seed)
         return
     assert entry.parameters is not None
-    planned = PlannedFault(id=0, family=entry.family, parameters=entry.parameters, for_ns=entry.for_ns)
+    planned = PlannedFault(id=0, family=entry.family, parameters=entry.parameters, for_ns=entry.for_ns, entry=place)
     if entry.when is not None:
         yield replace(planned, when=entry.when)
         return
@@ -108,7 +110,8 @@ def _expand_random(entry: FaultEntry, place: int, scenario: Scenario, seed: int)
         (family,) = random.choices(names, weights)
         parameters = entry.draw(family, random, scenario.nodes)
         if parameters is not None:
-            yield PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, at_ns=at_ns, drawn=True)
+            planned = PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, entry=place)
+            yield replace(planned, at_ns=at_ns, drawn=True)
 
 
 def _quietened(drafts: Iterator[PlannedFault], scenario: Scenario) -> Iterator[PlannedFault]:

@@ -52,6 +52,12 @@ def test_a_run_that_proved_something_is_valid() -> None:
         ({"faults": [window(bit=None, injected_ns=None, healed=None)]}, "fault did not bite", Blame.HARNESS, "1"),
         ({"faults": [window(healed=False)]}, "healing not verified", Blame.HARNESS, "1"),
         ({"faults": [window(healed=None, to_ns=None)]}, "healing not verified", Blame.HARNESS, "1"),
+        (
+            {"faults": [window(entry=0, hit_nothing="no message came by")]},
+            "fault hit nothing",
+            Blame.HARNESS,
+            "no message",
+        ),
         ({"cut_links": ["n1->n2"]}, "healing not verified", Blame.HARNESS, "n1->n2"),
         ({"controller_lag_ms": 501.0}, "machine starved", Blame.MACHINE, "501"),
         ({"traces": {"n1": lags((0, None), (8, 1.0), (9, 700.0))}}, "machine starved", Blame.MACHINE, "700"),
@@ -112,3 +118,22 @@ def test_windows_from_the_schedule() -> None:
     assert (first.id, first.from_ns, first.bit) == (8, 1, False)
     assert (second.from_ns, second.injected_ns, second.to_ns, second.healed) == (6, 7, 9, True)
     assert [finding.kind for finding in judge(faults=[first, second]).findings] == ["fault did not bite"]
+
+
+def test_what_is_asked_for_again_and_again_need_not_hit_each_time() -> None:
+    """A fault that comes every few seconds proves something if it took hold of something once."""
+    idle = window(id=1, entry=0, hit_nothing="no message came by")
+    assert judge(faults=[idle, window(id=2, entry=0)]).findings == ()
+    (finding,) = judge(faults=[idle, window(id=2, entry=0, hit_nothing="no message came by")]).findings
+    assert "2 times" in finding.message
+    assert [each.kind for each in judge(faults=[idle, window(id=2, entry=1)]).findings] == ["fault hit nothing"]
+
+
+def test_nobody_expected_what_was_drawn_to_hit() -> None:
+    """A schedule that the seed drew would make runs unknown for nothing."""
+    row = {"id": 1, "family": "message", "injected_ns": [1, 2], "healed_ns": [3, 4], "hit_nothing": "none came by"}
+    proofs = {"bit": {"holds": True}, "healed": {"holds": True}}
+    (drawn,) = scheduled_windows([{**row, **proofs, "entry": 0, "drawn": True}])
+    (asked,) = scheduled_windows([{**row, **proofs, "entry": 0, "drawn": False}])
+    assert judge(faults=[drawn]).findings == ()
+    assert [finding.kind for finding in judge(faults=[asked]).findings] == ["fault hit nothing"]

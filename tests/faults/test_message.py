@@ -55,10 +55,21 @@ async def test_a_rule_is_in_force_at_the_targets_until_it_is_healed() -> None:
     healed = await fault.heal()
     assert healed.holds
     assert healed.evidence["ended"] == {"n1": "cleared", "n3": "cleared"}
+    assert healed.hit_nothing is None
     assert healed.evidence["counted"]["n1"] == {"matched": 10, "hits": 5}
     assert healed.evidence["counted"]["n3"] == {"matched": 0, "hits": 0}
     assert [len(lab.messages.in_force(name)) for name in NODES] == [0, 0, 0]
     assert (await fault.heal()).holds, "healing twice is safe"
+
+
+async def test_a_rule_that_met_no_message_says_so_when_it_is_healed() -> None:
+    """It was in force, and is gone; that it took hold of nothing is known only then."""
+    lab = Lab()
+    fault = lab.fault("n1", "n3")
+    assert (await fault.inject()).hit_nothing is None
+    healed = await fault.heal()
+    assert healed.holds
+    assert "none of the messages" in (healed.hit_nothing or "")
 
 
 async def test_a_rule_is_renewed_and_ends_by_itself_when_nobody_does() -> None:
