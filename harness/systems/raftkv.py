@@ -91,7 +91,7 @@ class Raftkv:
     name = "raftkv"
     title = "the Raft key-value store that ships with Capsize"
     traces = True
-    workloads = frozenset({"register", "set", "append", "counter"})
+    workloads = frozenset({"register", "set", "append", "list-append", "counter"})
     reads = frozenset(READS)
     promises = RAFTKV_PROMISES
     abilities: frozenset[str] = frozenset({"message"})
