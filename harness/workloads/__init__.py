@@ -13,5 +13,3 @@ from harness.workloads.set_ import SET
 
 _EVERY = (REGISTER, SET, APPEND, LIST_APPEND, COUNTER)
 WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in _EVERY}
-    workload.name: workload for workload in (REGISTER, SET, APPEND, LIST_APPEND, COUNTER)
-}
