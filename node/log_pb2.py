@@ -24,23 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0enode/log.proto\x12\x0c\x63\x61psize.node\"@\n\x05\x45ntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0c\n\x04kind\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"5\n\tHardState\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x11\n\x04vote\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_vote\"_\n\x0cSnapshotMeta\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0e\n\x06voters\x18\x03 \x03(\t\x12\x10\n\x08outgoing\x18\x04 \x03(\t\x12\x10\n\x08learners\x18\x05 \x03(\t\"C\n\rConfiguration\x12\x0e\n\x06voters\x18\x01 \x03(\t\x12\x10\n\x08outgoing\x18\x02 \x03(\t\x12\x10\n\x08learners\x18\x03 \x03(\t\"\xb7\x01\n\x05\x42\x61tch\x12\x35\n\x0c\x62\x65gins_after\x18\x01 \x01(\x0b\x32\x1a.capsize.node.SnapshotMetaH\x00\x88\x01\x01\x12%\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x14.capsize.node.Change\x12\x30\n\nhard_state\x18\x03 \x01(\x0b\x32\x17.capsize.node.HardStateH\x01\x88\x01\x01\x42\x0f\n\r_begins_afterB\r\n\x0b_hard_state\"\x9a\x01\n\x06\x43hange\x12\x1a\n\rtruncate_from\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12$\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x13.capsize.node.Entry\x12\x30\n\x07install\x18\x03 \x01(\x0b\x32\x1a.capsize.node.SnapshotMetaH\x01\x88\x01\x01\x42\x10\n\x0e_truncate_fromB\n\n\x08_installb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0enode/log.proto\x12\x0c\x63\x61psize.node\"5\n\tHardState\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x11\n\x04vote\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_vote\"_\n\x0cSnapshotMeta\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0e\n\x06voters\x18\x03 \x03(\t\x12\x10\n\x08outgoing\x18\x04 \x03(\t\x12\x10\n\x08learners\x18\x05 \x03(\t\"C\n\rConfiguration\x12\x0e\n\x06voters\x18\x01 \x03(\t\x12\x10\n\x08outgoing\x18\x02 \x03(\t\x12\x10\n\x08learners\x18\x03 \x03(\t\"\xb7\x01\n\x05\x42\x61tch\x12\x35\n\x0c\x62\x65gins_after\x18\x01 \x01(\x0b\x32\x1a.capsize.node.SnapshotMetaH\x00\x88\x01\x01\x12%\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x14.capsize.node.Change\x12\x30\n\nhard_state\x18\x03 \x01(\x0b\x32\x17.capsize.node.HardStateH\x01\x88\x01\x01\x42\x0f\n\r_begins_afterB\r\n\x0b_hard_state\"\x85\x01\n\x06\x43hange\x12\x1a\n\rtruncate_from\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x0c\x12\x30\n\x07install\x18\x03 \x01(\x0b\x32\x1a.capsize.node.SnapshotMetaH\x01\x88\x01\x01\x42\x10\n\x0e_truncate_fromB\n\n\x08_installb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.log_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENTRY']._serialized_start=32
-  _globals['_ENTRY']._serialized_end=96
-  _globals['_HARDSTATE']._serialized_start=98
-  _globals['_HARDSTATE']._serialized_end=151
-  _globals['_SNAPSHOTMETA']._serialized_start=153
-  _globals['_SNAPSHOTMETA']._serialized_end=248
-  _globals['_CONFIGURATION']._serialized_start=250
-  _globals['_CONFIGURATION']._serialized_end=317
-  _globals['_BATCH']._serialized_start=320
-  _globals['_BATCH']._serialized_end=503
-  _globals['_CHANGE']._serialized_start=506
-  _globals['_CHANGE']._serialized_end=660
+  _globals['_HARDSTATE']._serialized_start=32
+  _globals['_HARDSTATE']._serialized_end=85
+  _globals['_SNAPSHOTMETA']._serialized_start=87
+  _globals['_SNAPSHOTMETA']._serialized_end=182
+  _globals['_CONFIGURATION']._serialized_start=184
+  _globals['_CONFIGURATION']._serialized_end=251
+  _globals['_BATCH']._serialized_start=254
+  _globals['_BATCH']._serialized_end=437
+  _globals['_CHANGE']._serialized_start=440
+  _globals['_CHANGE']._serialized_end=573
 # @@protoc_insertion_point(module_scope)

@@ -19,35 +19,6 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class Entry(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    INDEX_FIELD_NUMBER: _builtins.int
-    TERM_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    index: _builtins.int
-    term: _builtins.int
-    kind: _builtins.int
-    """node.messages.EntryKind"""
-    data: _builtins.bytes
-    def __init__(
-        self,
-        *,
-        index: _builtins.int = ...,
-        term: _builtins.int = ...,
-        kind: _builtins.int = ...,
-        data: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "index", b"index", "kind", b"kind", "term", b"term"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Entry: _TypeAlias = Entry  # noqa: Y015
-
-@_typing.final
 class HardState(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -184,8 +155,8 @@ class Change(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     INSTALL_FIELD_NUMBER: _builtins.int
     truncate_from: _builtins.int
-    @_builtins.property
-    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entry]: ...
+    entries: _builtins.bytes
+    """a block (node/entries.py)"""
     @_builtins.property
     def install(self) -> Global___SnapshotMeta:
         """A received snapshot took the place of everything up to its index (before the cut)."""
@@ -194,7 +165,7 @@ class Change(_message.Message):
         self,
         *,
         truncate_from: _builtins.int | None = ...,
-        entries: _abc.Iterable[Global___Entry] | None = ...,
+        entries: _builtins.bytes = ...,
         install: Global___SnapshotMeta | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_install", b"_install", "_truncate_from", b"_truncate_from", "install", b"install", "truncate_from", b"truncate_from"]  # noqa: Y015

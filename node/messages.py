@@ -12,6 +12,8 @@ import enum
 from dataclasses import dataclass
 from typing import Self
 
+import msgspec
+
 
 class Role(enum.StrEnum):
     """The state of a server; pre-candidates ask whether an election could be won before they disturb anyone."""
@@ -31,9 +33,12 @@ class EntryKind(enum.IntEnum):
     """A :class:`Configuration`, which is in force from the moment it stands in a log (section 6)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One log entry. ``data`` is opaque to the core."""
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One log entry. ``data`` is opaque to the core.
+
+    A struct of msgspec, because a node makes one of every entry that arrives, and keeps the log's in memory: a fifth of
+    a frozen dataclass's time and less space. No garbage is looked for in it: it holds no container.
+    """
 
     index: int
     term: int

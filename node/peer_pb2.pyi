@@ -3,10 +3,8 @@
 isort:skip_file
 What nodes say to each other (node.messages), one message a frame: node/transport.py tells the frames."""
 
-from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
 from node import log_pb2 as _log_pb2
 import builtins as _builtins
 import sys
@@ -168,16 +166,16 @@ class AppendEntries(_message.Message):
     READ_ROUND_FIELD_NUMBER: _builtins.int
     prev_index: _builtins.int
     prev_term: _builtins.int
+    entries: _builtins.bytes
+    """a block (node/entries.py)"""
     commit: _builtins.int
     read_round: _builtins.int
-    @_builtins.property
-    def entries(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Entry]: ...
     def __init__(
         self,
         *,
         prev_index: _builtins.int = ...,
         prev_term: _builtins.int = ...,
-        entries: _abc.Iterable[_log_pb2.Entry] | None = ...,
+        entries: _builtins.bytes = ...,
         commit: _builtins.int = ...,
         read_round: _builtins.int = ...,
     ) -> None: ...

@@ -24,11 +24,11 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from node import log_pb2
+from node.entries import decode_entries, encode_entries
 from node.frames import WireError
 from node.messages import Entry, HardState, Recovered, Snapshot
 from node.snapshots import BadSnapshotError, Loaded, SnapshotStore, snapshot_to_proto
 from node.wal import SEGMENT_BYTES, Frame, Wal, WalCorruptError
-from node.wire import entries_from_proto, entries_to_proto
 
 SNAPSHOTS_KEPT = 2
 
@@ -89,7 +89,7 @@ class LogReplay:
             self._begin_after(change.install.index)
         if change.HasField("truncate_from"):
             self.entries = [entry for entry in self.entries if entry.index < change.truncate_from]
-        for entry in entries_from_proto(change.entries):
+        for entry in decode_entries(change.entries):
             if self.entries and entry.index != self.entries[-1].index + 1:
                 raise ValueError(f"entry {entry.index} follows entry {self.entries[-1].index}")
             self.entries.append(entry)
@@ -132,7 +132,7 @@ class Storage:
         for change in changes:
             if change.install is not None:
                 self._base = change.install
-        self._write(batch, max((entry.index for change in changes for entry in change.entries), default=0))
+        self._write(batch, max((change.entries[-1].index for change in changes if change.entries), default=0))
 
     def compact(self, snapshot: Snapshot) -> None:
         """A snapshot of applied state was saved: drops what neither it nor the one before needs. Raises OSError.
@@ -236,8 +236,8 @@ class Storage:
             replay.batch(batch)
         except (DecodeError, WireError, ValueError) as error:
             raise ValueError(f"segment {frame.segment}, offset {frame.offset}: {error}") from None
-        highest = max((entry.index for change in batch.changes for entry in change.entries), default=0)
-        self._marks[frame.segment] = max(self._marks.get(frame.segment, 0), highest)
+        if replay.entries and any(change.entries for change in batch.changes):
+            self._marks[frame.segment] = max(self._marks.get(frame.segment, 0), replay.entries[-1].index)
 
     def _newest_covered(self, base_index: int) -> Loaded | None:
         """The newest good snapshot that the log reaches back to; None if the log needs none. Raises
@@ -264,7 +264,7 @@ def _change_to_proto(change: Change) -> log_pb2.Change:
     return log_pb2.Change(
         install=snapshot_to_proto(change.install) if change.install else None,
         truncate_from=change.truncate_from,
-        entries=entries_to_proto(change.entries),
+        entries=encode_entries(change.entries),
     )
 
 

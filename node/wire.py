@@ -1,20 +1,19 @@
-"""Core messages and log entries as protobuf, and back. One pair of functions a message; the tables below are the whole
+"""Core messages as protobuf, and back. One pair of functions a message; the tables below are the whole
 protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from google.protobuf.message import DecodeError
 
-from node import log_pb2, peer_pb2
+from node import peer_pb2
+from node.entries import decode_entries, encode_entries
 from node.frames import WireError
 from node.messages import (
     AppendEntries,
     AppendReply,
-    Entry,
-    EntryKind,
     InstallSnapshot,
     Message,
     ReadReply,
@@ -27,21 +26,6 @@ from node.messages import (
 from node.snapshots import snapshot_from_proto, snapshot_to_proto
 
 _Proto = peer_pb2.PeerMessage
-_KINDS = {int(kind): kind for kind in EntryKind}
-
-
-def entries_to_proto(entries: Iterable[Entry]) -> list[log_pb2.Entry]:
-    """Entries as they are sent and stored."""
-    make = log_pb2.Entry
-    return [make(index=entry.index, term=entry.term, kind=entry.kind, data=entry.data) for entry in entries]
-
-
-def entries_from_proto(entries: Iterable[log_pb2.Entry]) -> tuple[Entry, ...]:
-    """The inverse. Raises :class:`WireError` for a kind that this version does not know."""
-    try:
-        return tuple([Entry(entry.index, entry.term, _KINDS[entry.kind], entry.data) for entry in entries])
-    except KeyError as error:
-        raise WireError(f"entry kind {error} is not known to this version") from None
 
 
 def _put_request_vote(message: RequestVote, to: _Proto) -> None:
@@ -61,7 +45,7 @@ def _put_append_entries(message: AppendEntries, to: _Proto) -> None:
         peer_pb2.AppendEntries(
             prev_index=message.prev_index,
             prev_term=message.prev_term,
-            entries=entries_to_proto(message.entries),
+            entries=encode_entries(message.entries),
             commit=message.commit,
             read_round=message.read_round,
         )
@@ -131,7 +115,7 @@ def _get_append_entries(proto: _Proto) -> Message:
         term=proto.term,
         prev_index=body.prev_index,
         prev_term=body.prev_term,
-        entries=entries_from_proto(body.entries),
+        entries=decode_entries(body.entries),
         commit=body.commit,
         read_round=body.read_round,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from node import log_pb2
+from node.entries import decode_entries
 from node.messages import HardState
 from node.parts import Parts
 from node.storage import LogReplay, Storage
 from node.wal import Wal
-from node.wire import entries_from_proto
 from node.zoo.bug import Bug
 
 
@@ -70,7 +70,7 @@ class SkippingReplay(LogReplay):
 
     def change(self, change: log_pb2.Change) -> None:
         """Passes over what the snapshot covers; and so over what such an entry cut off behind the snapshot."""
-        for entry in entries_from_proto(change.entries):
+        for entry in decode_entries(change.entries):
             if entry.index > self.base_index:
                 del self.entries[entry.index - self.base_index - 1 :]
                 self.entries.append(entry)
