@@ -26,7 +26,7 @@ from node.core import Raft
 from node.disk import Disk
 from node.machine import Machine, Result, ResultKind
 from node.machine.locks import LeaderClock
-from node.messages import Entry, EntryKind, Message, Ready, Role, Snapshot, SnapshotReply
+from node.messages import Entry, EntryKind, Message, Ready, Role, Snapshot, SnapshotReply, VoteReply
 from node.operation_codec import mode_of
 from node.snapshotting import Snapshotting
 from node.storage import Change, Storage
@@ -352,6 +352,9 @@ class Shell:
         """The trace and the log of what the core decided."""
         trace, state, asked = self._trace, ready.hard_state, self._asked
         if state is not None:
+            for term, candidate in _votes_in(ready):  # given in terms that were passed by within the turn
+                if asked.term <= term < state.term and (term, candidate) != (asked.term, asked.vote):
+                    trace.vote(term, candidate)
             if state.term != asked.term:
                 trace.term(state.term)
             if state.vote is not None and state != asked:
@@ -411,3 +414,9 @@ class Shell:
 
 
 _NO_CHANGE = Change()
+
+
+def _votes_in(ready: Ready) -> list[tuple[int, str]]:
+    """The votes that a Ready tells others of: (term, candidate)."""
+    replies = [message for message in ready.messages_after_persist if isinstance(message, VoteReply)]
+    return [(reply.term, reply.target) for reply in replies if reply.granted and not reply.pre]

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from checkers.raft.membership import Voters, is_quorum, voters_of
 from checkers.raft.replay import Story
 from checkers.raft.sightings import Sighting, accuse
 from checkers.raft.testimony import Testimony
-from checkers.raft.traces import Commit, Durable, RoleChange, Start, TermChange, Vote
+from checkers.raft.traces import Commit, Config, Durable, RoleChange, Start, TermChange, Vote
 from checkers.verdict import Finding
 
 
@@ -37,6 +38,49 @@ def _two_wins(term: int, first: Sighting, second: Sighting) -> str:
         f"term {term} had two leaders: {first.node} {first.words} and {second.node} {second.words}; "
         "two nodes can accept different commands under the same index and term"
     )
+
+
+def elected_by_a_majority(testimony: Testimony) -> Iterator[Finding]:
+    """A leader has the votes of a majority of its voters, given to it in its own term (5.2).
+
+    Every vote is told before the answer that grants it, so it stands in the voter's trace. A trace that may have ended
+    before the vote accuses nobody: only one that goes on into a later term (or, if clocks can tell, to a later time)
+    without it does.
+    """
+    if not any(next(story.trace.select(Vote), None) for story in testimony.stories):
+        return  # a system that tells of no votes
+    for story in testimony.stories:
+        voters: Voters = ()
+        for position, event in story.trace.select(Start, Config, RoleChange):
+            if not isinstance(event, RoleChange):
+                voters = told if (told := voters_of(event))[0] else voters
+            elif event.role == "leader" and voters:
+                names = frozenset().union(*voters)
+                possible = {name for name in names if _may_have_voted(testimony, name, story.trace.node, event)}
+                if not is_quorum(possible, voters):
+                    yield _too_few_votes(story, position, event.term, sorted(names - possible))
+
+
+def _may_have_voted(testimony: Testimony, voter: str, candidate: str, won: RoleChange) -> bool:
+    story = testimony.by_node.get(voter)
+    if story is None or voter == candidate:
+        return True
+    goes_on = testimony.one_clock and story.trace.events[-1].time > won.time
+    for _, event in story.trace.select(Vote, Start, TermChange, Durable, RoleChange):
+        vote = event.candidate if isinstance(event, Vote) else getattr(event, "vote", None)
+        if (event.term, vote) == (won.term, candidate):  # type: ignore[union-attr]
+            return True
+        goes_on |= event.term > won.term  # type: ignore[union-attr]
+    return not goes_on
+
+
+def _too_few_votes(story: Story, position: int, term: int, lacking: list[str]) -> Finding:
+    sighting = story.at(position)
+    message = (
+        f"{story.trace.node} became leader of term {term} {sighting.words}, but {', '.join(lacking)} did not vote "
+        "for it in that term: the others are no majority of the voters, and another leader could win the same term"
+    )
+    return accuse("elected by a majority", message, [sighting], term=term, lacking=lacking)
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ __all__ = ["INVARIANTS", "Segment", "check_traces", "timeline"]
 
 INVARIANTS: Mapping[str, Invariant] = {
     "election safety": elections.election_safety,
+    "elected by a majority": elections.elected_by_a_majority,
     "one vote a term": elections.one_vote_a_term,
     "term never goes back": elections.term_never_goes_back,
     "log matching": replication.log_matching,

@@ -6,7 +6,7 @@ consensus); microsoft/CCF's model keeps the same of its active configurations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations
 
@@ -37,7 +37,7 @@ def quorums_intersect(testimony: Testimony) -> Iterator[Finding]:
             if isinstance(event, SnapshotEvent):
                 before = None if event.action == "installed" else before
                 continue
-            voters = _voters(event)
+            voters = voters_of(event)
             if not voters[0]:
                 continue
             if isinstance(event, Config) and before is not None:
@@ -47,7 +47,8 @@ def quorums_intersect(testimony: Testimony) -> Iterator[Finding]:
             before = (voters, position)
 
 
-def _voters(event: object) -> Voters:
+def voters_of(event: object) -> Voters:
+    """The voters that an event brings into force; one empty set if it tells of none."""
     if isinstance(event, Config):
         sets = [event.voters, event.outgoing] if event.outgoing else [event.voters]
         return tuple(map(frozenset, sets))
@@ -63,12 +64,13 @@ def _apart(one: Voters, other: Voters) -> tuple[tuple[str, ...], tuple[str, ...]
     for size in range(1, len(names)):
         for chosen in combinations(names, size):
             rest = tuple(name for name in names if name not in chosen)
-            if _is_quorum(chosen, one) and _is_quorum(rest, other):
+            if is_quorum(chosen, one) and is_quorum(rest, other):
                 return chosen, rest
     return None
 
 
-def _is_quorum(nodes: Sequence[str], voters: Voters) -> bool:
+def is_quorum(nodes: Collection[str], voters: Voters) -> bool:
+    """Whether these nodes hold a majority of every set of voters."""
     return all(2 * len(members.intersection(nodes)) > len(members) for members in voters)
 
 

@@ -82,6 +82,14 @@ A1, A2, B2 = (1, 1, "a"), (2, 1, "b"), (2, 2, "c")
 REFUSED: dict[str, tuple[str, dict[str, list[Row]]]] = {
     "two leaders": ("election safety", {"n1": [start(), role("leader", 3)], "n2": [start(), role("leader", 3)]}),
     "won twice": ("election safety", {"n1": [start(), role("leader", 3), start(3), role("leader", 3)]}),
+    "two of five votes": (
+        "elected by a majority",
+        {
+            "n1": [start(), vote(1, "n1"), role("leader", 1)],
+            "n2": [start(), vote(1, "n2"), ("term", {"term": 2})],
+            "n3": [start(), ("term", {"term": 2})],
+        },
+    ),
     "two votes": ("one vote a term", {"n1": [start(), vote(1, "n1"), vote(1, "n2")]}),
     "durable vote, another after a restart": (
         "one vote a term",
@@ -376,6 +384,16 @@ ACCEPTED: dict[str, dict[str, list[Row]]] = {
         "n1": [start(), append(A1), durable(1, 1), role("follower", 1), commit(1, 1)],
         "n2": [start(), durable(1, 0)],
         "n3": [start(), durable(1, 0)],
+    },
+    "votes are not told by traces that end before them": {
+        "n1": [start(), vote(1, "n1"), role("leader", 1)],
+        "n2": [start()],
+        "n3": [start()],
+    },
+    "a vote was recovered, or told when it was durable": {
+        "n1": [start(), vote(1, "n1"), role("leader", 1)],
+        "n2": [start(), start(1, "n1"), ("term", {"term": 2})],
+        "n3": [start(), durable(1, 0, "n1"), ("term", {"term": 2})],
     },
     "a vote for nobody": {"n1": [start(), vote(1, "n1"), durable(1, 0), durable(1, 0, "n1"), start(1, "n1")]},
 }

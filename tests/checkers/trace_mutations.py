@@ -63,6 +63,23 @@ def second_leader(traces: Traces, random: Random) -> bool:
     return False
 
 
+def votes_never_given(traces: Traces, random: Random) -> bool:
+    for leader, _, won in places(traces, random, "role"):
+        others = [events for name, events in traces.items() if name != leader]
+        if won["role"] != "leader" or any(events[-1].get("term", 0) <= won["term"] for events in others):
+            continue
+        for events in others:
+            given = [event for event in events if _gives(event, won["term"], leader)]
+            for event in given:
+                event["for" if event["event"] == "vote" else "vote"] = None
+        return bool(others)
+    return False
+
+
+def _gives(event: Event, term: int, candidate: str) -> bool:
+    return event.get("term") == term and candidate in (event.get("for"), event.get("vote"))
+
+
 def second_vote(traces: Traces, random: Random) -> bool:
     for node, at, event in places(traces, random, "vote"):
         insert(traces, node, at, "vote", term=event["term"], **{"for": "n" + event["for"]})
@@ -295,6 +312,7 @@ def other_voters(traces: Traces, random: Random) -> bool:
 
 MUTATIONS: Mapping[str, tuple[Mutation, str]] = {
     "two leaders in a term": (second_leader, "election safety"),
+    "votes that nobody gave": (votes_never_given, "elected by a majority"),
     "two votes in a term": (second_vote, "one vote a term"),
     "another vote after a restart": (vote_after_restart, "one vote a term"),
     "a vote lost by a restart": (vote_lost, "nothing durable is forgotten"),

@@ -16,6 +16,7 @@ import pytest
 from node import kv_pb2
 from node.core import Raft
 from node.machine import Machine
+from node.messages import RequestVote
 from node.shell import Shell
 from node.storage import Change, Storage
 from node.timing import MS, Timing
@@ -191,6 +192,17 @@ async def test_the_trace_is_on_disk_before_the_reply(tmp_path: Path) -> None:
 def about(line: dict[str, object], index: int) -> bool:
     entries = line.get("entries")
     return line.get("index") == index or (isinstance(entries, list) and any(entry[0] == index for entry in entries))
+
+
+async def test_every_vote_is_traced_though_several_are_given_in_one_turn(tmp_path: Path) -> None:
+    """After a pause requests of several terms lie in the inbox: each answer gives a vote away, so each vote is told."""
+    async with running(tmp_path) as node:
+        for term, candidate in ((5, "n2"), (6, "n3")):
+            node.shell.receive(RequestVote(source=candidate, target="n1", term=term, last_index=9, last_term=4))
+        await node.wait_leader()
+    lines = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
+    votes = [(line["term"], line["for"]) for line in lines if line["event"] == "vote"]
+    assert [vote for vote in votes if vote[1] != "n1"] == [(5, "n2"), (6, "n3")]
 
 
 async def test_a_torn_trace_line_is_ended_before_the_next_life(tmp_path: Path) -> None:
