@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 from node import kv_pb2
 from node.core import Raft
+from node.identity import host_of
 from node.machine import Machine, Result, ResultKind
-from node.messages import Entry, ReadState
+from node.messages import Entry, ReadState, Role
 from node.operation_codec import put_value, value_to_proto
 
 PENDING_MAX = 4096
@@ -185,7 +186,8 @@ class Callers:
         writes, self._writes = self._writes, []
         place = core.propose([write.command for write in writes])
         if place is None:
-            self._replies += [(write.answer, not_leader(core.leader)) for write in writes]
+            refusal = not_leader if core.role is not Role.LEADER else _handing_over
+            self._replies += [(write.answer, refusal(core.leader)) for write in writes]
             return
         first, term = place
         for index, write in enumerate(writes, start=first):
@@ -194,7 +196,12 @@ class Callers:
 
 def not_leader(leader: str | None) -> kv_pb2.Reply:
     """The reply that names who to ask, if that is known."""
-    return kv_pb2.Reply(outcome=kv_pb2.NOT_LEADER, leader=leader or "")
+    return kv_pb2.Reply(outcome=kv_pb2.NOT_LEADER, leader=host_of(leader or ""))
+
+
+def _handing_over(leader: str | None) -> kv_pb2.Reply:
+    """The reply of a leader that takes no writes, because it hands over (:mod:`node.transfer`)."""
+    return kv_pb2.Reply(outcome=kv_pb2.BUSY, leader=host_of(leader or ""), detail="the leadership is being handed over")
 
 
 def read_reply(request: kv_pb2.ExecuteRequest, machine: Machine, index: int) -> kv_pb2.Reply:

@@ -29,7 +29,8 @@ import enum
 from dataclasses import dataclass
 
 from node.catchup import Catchup
-from node.membership import encode_configuration, host_of, new_identity
+from node.identity import host_of, new_identity
+from node.membership import encode_configuration
 from node.messages import Configuration, Entry, EntryKind, Role
 from node.progress import ProgressState
 

@@ -79,6 +79,18 @@ class Status:
     state_hash: str | None
     wall_ns: int
     """The time of day, as its process has it."""
+    identity: str
+    """Who the node is in its cluster (:mod:`node.identity`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One member of the cluster. ``leaving``: it votes until a joint configuration is left."""
+
+    node: str
+    identity: str
+    voter: bool
+    leaving: bool
 
 
 class KvClient:
@@ -113,6 +125,45 @@ class KvClient:
         """
         call = kv_pb2.Call(status=kv_pb2.StatusRequest(state_hash=state_hash))
         return _status((await self._nodes[node].call(call, timeout_s)).status)
+
+    async def members(self, node: str, timeout_s: float) -> Sequence[Member]:
+        """The membership as this node has it applied. Raises :class:`UnreachableError` or :class:`TimedOutError`."""
+        return await self._administer(node, kv_pb2.AdminRequest(members=kv_pb2.MembersRequest()), timeout_s)
+
+    async def add_learner(self, leader: str, node: str, timeout_s: float) -> str:
+        """Enters a node without a vote; the identity as which it must be started (``--join``). For this and the
+        following calls: the leader is to be asked, and the answer comes when the change is committed; members are
+        named by their nodes or identities. Raises :class:`KvError`: :class:`BusyError` if the same may be granted
+        later, :class:`InvalidRequestError` if it never will be.
+        """
+        members = await self._administer(leader, kv_pb2.AdminRequest(add_learner=node), timeout_s)
+        return next(member.identity for member in members if member.node == node)
+
+    async def promote(self, leader: str, member: str, timeout_s: float) -> None:
+        """Gives a learner that has caught up its vote."""
+        await self._administer(leader, kv_pb2.AdminRequest(promote=member), timeout_s)
+
+    async def remove(self, leader: str, member: str, timeout_s: float) -> None:
+        """Takes a member out; the leader, too, which then steps down."""
+        await self._administer(leader, kv_pb2.AdminRequest(remove=member), timeout_s)
+
+    async def change_voters(self, leader: str, voters: Iterable[str], timeout_s: float) -> None:
+        """These vote from now on, and nobody else: any change at once, by joint consensus."""
+        request = kv_pb2.AdminRequest(change_voters=kv_pb2.ChangeVoters(voters=voters))
+        await self._administer(leader, request, timeout_s)
+
+    async def transfer(self, leader: str, member: str, timeout_s: float) -> None:
+        """Hands the leadership over; the answer comes when that member leads. :class:`InDoubtError`: it was given
+        up.
+        """
+        await self._administer(leader, kv_pb2.AdminRequest(transfer=member), timeout_s)
+
+    async def _administer(self, node: str, request: kv_pb2.AdminRequest, timeout_s: float) -> Sequence[Member]:
+        reply = await self._nodes[node].call(kv_pb2.Call(admin=request), timeout_s)
+        return [
+            Member(node=one.node, identity=one.identity, voter=one.voter, leaving=one.leaving)
+            for one in reply.members.members
+        ]
 
     async def interfere(
         self, node: str, timeout_s: float, *, rule: Rule | None = None, lasts_s: float = 0.0, clear: Iterable[str] = ()
@@ -150,4 +201,5 @@ def _status(reply: kv_pb2.StatusReply) -> Status:
         first_index=reply.first_index,
         state_hash=reply.state_hash or None,
         wall_ns=reply.wall_ns,
+        identity=reply.identity,
     )

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from node.identity import host_of
 from node.messages import Message, RequestVote, VoteReply
 from node.wire import MESSAGES
 
@@ -80,7 +81,7 @@ class Rule:
 
     def wants(self, direction: Direction, message: Message) -> bool:
         """Whether it is for this message."""
-        peer = message.target if direction == "out" else message.source
+        peer = host_of(message.target if direction == "out" else message.source)
         right_peer = not self.peers or peer in self.peers
         return direction in self.directions and right_peer and (not self.types or type_of(message) in self.types)
 

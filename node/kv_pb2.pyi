@@ -172,6 +172,7 @@ class Call(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     INTERFERE_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
+    ADMIN_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     cancel: _builtins.int
     """no further replies to that call (one with many) are wanted; has no reply itself"""
@@ -185,6 +186,10 @@ class Call(_message.Message):
     def interfere(self) -> Global___InterfereRequest:
         """for testers, and only to a node that was started with --hook messages"""
 
+    @_builtins.property
+    def admin(self) -> Global___AdminRequest:
+        """New calls go here, and into the table of cases of node/service.py."""
+
     def __init__(
         self,
         *,
@@ -194,12 +199,13 @@ class Call(_message.Message):
         status: Global___StatusRequest | None = ...,
         interfere: Global___InterfereRequest | None = ...,
         cancel: _builtins.int = ...,
+        admin: Global___AdminRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "execute", b"execute", "interfere", b"interfere", "open_session", b"open_session", "request", b"request", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "cancel", b"cancel", "execute", b"execute", "interfere", b"interfere", "open_session", b"open_session", "request", b"request", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "execute", b"execute", "id", b"id", "interfere", b"interfere", "open_session", b"open_session", "request", b"request", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "cancel", b"cancel", "execute", b"execute", "id", b"id", "interfere", b"interfere", "open_session", b"open_session", "request", b"request", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_session", "execute", "status", "interfere", "cancel"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_session", "execute", "status", "interfere", "cancel", "admin"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -715,6 +721,7 @@ class Reply(_message.Message):
     INTERFERE_FIELD_NUMBER: _builtins.int
     OTHER_FIELD_NUMBER: _builtins.int
     READS_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     outcome: Global___Outcome.ValueType
     value: _builtins.bytes
@@ -739,6 +746,10 @@ class Reply(_message.Message):
     def reads(self) -> Global___Values:
         """what the reads of a transaction found, in their order"""
 
+    @_builtins.property
+    def members(self) -> Global___MembersReply:
+        """Answers of new calls go here."""
+
     def __init__(
         self,
         *,
@@ -754,16 +765,151 @@ class Reply(_message.Message):
         interfere: Global___InterfereReply | None = ...,
         other: Global___Value | None = ...,
         reads: Global___Values | None = ...,
+        members: Global___MembersReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "interfere", b"interfere", "other", b"other", "reads", b"reads", "status", b"status", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "interfere", b"interfere", "members", b"members", "other", b"other", "reads", b"reads", "status", b"status", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "detail", b"detail", "id", b"id", "index", b"index", "interfere", b"interfere", "leader", b"leader", "more", b"more", "other", b"other", "outcome", b"outcome", "reads", b"reads", "session", b"session", "status", b"status", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "detail", b"detail", "id", b"id", "index", b"index", "interfere", b"interfere", "leader", b"leader", "members", b"members", "more", b"more", "other", b"other", "outcome", b"outcome", "reads", b"reads", "session", b"session", "status", b"status", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___Reply: _TypeAlias = Reply  # noqa: Y015
+
+@_typing.final
+class AdminRequest(_message.Message):
+    """What operators ask: of the leader, but for members, which any node tells as it has applied it. Members are named by their nodes or identities. BUSY
+    says that the same may be granted later, INVALID that it never will be. An answer comes when the change is committed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    ADD_LEARNER_FIELD_NUMBER: _builtins.int
+    PROMOTE_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    CHANGE_VOTERS_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    add_learner: _builtins.str
+    """the node; its new identity is in the reply"""
+    promote: _builtins.str
+    """a learner that has caught up"""
+    remove: _builtins.str
+    transfer: _builtins.str
+    """who shall lead"""
+    @_builtins.property
+    def members(self) -> Global___MembersRequest: ...
+    @_builtins.property
+    def change_voters(self) -> Global___ChangeVoters: ...
+    def __init__(
+        self,
+        *,
+        members: Global___MembersRequest | None = ...,
+        add_learner: _builtins.str = ...,
+        promote: _builtins.str = ...,
+        remove: _builtins.str = ...,
+        change_voters: Global___ChangeVoters | None = ...,
+        transfer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_learner", b"add_learner", "change_voters", b"change_voters", "members", b"members", "promote", b"promote", "remove", b"remove", "request", b"request", "transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_learner", b"add_learner", "change_voters", b"change_voters", "members", b"members", "promote", b"promote", "remove", b"remove", "request", b"request", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["members", "add_learner", "promote", "remove", "change_voters", "transfer"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___AdminRequest: _TypeAlias = AdminRequest  # noqa: Y015
+
+@_typing.final
+class MembersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MembersRequest: _TypeAlias = MembersRequest  # noqa: Y015
+
+@_typing.final
+class ChangeVoters(_message.Message):
+    """All at once, by joint consensus: who is named votes, and nobody else. New voters must be learners that have caught up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOTERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def voters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        voters: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["voters", b"voters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeVoters: _TypeAlias = ChangeVoters  # noqa: Y015
+
+@_typing.final
+class Member(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    VOTER_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    identity: _builtins.str
+    voter: _builtins.bool
+    leaving: _builtins.bool
+    """votes until the joint configuration is left"""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        identity: _builtins.str = ...,
+        voter: _builtins.bool = ...,
+        leaving: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "leaving", b"leaving", "node", b"node", "voter", b"voter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Member: _TypeAlias = Member  # noqa: Y015
+
+@_typing.final
+class MembersReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    JOINT_FIELD_NUMBER: _builtins.int
+    joint: _builtins.bool
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
+    def __init__(
+        self,
+        *,
+        members: _abc.Iterable[Global___Member] | None = ...,
+        joint: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["joint", b"joint", "members", b"members"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MembersReply: _TypeAlias = MembersReply  # noqa: Y015
 
 @_typing.final
 class StatusRequest(_message.Message):
@@ -802,6 +948,7 @@ class StatusReply(_message.Message):
     FIRST_INDEX_FIELD_NUMBER: _builtins.int
     STATE_HASH_FIELD_NUMBER: _builtins.int
     WALL_NS_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     role: _builtins.str
     term: _builtins.int
@@ -816,6 +963,8 @@ class StatusReply(_message.Message):
     """of what is applied; only on request"""
     wall_ns: _builtins.int
     """the time of day, as this process has it"""
+    identity: _builtins.str
+    """who this node is in its cluster (node/identity.py)"""
     @_builtins.property
     def voters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -834,10 +983,11 @@ class StatusReply(_message.Message):
         first_index: _builtins.int = ...,
         state_hash: _builtins.str = ...,
         wall_ns: _builtins.int = ...,
+        identity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "commit", b"commit", "durable_index", b"durable_index", "first_index", b"first_index", "last_index", b"last_index", "leader", b"leader", "name", b"name", "role", b"role", "snapshot_index", b"snapshot_index", "state_hash", b"state_hash", "term", b"term", "voters", b"voters", "wall_ns", b"wall_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "commit", b"commit", "durable_index", b"durable_index", "first_index", b"first_index", "identity", b"identity", "last_index", b"last_index", "leader", b"leader", "name", b"name", "role", b"role", "snapshot_index", b"snapshot_index", "state_hash", b"state_hash", "term", b"term", "voters", b"voters", "wall_ns", b"wall_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,10 +9,7 @@ of both sets.
 Whom a server talks to never depends on its own configuration: it answers whoever asks (thesis 4.1), for it may be the
 one that lags. Whose answer *counts* does.
 
-**A server that comes back empty** would have forgotten its votes and what it acknowledged. It is harmless because it is
-not the same server: who is added is given a new identity (:func:`new_identity`) that names the entry it is added by, so
-that neither its votes nor its acknowledgements can pass for those of the one before, nor a late message of the one
-before for its own. Configurations, votes and messages speak of identities; a node's host is :func:`host_of` it.
+Names are identities (:mod:`node.identity`): a server that was removed, emptied and joins again is somebody else.
 """
 
 from __future__ import annotations
@@ -26,18 +23,6 @@ from node import log_pb2
 from node.messages import Configuration, Entry, EntryKind, Recovered, Snapshot
 from node.server import Server
 from node.timing import Timing
-
-_ADDED_BY = "~"
-
-
-def new_identity(node: str, *, term: int, index: int) -> str:
-    """What a node is called in the cluster if it is added by the entry at ``index`` of ``term``: like nobody before."""
-    return f"{host_of(node)}{_ADDED_BY}{term}.{index}"
-
-
-def host_of(identity: str) -> str:
-    """The node that an identity runs on: its name on command lines, in traces and in logs."""
-    return identity.partition(_ADDED_BY)[0]
 
 
 def encode_configuration(configuration: Configuration) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from node.identity import host_of
 from node.timing import MS, Timing
 from node.transport import Address
 
@@ -66,6 +67,7 @@ class Options:
     timing: Timing
     snapshot_entries: int
     seed: int | None
+    joins_as: str | None
     bug: str | None
     announce_bug: str | None
     hooks: frozenset[str] = frozenset()
@@ -150,6 +152,11 @@ def _parser(bugs: Sequence[str]) -> _Parser:
         help="entries below a snapshot that stay in memory, so that a slightly slow follower is not sent a snapshot "
         f"(default {Timing().log_tail_entries})",
     )
+    add(
+        "--join",
+        metavar="IDENTITY",
+        help="join a running cluster, with an empty --data, as whom it has added this node (the answer to AddLearner)",
+    )
     add("--seed", type=int, metavar="N", help="seed of the election time-outs (default: different every time)")
     add("--bug", choices=bugs, metavar="NAME", help=f"plant a bug, for testing a tester: {', '.join(bugs)}")
     add("--announce-bug", choices=bugs, metavar="NAME", help="log the line that --bug logs, but stay correct")
@@ -176,6 +183,8 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         parser.error("--node names a node twice")
     if parsed.name not in nodes:
         parser.error(f"--name {parsed.name}: no --node is called so (there are {', '.join(nodes)})")
+    if parsed.join is not None and (host_of(parsed.join) != parsed.name or parsed.join == parsed.name):
+        parser.error(f"--join {parsed.join}: not an identity of {parsed.name}, like {parsed.name}~3.17")
     shortest, longest = parsed.election_timeout_ms
     if parsed.heartbeat_ms >= shortest:
         parser.error(
@@ -195,6 +204,7 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         timing=timing,
         snapshot_entries=parsed.snapshot_entries,
         seed=parsed.seed,
+        joins_as=parsed.join,
         bug=parsed.bug,
         announce_bug=parsed.announce_bug,
         hooks=frozenset(parsed.hooks),

@@ -13,7 +13,9 @@ from collections.abc import Callable
 
 import uvloop
 
+from node.identity import IdentityError, settle_identity
 from node.interference import Interference
+from node.messages import Recovered
 from node.options import EXIT_IO, EXIT_SOFTWARE, EXIT_UNRECOVERABLE, Options
 from node.parts import Parts
 from node.service import serve
@@ -35,7 +37,10 @@ def run(options: Options) -> int:
     try:
         options.log.mkdir(parents=True, exist_ok=True)
         storage = _parts(options).storage(options.data)
-    except UnrecoverableError as error:
+        identity = settle_identity(
+            options.data, node=options.name, joins_as=options.joins_as, is_new=storage.recovered == Recovered()
+        )
+    except (UnrecoverableError, IdentityError) as error:
         _log.critical("%s", error)
         return EXIT_UNRECOVERABLE
     except OSError as error:
@@ -44,7 +49,7 @@ def run(options: Options) -> int:
     for note in storage.notes:
         _log.warning("%s", note)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(options, storage))
+        return runner.run(_serve(options, storage, identity))
 
 
 def _parts(options: Options) -> Parts:
@@ -59,7 +64,7 @@ def _announce(options: Options) -> None:
             _log.warning("PLANTED BUG ACTIVE: %s", bug)
 
 
-async def _serve(options: Options, storage: Storage) -> int:
+async def _serve(options: Options, storage: Storage, identity: str) -> int:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[BaseException | None] = loop.create_future()
 
@@ -72,7 +77,7 @@ async def _serve(options: Options, storage: Storage) -> int:
     trace = Trace(options.log / "trace.jsonl", options.name)
     try:
         interference = _hook(options)
-        shell = _build(options, storage, trace, end, interference)
+        shell = _build(options, storage, identity, trace, end, interference)
         await shell.start()
         server = await serve(shell, options.nodes[options.name].clients, interference)
     except OSError as error:
@@ -109,14 +114,15 @@ def _hook(options: Options) -> Interference | None:
 def _build(
     options: Options,
     storage: Storage,
+    identity: str,
     trace: Trace,
     end: Callable[[BaseException], None],
     interference: Interference | None = None,
 ) -> Shell:
     parts = _parts(options)
     core = parts.core(
-        name=options.name,
-        voters=tuple(options.nodes),
+        name=identity,
+        voters=tuple(options.nodes) if identity == options.name else (),
         recovered=storage.recovered,
         timing=options.timing,
         random=random.Random(None if options.seed is None else f"{options.seed} {options.name}"),

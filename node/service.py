@@ -49,6 +49,9 @@ class Operations(Protocol):
     def status(self, *, state_hash: bool) -> kv_pb2.StatusReply:
         """How the node sees itself."""
 
+    def administer(self, request: kv_pb2.AdminRequest, answer: Answer) -> None:
+        """Does what an operator asks."""
+
 
 class Asked:
     """Takes the reply to one call; or its replies, if all but the last say that there are more."""
@@ -237,6 +240,13 @@ def _tell_status(server: ClientServer, call: kv_pb2.Call, answer: Answer) -> Non
     answer(kv_pb2.Reply(outcome=kv_pb2.OK, status=status))
 
 
+def _administer(server: ClientServer, call: kv_pb2.Call, answer: Answer) -> None:
+    if call.admin.WhichOneof("request") is None:
+        answer(kv_pb2.Reply(outcome=kv_pb2.INVALID, detail="the call holds no request that this version knows"))
+    else:
+        server.operations.administer(call.admin, answer)
+
+
 def _interfere(server: ClientServer, call: kv_pb2.Call, answer: Answer) -> None:
     if server.interference is None:
         answer(kv_pb2.Reply(outcome=kv_pb2.INVALID, detail="no hook: the node was started without --hook messages"))
@@ -250,5 +260,6 @@ _CASES: Mapping[str, Callable[[ClientServer, kv_pb2.Call, Answer], None]] = {
     "open_session": _open_session,
     "status": _tell_status,
     "interfere": _interfere,
+    "admin": _administer,
 }
 """What a call can ask for, by the names of ``kv.proto`` Call's fields (``cancel`` is of the conversation itself)."""

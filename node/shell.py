@@ -21,9 +21,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node import kv_pb2
+from node.administration import Administration, members_reply
 from node.callers import PENDING_MAX, Answer, Callers, not_leader, read_reply
 from node.core import Raft
 from node.disk import Disk
+from node.identity import host_of
 from node.machine import Machine, Result, ResultKind
 from node.machine.locks import LeaderClock
 from node.messages import Entry, EntryKind, Message, Ready, Role, Snapshot, SnapshotReply, VoteReply
@@ -75,6 +77,7 @@ class Shell:
         self._storage = storage
         self._disk = Disk(storage, self._loop, self._disk_failed)
         self._callers = callers or Callers()
+        self._administration = Administration()
         self._leader_clock = LeaderClock()
         self._snapshotting = snapshotting_of(
             core=core,
@@ -106,11 +109,12 @@ class Shell:
         """
         core = self._core
         self._trace.start(
+            identity=core.name,
             term=core.term,
             vote=core.vote,
             last=(core.last_index, core.term_at(core.last_index) or 0),
             snapshot=core.snapshot,
-            voters=core.voters,
+            voters=core.configurations[0][1].voters,
         )
         for index, configuration in core.configurations:
             self._trace.config(index, configuration)
@@ -123,6 +127,7 @@ class Shell:
         if not self._stopped:
             self._stopped = True
             self._callers.stop()
+            self._administration.stop()
             self._trace.flush()
             self._callers.let_replies_go()
         if self._timer is not None:
@@ -155,18 +160,30 @@ class Shell:
             self._callers.read(request, answer)
             self._schedule()
 
+    def administer(self, request: kv_pb2.AdminRequest, answer: Answer) -> None:
+        """An operator's call; the membership is told by any node, as of what it has applied."""
+        if request.HasField("members"):
+            members = members_reply(self._core, self._applied.index)
+            answer(kv_pb2.Reply(outcome=kv_pb2.OK, index=self._applied.index, members=members))
+        elif self._stopped:
+            answer(kv_pb2.Reply(outcome=kv_pb2.STOPPING))
+        else:
+            self._administration.ask(request, answer)
+            self._schedule()
+
     def status(self, *, state_hash: bool) -> kv_pb2.StatusReply:
         """How this node sees itself."""
         core = self._core
         return kv_pb2.StatusReply(
-            name=core.name,
+            name=host_of(core.name),
+            identity=core.name,
             role=core.role.value,
             term=core.term,
-            leader=core.leader or "",
+            leader=host_of(core.leader or ""),
             commit=core.commit,
             applied=self._applied.index,
             last_index=core.last_index,
-            voters=core.voters,
+            voters=[host_of(name) for name in core.voters],
             durable_index=self._durable_index,
             snapshot_index=core.snapshot.index,
             first_index=core.first_index,
@@ -265,9 +282,11 @@ class Shell:
         self._feed_synced()
         self._feed_messages(now_ns)
         self._callers.feed(self._core, now_ns)
+        self._administration.feed(self._core)
         self._core.tick(now_ns)
         while self._core.has_ready():
             self._obey(self._core.ready())
+        self._administration.standing(self._core)
         if self._callers.acknowledged:
             self._trace.ack(self._callers.acknowledged, self._core.term)
             self._callers.acknowledged = 0
@@ -404,6 +423,7 @@ class Shell:
         self._trace.apply(results)
         for entry, result in results:
             self._callers.applied(entry, result)
+            self._administration.applied(entry, self._core)
         self._applied = Snapshot(index=entries[-1].index, term=entries[-1].term)
         self._snapshotting.take_if_due(self._applied)
 

@@ -16,14 +16,20 @@ from typing import Any
 
 import orjson
 
+from node.identity import host_of
 from node.machine import Result, digest
-from node.membership import host_of
-from node.messages import Configuration, Entry, Role, Snapshot
+from node.messages import Configuration, Entry, EntryKind, Role, Snapshot
 
 
-def entry_mark(entry: Entry) -> tuple[int, int, str]:
+EntryMark = tuple[int, int, str]
+
+
+def entry_mark(entry: Entry) -> EntryMark:
     """How traces tell an entry: index, term, hash of kind and data."""
-    return entry.index, entry.term, digest(b"%d " % entry.kind + entry.data)
+    return entry.index, entry.term, digest(_KIND_PREFIXES[entry.kind] + entry.data)
+
+
+_KIND_PREFIXES = {kind: b"%d " % kind for kind in EntryKind}
 
 
 class Trace:
@@ -34,29 +40,41 @@ class Trace:
         self._node = node
         self._clocks = clocks or (lambda: (time.monotonic_ns(), time.time_ns()))
         self._lines: list[bytes] = []
+        self._marks: dict[int, tuple[Entry, EntryMark]] = {}
+        """Of entries that are not applied yet, by index: told twice, computed once."""
+        self._last_result: tuple[Result | None, str] = (None, "")
+        """Most results are the same object as the one before: told a thousand times, computed once."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         size = os.fstat(self._fd).st_size
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
             self._lines.append(b"\n")  # an earlier incarnation was killed within a line
 
     def start(
-        self, *, term: int, vote: str | None, last: tuple[int, int], snapshot: Snapshot, voters: Iterable[str]
+        self,
+        *,
+        identity: str,
+        term: int,
+        vote: str | None,
+        last: tuple[int, int],
+        snapshot: Snapshot,
+        voters: Iterable[str],
     ) -> None:
         """An incarnation begins with this, recovered from disk. ``last``: index and term of the log's end."""
         self._event(
             "start",
+            identity=identity,
             term=term,
-            vote=vote,
+            vote=None if vote is None else host_of(vote),
             last_index=last[0],
             last_term=last[1],
             snapshot_index=snapshot.index,
             snapshot_term=snapshot.term,
-            voters=tuple(voters),
+            voters=[host_of(name) for name in voters],
         )
 
     def role(self, role: Role, term: int, leader: str | None) -> None:
         """Role or known leader changed."""
-        self._event("role", role=role.value, term=term, leader=leader)
+        self._event("role", role=role.value, term=term, leader=None if leader is None else host_of(leader))
 
     def term(self, term: int) -> None:
         """The term rose."""
@@ -64,11 +82,13 @@ class Trace:
 
     def vote(self, term: int, candidate: str) -> None:
         """A vote was decided (it goes out only once it is durable)."""
-        self._event("vote", term=term, **{"for": candidate})
+        self._event("vote", term=term, **{"for": host_of(candidate)})
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Entries entered the log."""
-        self._event("append", entries=[entry_mark(entry) for entry in entries])
+        marks = {entry.index: (entry, entry_mark(entry)) for entry in entries}
+        self._marks.update(marks)
+        self._event("append", entries=[mark for _, mark in marks.values()])
 
     def truncate(self, index: int) -> None:
         """The log was cut from ``index`` on."""
@@ -84,10 +104,12 @@ class Trace:
 
     def apply(self, applied: Iterable[tuple[Entry, Result]]) -> None:
         """Entries went through the state machine."""
-        self._event("apply", entries=[(*entry_mark(entry), result.digest()) for entry, result in applied])
+        self._event("apply", entries=[(*self._mark(entry), self._digest(result)) for entry, result in applied])
 
     def snapshot(self, action: str, snapshot: Snapshot, state_hash: str) -> None:
         """A snapshot was ``taken`` or ``installed``, and is durable."""
+        if action == "installed":
+            self._marks.clear()  # entries that it took the place of are never applied
         self._event("snapshot", action=action, index=snapshot.index, term=snapshot.term, hash=state_hash)
 
     def config(self, index: int, configuration: Configuration) -> None:
@@ -108,7 +130,7 @@ class Trace:
 
     def match(self, term: int, match: Mapping[str, int]) -> None:
         """What a leader knows now: up to which index each follower agrees with it."""
-        self._event("match", term=term, match=dict(match))
+        self._event("match", term=term, match={host_of(name): index for name, index in match.items()})
 
     def ack(self, index: int, term: int) -> None:
         """All writes up to ``index`` that clients of this node wait for are acknowledged now."""
@@ -131,6 +153,18 @@ class Trace:
         """Flushes and closes."""
         self.flush()
         os.close(self._fd)
+
+    def _mark(self, entry: Entry) -> EntryMark:
+        """Of an entry that is applied: it is not asked for again."""
+        of, mark = self._marks.pop(entry.index, (None, None))
+        return mark if mark is not None and of is entry else entry_mark(entry)
+
+    def _digest(self, result: Result) -> str:
+        last, known = self._last_result
+        if result is not last:
+            known = result.digest()
+            self._last_result = (result, known)
+        return known
 
     def _event(self, event: str, **fields: Any) -> None:
         monotonic, wall = self._clocks()

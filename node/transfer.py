@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from node.changes import Changes, Refused, Why
-from node.membership import host_of
+from node.identity import host_of
 from node.messages import Configuration, Message, Role, TimeoutNow
 
 

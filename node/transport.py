@@ -32,6 +32,7 @@ from google.protobuf.message import DecodeError
 
 from node import peer_pb2
 from node.frames import CONNECT_TIMEOUT_S, FrameReader, WireError, encode_frame, tune
+from node.identity import host_of
 from node.interference import Interference
 from node.messages import Message
 from node.wire import decode_message, encode_message
@@ -201,7 +202,7 @@ class _Listener(asyncio.Protocol):
             self._owner.greeted(self)
             return
         message = decode_message(payload)
-        if message.source != self.peer or message.target != self._owner.name:
+        if (host_of(message.source), host_of(message.target)) != (self.peer, self._owner.name):
             raise WireError(
                 f"a message from {message.source!r} to {message.target!r} on a connection from {self.peer!r}"
             )
@@ -244,7 +245,7 @@ class Transport:
 
     def send(self, message: Message) -> None:
         """Queues a message for its target; unknown targets are ignored. Nothing leaves before :meth:`flush`."""
-        link = self.links.get(message.target)
+        link = self.links.get(host_of(message.target))
         if link is not None and (self._interference is None or self._interference.passes("out", message)):
             link.put(encode_frame(encode_message(message)))
 
@@ -278,7 +279,7 @@ class Transport:
 
     def _send_late(self, message: Message) -> None:
         """A message that was held: between two turns."""
-        link = self.links[message.target]
+        link = self.links[host_of(message.target)]
         link.put(encode_frame(encode_message(message)))
         link.flush()
 

@@ -68,6 +68,10 @@ class ScriptedNode:
             name="n1", role="leader", term=3, voters=["n1"], state_hash="abc" if state_hash else ""
         )
 
+    def administer(self, request: kv_pb2.AdminRequest, answer: Answer) -> None:
+        del request
+        answer(kv_pb2.Reply(outcome=kv_pb2.NOT_LEADER, leader="n2"))
+
 
 @asynccontextmanager
 async def serving(node: ScriptedNode) -> AsyncIterator[KvClient]:
