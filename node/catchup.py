@@ -41,7 +41,8 @@ class Catchup(Forwarding):
         progress = self.progress.get(reply.source) if self.role is Role.LEADER and reply.term == self.term else None
         if progress is None:
             return
-        progress.contact_ns = progress.snapshot_ns = self.now_ns
+        progress.hear(self.now_ns)
+        progress.snapshot_ns = self.now_ns
         if reply.done:
             progress.acknowledge(reply.index)
             if progress.state is ProgressState.SNAPSHOT:

@@ -24,7 +24,18 @@ class ProgressState(enum.Enum):
 class Progress:
     """Mutable, owned by the leader's replication."""
 
-    __slots__ = ("contact_ns", "inflight", "match", "name", "next", "probing", "read_round", "snapshot_ns", "state")
+    __slots__ = (
+        "contact_ns",
+        "heard",
+        "inflight",
+        "match",
+        "name",
+        "next",
+        "probing",
+        "read_round",
+        "snapshot_ns",
+        "state",
+    )
 
     def __init__(self, name: str, *, next_index: int, now_ns: int) -> None:
         self.name = name
@@ -41,8 +52,15 @@ class Progress:
         """The highest read round that it echoed."""
         self.contact_ns = now_ns
         """When it was last heard in this term."""
+        self.heard = False
+        """Whether it ever was."""
         self.snapshot_ns = 0
         """When a snapshot was last asked for, or last heard of."""
+
+    def hear(self, now_ns: int) -> None:
+        """It answered."""
+        self.contact_ns = now_ns
+        self.heard = True
 
     def replicate_from(self, index: int) -> None:
         """It agrees up to ``index - 1``: feed it from there."""

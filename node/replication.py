@@ -94,15 +94,20 @@ class Replication(Follower):
             self._feed(progress, batches, beat=beat)
 
     def _feed(self, progress: Progress, batches: dict[int, tuple[Entry, ...]], *, beat: bool) -> None:
-        if progress.state is not ProgressState.SNAPSHOT and progress.next <= self.log.base_index:
+        compacted = progress.next <= self.log.base_index
+        if compacted and progress.state is not ProgressState.SNAPSHOT and self.is_reachable(progress):
             self._want_snapshot(progress)
-        if progress.state is ProgressState.REPLICATE:
+        if progress.state is ProgressState.REPLICATE and not compacted:
             self._stream(progress, batches, beat=beat)
-        elif progress.state is ProgressState.PROBE and not (progress.probing and not beat):
+        elif progress.state is ProgressState.PROBE and not compacted and not (progress.probing and not beat):
             self._send(progress, self._batch(progress.next, batches))
             progress.probing = True
         elif beat or self.owes_round(progress):
             self.send_bare_heartbeat(progress)
+
+    def is_reachable(self, progress: Progress) -> bool:
+        """Whether it answered of late. Who does not is sent no snapshot: it would be lost, and the next one be late."""
+        return progress.heard and self.now_ns - progress.contact_ns < self.timing.election_ns_max
 
     def _stream(self, progress: Progress, batches: dict[int, tuple[Entry, ...]], *, beat: bool) -> None:
         last, window = self.log.last_index, self.timing.inflight_appends_max
@@ -170,7 +175,7 @@ class Replication(Follower):
         progress = self.progress.get(reply.source) if self.role is Role.LEADER and reply.term == self.term else None
         if progress is None:
             return
-        progress.contact_ns = self.now_ns
+        progress.hear(self.now_ns)
         if reply.success:
             self._accepted(progress, reply.match)
         else:

@@ -70,6 +70,16 @@ def test_a_follower_behind_the_log_is_sent_a_snapshot() -> None:
     assert leader.core.snapshot_chunk("b", leader.core.snapshot, offset=0, data=b"x", done=True) is None
 
 
+def test_who_does_not_answer_is_sent_no_snapshot() -> None:
+    """It would be lost; until there is an answer, heartbeats that any log accepts ask for one."""
+    leader = compacted_leader()
+    sent = [m for m in leader.after(100) if m.target == "c"]
+    assert [(type(m), m.prev_index) for m in sent if isinstance(m, AppendEntries)] == [(AppendEntries, 0)]
+    assert not any(ready.snapshots_wanted for ready in leader.readies)
+    leader.acknowledged("c", 0)
+    assert [r.snapshots_wanted for r in leader.readies if r.snapshots_wanted] == [("c",)]
+
+
 def test_after_the_snapshot_the_log_goes_on() -> None:
     """The reply with ``done`` puts the follower back into the stream."""
     leader = compacted_leader()
