@@ -44,7 +44,7 @@ class List:
         return List(self.elements.copy(), generation, self.weight)
 
 
-class Lock(msgspec.Struct, frozen=True):
+class Lock(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
     """Nobody's if ``token`` is 0. ``until_ms`` is in the machine's time; 0: for ever."""
 
     owner: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node import kv_pb2
@@ -132,6 +132,7 @@ COMMANDS = st.lists(
 )
 
 
+@settings(max_examples=30)
 @given(before=COMMANDS, after=COMMANDS)
 def test_a_snapshot_holds_everything(before: list[bytes], after: list[bytes]) -> None:
     """A machine restored from a snapshot (sessions included) gives the same results and hashes ever after."""
