@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
 
 from node.storage import Change, Storage
 
@@ -35,6 +36,10 @@ class _Job:
     done: Callable[[], None]
 
 
+_Order = tuple[Callable[[], object], list[Callable[[], None]]]
+"""Work for the thread, and whom to tell."""
+
+
 class Disk:
     """Belongs to one event loop."""
 
@@ -46,10 +51,14 @@ class Disk:
         self._loop = loop
         self._failed = failed
         self._queue: deque[_Write | _Job] = deque()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
+        self._work: SimpleQueue[_Order | None] = SimpleQueue()
         self._busy = False
         self._broken = False
         self._seal: asyncio.TimerHandle | None = None
+        self._sealed = True
+        self._used_at_s = 0.0
+        self._thread = Thread(target=self._serve, name="disk", daemon=True)
+        self._thread.start()
 
     @property
     def idle(self) -> bool:
@@ -72,14 +81,15 @@ class Disk:
     async def close(self) -> None:
         """Waits for the work under way; drops what is queued."""
         self._broken = True
-        self._cancel_seal()
-        await self._loop.run_in_executor(None, self._thread.shutdown)
+        if self._seal is not None:
+            self._seal.cancel()
+        self._work.put(None)
+        await self._loop.run_in_executor(None, self._thread.join)
 
     def _start_next(self) -> None:
-        self._cancel_seal()
         first = self._queue.popleft()
         if isinstance(first, _Job):
-            self._submit(first.work, [first.done])
+            self._order(first.work, [first.done])
             return
         writes = [first]
         while self._queue and isinstance(self._queue[0], _Write) and len(writes) < CHANGES_PER_SYNC_MAX:
@@ -87,44 +97,57 @@ class Disk:
         changes = [write.change for write in writes if write.change is not None]
         dones = [write.done for write in writes]
         if changes:
-            self._submit(lambda: self._storage.persist(changes), dones)
+            self._sealed = False
+            self._order(lambda: self._storage.persist(changes), dones)
         else:
             _call(dones)
 
-    def _submit(self, work: Callable[[], object], dones: list[Callable[[], None]]) -> None:
+    def _order(self, work: Callable[[], object], dones: list[Callable[[], None]]) -> None:
         self._busy = True
-        future = self._thread.submit(work)
-        future.add_done_callback(lambda future: self._loop.call_soon_threadsafe(self._finished, future, dones))
+        self._work.put((work, dones))
 
-    def _finished(self, future: Future[object], dones: list[Callable[[], None]]) -> None:
+    def _serve(self) -> None:
+        """The thread. An executor would do, but its locks and futures cost more than all else around a short sync."""
+        while (order := self._work.get()) is not None:
+            work, dones = order
+            error: BaseException | None = None
+            try:
+                work()
+            except BaseException as failure:  # noqa: BLE001  # the thread's edge: the loop is told
+                error = failure
+            self._loop.call_soon_threadsafe(self._finished, error, dones)
+
+    def _finished(self, error: BaseException | None, dones: list[Callable[[], None]]) -> None:
         self._busy = False
         if self._broken:
             return
-        error = future.exception()
         if error is not None:
-            self._broken = True
-            self._queue.clear()
-            self._failed(error)
+            self._break(error)
             return
         try:
             _call(dones)
         except Exception as defect:  # noqa: BLE001  # the edge of a callback: a node half told must not go on
-            self._broken = True
-            self._failed(defect)
+            self._break(defect)
             return
         self.flush()
-        if self.idle and self._seal is None:
-            self._seal = self._loop.call_later(SEAL_AFTER_S, self._start_seal)
+        self._used_at_s = self._loop.time()
+        if self._seal is None and not self._sealed:
+            self._seal = self._loop.call_later(SEAL_AFTER_S, self._seal_if_quiet)
 
-    def _start_seal(self) -> None:
-        """Leaves ``_seal`` set, so that its own end does not ask for another one."""
-        if self.idle:
-            self._submit(self._storage.seal, [])
+    def _break(self, error: BaseException) -> None:
+        self._broken = True
+        self._queue.clear()
+        self._failed(error)
 
-    def _cancel_seal(self) -> None:
-        if self._seal is not None:
-            self._seal.cancel()
-            self._seal = None
+    def _seal_if_quiet(self) -> None:
+        """Looks again later if there was work since: to move a timer with every sync would cost more."""
+        self._seal = None
+        quiet_s = self._loop.time() - self._used_at_s
+        if self.idle and quiet_s >= SEAL_AFTER_S:
+            self._sealed = True
+            self._order(self._storage.seal, [])
+        elif not self._broken:
+            self._seal = self._loop.call_later(max(SEAL_AFTER_S - quiet_s, 0.001), self._seal_if_quiet)
 
 
 def _call(dones: list[Callable[[], None]]) -> None:

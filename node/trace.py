@@ -20,7 +20,6 @@ from node.identity import host_of
 from node.machine import Result, digest
 from node.messages import Configuration, Entry, EntryKind, Role, Snapshot
 
-
 EntryMark = tuple[int, int, str]
 
 
