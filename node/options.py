@@ -153,6 +153,21 @@ def _parser(bugs: Sequence[str]) -> _Parser:
         f"(default {Timing().log_tail_entries})",
     )
     add(
+        "--append-entries",
+        type=_positive,
+        default=Timing().entries_per_append_max,
+        metavar="N",
+        help=f"entries that one message to a follower carries at most (default {Timing().entries_per_append_max})",
+    )
+    add(
+        "--inflight-appends",
+        type=_positive,
+        default=Timing().inflight_appends_max,
+        metavar="N",
+        help="messages with entries that a follower may have unanswered before it is sent more "
+        f"(default {Timing().inflight_appends_max})",
+    )
+    add(
         "--join",
         metavar="IDENTITY",
         help="join a running cluster, with an empty --data, as whom it has added this node (the answer to AddLearner)",
@@ -195,6 +210,8 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         election_ns_max=longest * MS,
         heartbeat_ns=parsed.heartbeat_ms * MS,
         log_tail_entries=parsed.log_tail_entries,
+        entries_per_append_max=parsed.append_entries,
+        inflight_appends_max=parsed.inflight_appends,
     )
     return Options(
         name=parsed.name,

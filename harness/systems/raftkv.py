@@ -155,6 +155,10 @@ class Raftkv:
             str(options.snapshot_entries),
             "--log-tail-entries",
             str(options.log_tail_entries),
+            "--append-entries",
+            str(options.append_entries),
+            "--inflight-appends",
+            str(options.inflight_appends),
             *hooked,
             *planted,
         ]

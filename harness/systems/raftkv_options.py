@@ -38,6 +38,10 @@ class RaftkvOptions(BaseModel):
     snapshot_entries: int = Field(default=10_000, ge=1)
     log_tail_entries: int = Field(default=1000, ge=0)
     """Entries below a snapshot that a node keeps in memory: who lags by less is not sent a snapshot."""
+    append_entries: int = Field(default=1024, ge=1)
+    """Entries that one message to a follower carries at most."""
+    inflight_appends: int = Field(default=64, ge=1)
+    """Messages with entries that a follower may have unanswered before it is sent more."""
     attempt_timeout: Duration = 1_000_000_000
     """One attempt of a client at one node."""
     operation_budget: Duration = 4_000_000_000

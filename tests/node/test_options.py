@@ -18,13 +18,14 @@ BUGS = ("local-read", "double-apply")
 def test_the_contract_with_the_harness() -> None:
     """Every option of the agreed command is understood."""
     more = ["--election-timeout-ms", "300-600", "--heartbeat-ms", "50", "--snapshot-entries", "77", "--seed", "5"]
-    more += ["--log-tail-entries", "0"]
+    more += ["--log-tail-entries", "0", "--append-entries", "1", "--inflight-appends", "2"]
     options = parse([*GOOD, *more, "--bug", "local-read"], BUGS)
     assert str(options.nodes["n2"].peers) == "10.99.0.12:7001"
     assert str(options.nodes["n2"].clients) == "10.99.0.12:7000"
     assert (options.timing.election_ns_min, options.timing.election_ns_max) == (300 * MS, 600 * MS)
     assert (options.timing.heartbeat_ns, options.snapshot_entries, options.seed) == (50 * MS, 77, 5)
     assert options.timing.log_tail_entries == 0
+    assert (options.timing.entries_per_append_max, options.timing.inflight_appends_max) == (1, 2)
     assert (options.bug, options.announce_bug) == ("local-read", None)
     assert options.hooks == frozenset()
     assert parse([*GOOD, "--hook", "messages"], BUGS).hooks == {"messages"}
