@@ -49,9 +49,7 @@ class LeaderClock:
         ``now_ns`` the monotonic clock.
         """
         stamp_ms = self._machine_ms + (now_ns - self._since_ns) // 1_000_000
-        if (
-            term != self._term or machine_ms > stamp_ms
-        ):  # a new leader, or stamps of the one before were applied only now
+        if term != self._term or machine_ms > stamp_ms:  # a new leader, or one that catches up with those before it
             self._term, self._machine_ms, self._since_ns = term, machine_ms, now_ns
             return max(machine_ms, 1)
         return max(stamp_ms, 1)
