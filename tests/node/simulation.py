@@ -24,17 +24,19 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from node.core import Raft
 from node.parts import Parts
 from node.zoo import BUGS
+from tests.node.simulated.administrator import Administrator
 from tests.node.simulated.agenda import Agenda
 from tests.node.simulated.clients import Clients
 from tests.node.simulated.climate import Climate, draw_climate
+from tests.node.simulated.clock import time_of_day
 from tests.node.simulated.cluster import SimulatedCluster
 from tests.node.simulated.faults import Faults
 from tests.node.simulated.healing import Healing
 from tests.node.simulated.violation import Violation
 
+CORRECT = Parts()
 STEPS_A_SEED = 4_000
 STORM_STEPS = (200, 1_500)
 """The shortest and the longest storm."""
@@ -45,22 +47,26 @@ LAST = 60
 class Simulation:
     """One cluster and its world."""
 
-    def __init__(self, seed: int, *, kind: type[Raft] = Raft, wall_clock: bool = False, record: int = 0) -> None:
+    def __init__(self, seed: int, parts: Parts = CORRECT, *, record: int = 0) -> None:
         """``record``: how many of the last events are kept for a person."""
         self.seed = seed
         self._random = random.Random(seed)
         self.climate: Climate = draw_climate(self._random)
         self.agenda = Agenda()
         self.agenda.record = deque(maxlen=record) if record else None
-        self.cluster = SimulatedCluster(self.agenda, self.climate, self._random, kind=kind, wall_clock=wall_clock)
+        self.cluster = SimulatedCluster(self.agenda, self.climate, self._random, parts)
         self.invariants = self.cluster.invariants
         clients = Clients(self.cluster, self._random)
         faults = Faults(self.cluster, self._random)
-        self._healing = Healing(self.cluster, faults, clients, self._random)
+        administrator = Administrator(self.cluster, self._random)
+        self._healing = Healing(
+            self.cluster, faults=faults, clients=clients, administrator=administrator, stream=self._random
+        )
         for server in self.cluster.servers.values():
             self.cluster.start(server)
         faults.begin()
         clients.begin()
+        administrator.begin()
 
     @property
     def steps(self) -> int:
@@ -72,13 +78,17 @@ class Simulation:
         breaks.
         """
         try:
-            while self.steps < steps:
-                for _ in range(self._random.randint(*STORM_STEPS)):
-                    self.agenda.step()
-                self._healing.settle()
-            self._healing.settle("none")
+            with time_of_day(self.cluster.time_of_day_ns):
+                self._run(steps)
         except Violation as violation:
             raise Violation(f"seed {self.seed}, step {self.steps}: {violation}") from violation
+
+    def _run(self, steps: int) -> None:
+        while self.steps < steps:
+            for _ in range(self._random.randint(*STORM_STEPS)):
+                self.agenda.step()
+            self._healing.settle()
+        self._healing.settle("none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,20 +101,18 @@ class Find:
     what: str
 
 
-def explore(
-    seeds: Iterable[int], *, steps: int = STEPS_A_SEED, kind: type[Raft] = Raft, sometimes: Counter[str] | None = None
-) -> int:
+def explore(seeds: Iterable[int], *, steps: int = STEPS_A_SEED, sometimes: Counter[str] | None = None) -> int:
     """Runs one simulation a seed; returns the steps made in all. ``sometimes`` sums up what happened.
 
     A :class:`Violation` carries the last events as a note, and the line that repeats it.
     """
     total = 0
     for seed in seeds:
-        simulation = Simulation(seed, kind=kind)
+        simulation = Simulation(seed)
         try:
             simulation.run(steps)
         except Violation as violation:
-            violation.add_note("\n".join(last_events(seed, steps=steps, kind=kind)))
+            violation.add_note("\n".join(last_events(seed, steps=steps)))
             violation.add_note(f"again: python -m tests.node.simulation --seed {seed}")
             raise
         total += simulation.steps
@@ -117,7 +125,7 @@ def hunt(parts: Parts, seeds: Iterable[int], *, steps: int = STEPS_A_SEED) -> Fi
     """Explores a broken core until it betrays itself; None if it does not."""
     total = 0
     for seed in seeds:
-        simulation = Simulation(seed, kind=parts.core, wall_clock=parts.clock is not Parts().clock)
+        simulation = Simulation(seed, parts)
         try:
             simulation.run(steps)
         except Violation as violation:
@@ -126,9 +134,9 @@ def hunt(parts: Parts, seeds: Iterable[int], *, steps: int = STEPS_A_SEED) -> Fi
     return None
 
 
-def last_events(seed: int, *, steps: int = STEPS_A_SEED, kind: type[Raft] = Raft, last: int = LAST) -> list[str]:
+def last_events(seed: int, parts: Parts = CORRECT, *, steps: int = STEPS_A_SEED, last: int = LAST) -> list[str]:
     """What happened last in a run that ends in a violation, readably."""
-    simulation = Simulation(seed, kind=kind, record=last)
+    simulation = Simulation(seed, parts, record=last)
     with suppress(Violation):
         simulation.run(steps)
     return list(simulation.agenda.record or ())
@@ -137,15 +145,15 @@ def last_events(seed: int, *, steps: int = STEPS_A_SEED, kind: type[Raft] = Raft
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit status."""
     options = _options(arguments)
-    parts = BUGS[options.bug].parts if options.bug else Parts()
+    parts = BUGS[options.bug].parts if options.bug else CORRECT
     begin, total, seed = time.perf_counter(), 0, options.seed if options.seed is not None else options.first
     first, sometimes = seed, Counter[str]()
     while total < options.steps:
-        simulation = Simulation(seed, kind=parts.core, wall_clock=parts.clock is not Parts().clock)
+        simulation = Simulation(seed, parts)
         try:
             simulation.run(STEPS_A_SEED)
         except Violation as violation:
-            print(*last_events(seed, kind=parts.core, last=options.last), sep="\n")
+            print(*last_events(seed, parts, last=options.last), sep="\n")
             planted = f" --bug {options.bug}" if options.bug else ""
             print(f"{violation}\n{total + simulation.steps} steps in seeds {first}..{seed}")
             print(f"again: python -m tests.node.simulation --seed {seed}{planted}")

@@ -14,6 +14,8 @@ BACKLOG_MAX = 40
 ASTRAY = 0.1
 """Share of calls that go to somebody who does not take itself for the leader."""
 
+READ_MODES = ("leader", "follower", "lease")
+
 
 class Clients:
     """All of them."""
@@ -35,10 +37,15 @@ class Clients:
                 self._call_at(server)
 
     def _call_at(self, server: SimulatedServer) -> None:
+        self._cluster.wake(server)
         if self._random.random() < 0.5:
-            server.read(self._cluster.agenda.now_ns)
+            self._read_at(server)
         if self._random.random() < self._cluster.climate.write and server.backlog() < BACKLOG_MAX:
             count = self._random.choice((1, 1, 3))
             server.propose([(self._commands + number).to_bytes(4, "big") for number in range(count)])
             self._commands += count
         self._cluster.touched(server)
+
+    def _read_at(self, server: SimulatedServer) -> None:
+        climate = self._cluster.climate
+        server.read(self._random.choice(READ_MODES), self._cluster.agenda.now_ns, excused=not climate.drift_is_promised)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from node.core import Timing
 from node.timing import MS
 
+DRIFT_PPM_PROMISED = 24_000
+"""A clock that much too fast gains 49 thousandths on one that much too slow: ``Timing.clock_drift_permille`` is 50."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Climate:
@@ -46,7 +49,14 @@ class Climate:
     compact_every: int
     drift_ppm: int
     """Clocks run at most this much too fast or too slow."""
+    change_every_ns: int
+    """How often somebody changes the membership or hands the leadership over; 0: never."""
     timing: Timing
+
+    @property
+    def drift_is_promised(self) -> bool:
+        """Whether clocks are as good as reads by lease rely on."""
+        return self.drift_ppm <= DRIFT_PPM_PROMISED
 
 
 def draw_climate(stream: random.Random) -> Climate:
@@ -73,7 +83,8 @@ def draw_climate(stream: random.Random) -> Climate:
         heal=pick((1, 1, 4)),
         topple=pick((0, 0, 0.5, 0.9)),
         compact_every=pick((5, 30, 10**9)),
-        drift_ppm=pick((0, 200, 20_000)),
+        drift_ppm=pick((0, 200, DRIFT_PPM_PROMISED, 200_000)),
+        change_every_ns=pick((0, 20, 100, 400)) * MS,
         timing=_draw_timing(stream),
     )
 
@@ -93,4 +104,5 @@ def _draw_timing(stream: random.Random) -> Timing:
         read_rounds_max=pick((1, 16)),
         entries_per_ready_max=pick((1, 3, 4096)),
         log_tail_entries=pick((0, 3, 100)),
+        clock_drift_permille=50,
     )

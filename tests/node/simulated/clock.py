@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from unittest import mock
 
 PPM = 1_000_000
 
@@ -15,17 +19,24 @@ class Clock:
     """How much faster than true time it runs, in millionths."""
     offset_ns: int = 0
     """What it showed at the beginning: monotonic clocks of two machines have nothing in common."""
-    wall: bool = False
-    """Whether the server measures time by the wall clock, which is set now and then. No correct one does."""
     stepped_ns: int = 0
     """How far the wall clock has been set ahead (or back) in all."""
 
     def shows(self, now_ns: int) -> int:
-        """What the server reads at a moment of true time."""
-        skew_ns = now_ns * self.ahead_ppm // PPM + self.offset_ns
-        return now_ns + skew_ns + (self.stepped_ns if self.wall else 0)
+        """What the monotonic clock reads at a moment of true time."""
+        return now_ns + now_ns * self.ahead_ppm // PPM + self.offset_ns
 
     def when(self, shown_ns: int) -> int:
         """The first moment of true time at which it shows that."""
-        since_ns = shown_ns - self.offset_ns - (self.stepped_ns if self.wall else 0)
-        return since_ns * PPM // (PPM + self.ahead_ppm) + 1
+        return (shown_ns - self.offset_ns) * PPM // (PPM + self.ahead_ppm) + 1
+
+    def wall(self, now_ns: int) -> int:
+        """The time of day."""
+        return self.shows(now_ns) + self.stepped_ns
+
+
+@contextmanager
+def time_of_day(read_ns: Callable[[], int]) -> Iterator[None]:
+    """Whoever asks the operating system for the time of day gets this instead; no correct core ever asks."""
+    with mock.patch.object(time, "time_ns", read_ns):
+        yield

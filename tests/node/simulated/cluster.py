@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from functools import partial
 
-from node.core import Raft
 from node.messages import Message, Role
+from node.parts import Parts
 from node.timing import MS
 from tests.node.simulated.agenda import Agenda
 from tests.node.simulated.climate import Climate
@@ -21,9 +21,7 @@ from tests.node.simulated.telling import tell_message, tell_server
 class SimulatedCluster:
     """The mechanics of a world; what happens to it is decided elsewhere."""
 
-    def __init__(
-        self, agenda: Agenda, climate: Climate, stream: random.Random, *, kind: type[Raft], wall_clock: bool
-    ) -> None:
+    def __init__(self, agenda: Agenda, climate: Climate, stream: random.Random, parts: Parts) -> None:
         self.agenda = agenda
         self.climate = climate
         self.random = stream
@@ -35,28 +33,42 @@ class SimulatedCluster:
         self._reigns: set[tuple[str, int]] = set()
         self._timers: dict[str, int] = {}
         self._turns: set[str] = set()
-        names = tuple(f"n{number}" for number in range(1, climate.size + 1))
+        self._parts = parts
+        self._asked_the_time: SimulatedServer | None = None
+        founders = tuple(f"n{number}" for number in range(1, climate.size + 1))
         self.servers: dict[str, SimulatedServer] = {}
-        self.invariants = Invariants(self.servers)
-        for name in names:
-            self.servers[name] = SimulatedServer(
-                name,
-                names,
-                kind=kind,
-                timing=climate.timing,
-                clock=self._draw_clock(wall=wall_clock),
-                compact_every=climate.compact_every,
-                stream=stream,
-                invariants=self.invariants,
-                send=self._send,
-                later=self._later,
-            )
+        self.invariants = Invariants(self.servers, founders)
+        for name in founders:
+            self._add(name, founders)
 
-    def _draw_clock(self, *, wall: bool) -> Clock:
-        drift = self.climate.drift_ppm
-        return Clock(
-            ahead_ppm=self.random.randint(-drift, drift), offset_ns=self.random.randrange(10_000 * MS), wall=wall
+    def _add(self, name: str, founders: tuple[str, ...]) -> SimulatedServer:
+        climate, drift = self.climate, self.climate.drift_ppm
+        self.servers[name] = SimulatedServer(
+            name,
+            founders,
+            parts=self._parts,
+            timing=climate.timing,
+            clock=Clock(ahead_ppm=self.random.randint(-drift, drift), offset_ns=self.random.randrange(10_000 * MS)),
+            compact_every=climate.compact_every,
+            stream=self.random,
+            invariants=self.invariants,
+            send=self._send,
+            later=self._later,
         )
+        return self.servers[name]
+
+    def join(self, name: str) -> None:
+        """Starts a server that nobody founded the cluster with: it knows nothing, and waits to be spoken to."""
+        self.start(self._add(name, ()))
+
+    def time_of_day_ns(self) -> int:
+        """By the wall clock of the server that does something at present."""
+        now_ns, asker = self.agenda.now_ns, self._asked_the_time
+        return now_ns if asker is None else asker.clock.wall(now_ns)
+
+    def wake(self, server: SimulatedServer) -> None:
+        """To be said before a server is made to do anything: what it asks the operating system is asked for it."""
+        self._asked_the_time = server
 
     # Who is there
 
@@ -80,6 +92,7 @@ class SimulatedCluster:
         if server.core is None:
             self._timers.pop(server.name, None)
             self._turns.discard(server.name)
+            self.wake(server)
             server.start(self.agenda.now_ns)
             self.note("starts", server)
             self.touched(server)
@@ -119,6 +132,7 @@ class SimulatedCluster:
         core = server.core
         if core is None:
             return
+        self.wake(server)
         server.drain()
         if core.role is Role.LEADER and (server.name, core.term) not in self._reigns:
             self._reigns.add((server.name, core.term))
@@ -147,6 +161,7 @@ class SimulatedCluster:
             self._set_timer(server, server.paused_until_ns)
             return
         self.note("timer", server)
+        self.wake(server)
         server.tick(self.agenda.now_ns)
         self.touched(server)
 
@@ -160,6 +175,7 @@ class SimulatedCluster:
     def _work(self, server: SimulatedServer, incarnation: int, work: Callable[[], None]) -> None:
         if server.incarnation == incarnation and server.core is not None:
             self.note("disk", server)
+            self.wake(server)
             work()
             self.touched(server)
 
@@ -178,6 +194,7 @@ class SimulatedCluster:
             return
         if self.agenda.record is not None:
             self.agenda.note(f"      {tell_message(message)}")
+        self.wake(server)
         server.receive(message, self.agenda.now_ns)
         self.touched(server)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from node.messages import Configuration
-from tests.node.simulated.configurations import is_quorum
+from tests.node.simulated.configurations import configuration_in, is_quorum
 from tests.node.simulated.disk import Disk
 from tests.node.simulated.promises import Durable
 from tests.node.simulated.violation import Violation
@@ -33,9 +33,9 @@ class Future:
             disk = server.disk
             if disk.holds(index, term):
                 continue
-            configuration = self._configuration_on(disk)
+            configuration = configuration_on(disk, server.founders)
             supporters = self._supporters(disk)
-            if is_quorum(configuration, supporters) and name in (*configuration.voters, *configuration.outgoing):
+            if is_quorum(configuration, supporters) and name in configuration.electorate:
                 raise Violation(
                     f"leader completeness: {name} could be elected by {sorted(supporters)} without entry {index} of "
                     f"term {term}, which is committed"
@@ -45,5 +45,7 @@ class Future:
         last = disk.last()
         return {name for name, server in self._servers.items() if server.disk.last() <= last}
 
-    def _configuration_on(self, disk: Disk) -> Configuration:  # noqa: ARG002
-        return Configuration(voters=tuple(self._servers))
+
+def configuration_on(disk: Disk, founders: Configuration) -> Configuration:
+    """The one that a server would go by after a crash."""
+    return configuration_in(disk.entries if disk.survives() else (), disk.snapshot, founders)

@@ -10,8 +10,10 @@ import random
 
 from node.messages import Role
 from node.timing import MS
+from tests.node.simulated.administrator import Administrator
 from tests.node.simulated.clients import Clients
 from tests.node.simulated.cluster import SimulatedCluster
+from tests.node.simulated.configurations import is_quorum
 from tests.node.simulated.faults import Faults
 from tests.node.simulated.server import SimulatedServer
 from tests.node.simulated.violation import Violation
@@ -28,10 +30,19 @@ AILMENTS = ("none", "down", "cut off", "deaf", "mute")
 class Healing:
     """The phases of calm between the storms."""
 
-    def __init__(self, cluster: SimulatedCluster, faults: Faults, clients: Clients, stream: random.Random) -> None:
+    def __init__(
+        self,
+        cluster: SimulatedCluster,
+        *,
+        faults: Faults,
+        clients: Clients,
+        administrator: Administrator,
+        stream: random.Random,
+    ) -> None:
         self._cluster = cluster
         self._faults = faults
         self._clients = clients
+        self._administrator = administrator
         self._random = stream
 
     def settle(self, ailment: str | None = None) -> None:
@@ -42,18 +53,25 @@ class Healing:
         self._begin_calm()
         for server in ill:
             self._infect(server, ailment)
-        for server in cluster.servers.values():
-            if server not in ill:
-                cluster.start(server)
         well = [server for server in cluster.servers.values() if server not in ill]
-        self._await_progress(well, f"{ailment}: {', '.join(server.name for server in ill)}")
-        for server in ill:
+        for server in well:
             cluster.start(server)
+        if not somebody_can_win(well):
+            ailment, ill, well = "none", [], list(cluster.servers.values())
+            self._heal()
+        self._await_progress(well, f"{ailment}: {', '.join(server.name for server in ill)}")
+        self._heal()
         self._begin_storm()
+
+    def _heal(self) -> None:
+        self._cluster.network.cut.clear()
+        for server in self._cluster.servers.values():
+            self._cluster.start(server)
 
     def _minority(self) -> list[SimulatedServer]:
         """One server as a rule the leader, or as many as may fail."""
-        servers = list(self._cluster.servers.values())
+        voters = self._cluster.invariants.configurations.latest.voters
+        servers = [self._cluster.servers[name] for name in voters]
         may_fail = (len(servers) - 1) // 2
         self._random.shuffle(servers)
         if self._random.random() < 0.7:
@@ -73,15 +91,14 @@ class Healing:
 
     def _begin_calm(self) -> None:
         cluster = self._cluster
-        cluster.network.calm = self._faults.resting = True
+        cluster.network.calm = self._faults.resting = self._administrator.resting = True
         cluster.network.cut.clear()
         self._clients.every_ns = CALL_EVERY_NS
         for server in cluster.servers.values():
             server.paused_until_ns = server.disk_busy_until_ns = 0
 
     def _begin_storm(self) -> None:
-        self._cluster.network.calm = self._faults.resting = False
-        self._cluster.network.cut.clear()
+        self._cluster.network.calm = self._faults.resting = self._administrator.resting = False
         self._clients.every_ns = self._cluster.climate.call_every_ns
 
     def _await_progress(self, well: list[SimulatedServer], ailment: str) -> None:
@@ -90,7 +107,8 @@ class Healing:
         while agenda.now_ns < deadline_ns:
             for _ in range(20):
                 agenda.step()
-            if min(server.applied for server in well) > floor:
+            members = invariants.configurations.latest.members
+            if min(server.applied for server in well if server.name in members) > floor:
                 invariants.sometimes[f"progress with the others {ailment.partition(':')[0]}"] += 1
                 return
         states = [(s.name, s.core.role.value, s.core.term, s.core.commit) for s in well if s.core]
@@ -99,3 +117,18 @@ class Healing:
             f"no progress within {SETTLE_NS / 1e9:g} s of healing ({ailment}), {'a' if leads else 'no'} leader: "
             f"{states}, floor {floor}"
         )
+
+
+def somebody_can_win(well: list[SimulatedServer]) -> bool:
+    """Whether the logs and configurations of those that are well allow anyone an election without the others.
+
+    While a change is under way that is not certain, however many are well: a learner may hold the newest entries, of a
+    leader that is ill now, and be a voter by the uncommitted configuration of one that it must refuse.
+    """
+    cores = [server.core for server in well if server.core is not None]
+    lasts = {core.name: (core.term_at(core.last_index) or 0, core.last_index) for core in cores}
+    return any(
+        core.name in core.configuration.electorate
+        and is_quorum(core.configuration, [name for name, last in lasts.items() if last <= lasts[core.name]])
+        for core in cores
+    )

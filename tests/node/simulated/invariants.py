@@ -8,14 +8,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from node.core import Raft
-from node.messages import AppendReply, HardState, Message, Ready, RequestVote, Role, SnapshotReply, VoteReply
-from tests.node.simulated.configurations import is_quorum
+from node.messages import (
+    AppendReply,
+    Entry,
+    EntryKind,
+    HardState,
+    Message,
+    Ready,
+    RequestVote,
+    Role,
+    SnapshotReply,
+    VoteReply,
+)
+from tests.node.simulated.configurations import ConfigurationBook, is_quorum
 from tests.node.simulated.future import Future
 from tests.node.simulated.logs import LogBook
 from tests.node.simulated.promises import Durable, Promises
 from tests.node.simulated.violation import Violation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A client's read that is under way."""
+
+    mode: str
+    floor: int
+    """What was committed anywhere before it began."""
+    excused: bool = False
+    """Whether it rests on clocks that are worse than what is promised."""
+
 
 PROMISES = (RequestVote, VoteReply, AppendReply, SnapshotReply)
 """Messages that say what the disk must be able to keep."""
@@ -24,11 +48,12 @@ PROMISES = (RequestVote, VoteReply, AppendReply, SnapshotReply)
 class Invariants:
     """The omniscient observer of one simulated cluster."""
 
-    def __init__(self, servers: Mapping[str, Durable]) -> None:
+    def __init__(self, servers: Mapping[str, Durable], founders: tuple[str, ...]) -> None:
         self._servers = servers
         self.promises = Promises()
         self.logs = LogBook()
         self.future = Future(servers)
+        self.configurations = ConfigurationBook(founders)
         self.leaders: dict[int, tuple[str, int]] = {}
         """term -> (name, incarnation)"""
         self.applied: dict[int, tuple[int, int]] = {}
@@ -60,10 +85,12 @@ class Invariants:
             raise Violation(f"election safety: {core.name} leads term {core.term} by the votes of {sorted(votes)} only")
         self.logs.complete(core)
 
-    def commits(self, core: Raft, before: int) -> None:
-        """Checks a commit index that moved from ``before``; a leader's must rest on a *durable quorum*."""
-        self.logs.commits(core, before)
-        if core.role is not Role.LEADER:
+    def commits(self, core: Raft, before: int, *, led: bool) -> None:
+        """Checks a commit index that moved from ``before``; that of the leader of this term (which may have stepped
+        down as it committed) must rest on a *durable quorum*.
+        """
+        self.logs.commits(core, before, led=led)
+        if not led:
             return
         index, term = core.commit, core.term_at(core.commit) or 0
         holders = self.future.holders(index, term)
@@ -95,18 +122,35 @@ class Invariants:
                 )
         if ready.entries:
             self.logs.appended(core, ready.entries)
+        self._configuration(core, ready)
         self.sometimes["snapshot installed"] += ready.install is not None
         self.sometimes["snapshot wanted"] += bool(ready.snapshots_wanted)
 
+    def _configuration(self, core: Raft, ready: Ready) -> None:
+        news = [entry for entry in ready.entries if entry.kind is EntryKind.CONFIG]
+        if not news and ready.truncate_from is None and ready.install is None:
+            return
+        founders = self._servers[core.name].founders
+        self.configurations.in_force(core, founders)
+        for entry in news:
+            if core.role is Role.LEADER and entry.term == core.term:
+                self.sometimes["configuration proposed"] += 1
+                self.configurations.proposed(core, entry, founders)
+
     def _order_of_duties(self, core: Raft, ready: Ready) -> None:
-        if ready.hard_state is not None:
-            raise Violation(f"order of duties: {core.name} sends before its term or vote is durable")
         if any(isinstance(message, PROMISES) for message in ready.messages_now):
             raise Violation(f"order of duties: {core.name} sends {ready.messages_now} before it persists")
 
     # Applying and reading
 
-    def apply(self, name: str, index: int, term: int, state: int) -> None:
+    def applies(self, name: str, entry: Entry, state: int) -> None:
+        """A committed entry went through a state machine."""
+        if entry.kind is EntryKind.CONFIG and entry.index not in self.configurations.committed:
+            self.sometimes["configuration committed"] += 1
+            self.configurations.applied(entry)
+        self.reaches(name, entry.index, entry.term, state)
+
+    def reaches(self, name: str, index: int, term: int, state: int) -> None:
         """Checks *state machine safety*: at an index all servers apply the same entry and reach the same state."""
         known = self.applied.setdefault(index, (term, state))
         if known != (term, state):
@@ -115,13 +159,18 @@ class Invariants:
                 + (" with another state" if known[0] == term else "")
             )
 
-    def read(self, name: str, floor: int, index: int) -> None:
+    def read(self, name: str, read: Read, index: int) -> None:
         """Checks that a linearizable read sees at least all that was committed anywhere before it began."""
-        self.sometimes["read answered"] += 1
-        if index < floor:
-            raise Violation(
-                f"stale read: {name} answered a read with index {index}; {floor} was committed before it began"
-            )
+        self.sometimes[f"read answered, {read.mode}"] += 1
+        if index >= read.floor:
+            return
+        if read.excused:
+            self.sometimes[f"stale read by a clock beyond its bound, {read.mode}"] += 1
+            return
+        raise Violation(
+            f"stale read: {name} answered a read ({read.mode}) with index {index}; {read.floor} was committed before "
+            f"it began"
+        )
 
     def restarted(self, core: Raft, disk: HardState) -> None:
         """Checks what a crash left."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node.core import Raft
-from node.messages import Entry, EntryKind, Role
+from node.messages import Entry, EntryKind
 from tests.node.simulated.violation import Violation
 
 
@@ -33,23 +33,22 @@ class LogBook:
                     f"log matching: {core.name} has {fact} at {entry.index}, term {entry.term}; others {known}"
                 )
 
-    def commits(self, core: Raft, before: int) -> None:
+    def commits(self, core: Raft, before: int, *, led: bool) -> None:
         """A server's commit index moved from ``before``: leaders decide, all others learn what was decided."""
         if core.commit < before:
             raise Violation(f"commit goes back: {core.name} from {before} to {core.commit}")
-        leads = core.role is Role.LEADER
         for index in range(before + 1, core.commit + 1):
             term = core.term_at(index)
             if term is None:
                 continue
-            known = self.committed.setdefault(index, term) if leads else self.committed.get(index)
+            known = self.committed.setdefault(index, term) if led else self.committed.get(index)
             if known != term:
                 raise Violation(
                     f"state machine safety: {core.name} commits term {term} at {index}; "
                     + ("no leader committed that yet" if known is None else f"a leader committed term {known} there")
                 )
         self.commit_max = max(self.commit_max, core.commit)
-        if leads:
+        if led:
             self.by_leader[core.term] = (core.commit, core.term_at(core.commit) or 0)
 
     def complete(self, core: Raft) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from node.core import Raft
-from node.messages import AppendReply, HardState, Message, RequestVote, VoteReply
+from node.messages import AppendReply, Configuration, HardState, Message, RequestVote, VoteReply
 from tests.node.simulated.disk import Disk
 from tests.node.simulated.violation import Violation
 
@@ -14,6 +14,8 @@ class Durable(Protocol):
     """Who has a disk."""
 
     disk: Disk
+    founders: Configuration
+    """Whom it was told at its first start; nobody if it joins."""
 
 
 class Promises:

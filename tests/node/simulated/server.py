@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from node.core import Raft, Timing
-from node.messages import Entry, InstallSnapshot, Message, Ready, Role, Snapshot, SnapshotReply
+from node.messages import Configuration, Entry, InstallSnapshot, Message, Ready, Role, Snapshot, SnapshotReply
+from node.parts import Parts
 from tests.node.simulated.clock import Clock
 from tests.node.simulated.disk import Disk
-from tests.node.simulated.invariants import Invariants
+from tests.node.simulated.invariants import Invariants, Read
 
 SNAPSHOT_BYTES = 24
 """A simulated snapshot is the state's hash as decimal digits, padded to this; it travels in chunks of a third."""
@@ -33,14 +34,6 @@ class Compaction:
     snapshot: Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A client's read that is under way."""
-
-    floor: int
-    """What was committed anywhere before it began."""
-
-
 def next_state(state: int, entry: Entry) -> int:
     """The state machine: a chain of hashes (of numbers, which Python does not salt)."""
     return hash((state, entry.index, entry.term, int.from_bytes(entry.data[:8], "big")))
@@ -52,9 +45,9 @@ class SimulatedServer:
     def __init__(
         self,
         name: str,
-        voters: tuple[str, ...],
+        founders: tuple[str, ...],
         *,
-        kind: type[Raft],
+        parts: Parts,
         timing: Timing,
         clock: Clock,
         compact_every: int,
@@ -63,16 +56,18 @@ class SimulatedServer:
         send: Callable[[Message], None],
         later: Later,
     ) -> None:
+        """``founders``: the voters of the first configuration; nobody if this server joins later."""
         self.name = name
+        self.founders = Configuration(voters=founders)
         self.disk = Disk()
         self.clock = clock
         self.core: Raft | None = None
         self.incarnation = 0
         self.paused_until_ns = 0
         self.disk_busy_until_ns = 0
-        self._voters = voters
         self._commit_seen = 0
-        self._kind = kind
+        self._kind = parts.core
+        self._callers = parts.callers()
         self._timing = timing
         self._compact_every = compact_every
         self._random = stream
@@ -105,7 +100,7 @@ class SimulatedServer:
         self.incarnation += 1
         self.core = self._kind(
             name=self.name,
-            voters=self._voters,
+            voters=self.founders.voters,
             recovered=self.disk.recovered(),
             timing=self._timing,
             random=random.Random(self._random.getrandbits(64)),
@@ -156,12 +151,22 @@ class SimulatedServer:
         """Uncommitted entries."""
         return self.core.last_index - self.core.commit if self.core is not None else 0
 
-    def read(self, now_ns: int) -> None:
-        """A client's linearizable read."""
-        if self.core is not None:
-            self._next_token += 1
-            self.reads[self._next_token] = Read(self._invariants.commit_max)
-            self.core.read(self._next_token, self.clock.shows(now_ns))
+    def read(self, mode: str, now_ns: int, *, excused: bool = False) -> None:
+        """A client's linearizable read: by the "leader", by anyone who asks the leader ("follower"), or by "lease"."""
+        core = self.core
+        if core is None:
+            return
+        shown_ns = self.clock.shows(now_ns)
+        read = Read(mode=mode, floor=self._invariants.commit_max, excused=excused and mode == "lease")
+        if mode == "lease":
+            index = core.lease_index(shown_ns)
+            if index is not None:
+                self._confirmed.append((index, read))
+            self._serve_reads()
+            return
+        self._next_token += 1
+        self.reads[self._next_token] = read
+        (core.read if mode == "leader" else core.read_through)(self._next_token, shown_ns)
 
     def look(self) -> None:
         """Lets the observer see what an event has made of the core."""
@@ -172,7 +177,7 @@ class SimulatedServer:
             self._led = core.term
             self._invariants.leads(core, self.incarnation)
         if core.commit != self._commit_seen:
-            self._invariants.commits(core, self._commit_seen)
+            self._invariants.commits(core, self._commit_seen, led=self._led == core.term)
             self._commit_seen = core.commit
 
     # The duties of a Ready
@@ -243,7 +248,7 @@ class SimulatedServer:
     def _apply(self, entry: Entry) -> None:
         self.state = next_state(self.state, entry)
         self.applied = entry.index
-        self._invariants.apply(self.name, entry.index, entry.term, self.state)
+        self._invariants.applies(self.name, entry, self.state)
         if self.proposed and self.proposed.pop(entry.index, None) == entry.term:
             self._invariants.sometimes["write acknowledged"] += 1
 
@@ -252,10 +257,10 @@ class SimulatedServer:
             return
         waiting = []
         for index, read in self._confirmed:
-            if index > self.applied:
-                waiting.append((index, read))
+            if self._callers.is_applied(index, self.applied):
+                self._invariants.read(self.name, read, self.applied)
             else:
-                self._invariants.read(self.name, read.floor, self.applied)
+                waiting.append((index, read))
         self._confirmed = waiting
 
     # Snapshots taken
@@ -266,6 +271,7 @@ class SimulatedServer:
         self._taking = True
         term = self._invariants.applied[self.applied][0]
         snapshot = Snapshot.of(self.applied, term, core.configuration_at(self.applied))
+        self._invariants.configurations.snapshot(self.name, snapshot)
         self._later(self, partial(self._taken, snapshot, self.state))
 
     def _taken(self, snapshot: Snapshot, state: int) -> None:
@@ -327,5 +333,5 @@ class SimulatedServer:
         if snapshot.index > self.applied or snapshot in self._received:
             self.state = self._received.get(snapshot, self.disk.state)
             self.applied = snapshot.index
-            self._invariants.apply(self.name, snapshot.index, snapshot.term, self.state)
+            self._invariants.reaches(self.name, snapshot.index, snapshot.term, self.state)
         self._received.clear()
