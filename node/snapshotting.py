@@ -1,10 +1,10 @@
 """Snapshots in motion: taking them beside the running node, sending them to followers in chunks, receiving them.
 
-Taking: the state is copied in a turn (two dictionary copies), encoded and written by a thread of its own, and only when
-the log, too, is durable that far is the log compacted behind it. Sending: one chunk is under way per follower; its
-reply asks for the next one; the core asks again when a follower falls silent. Receiving: chunks gather in memory; the
-whole is verified and made durable before the core hears of it, and the core has the last word on whether it is
-installed (figure 13; it may be late).
+Taking: the state is copied in a turn (microseconds), encoded and written by a thread of its own, and only when the log,
+too, is durable that far is the log compacted behind it. Sending: one chunk is under way per follower; its reply asks
+for the next one; the core asks again when a follower falls silent. Receiving: chunks gather in memory; the whole is
+verified, made durable and decoded by the thread before the core hears of it, and the core has the last word on whether
+it is installed (figure 13; it may be late).
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from node.core import Raft
 from node.disk import Disk
-from node.machine import Machine, digest
+from node.machine import Machine, Saved, decode_state, digest
 from node.messages import InstallSnapshot, Message, Snapshot, SnapshotReply
-from node.snapshots import Arrival, BadSnapshotError, Loaded
+from node.snapshots import Arrival, BadSnapshotError
 from node.storage import Storage
 from node.trace import Trace
 
@@ -28,6 +29,15 @@ SNAPSHOT_BYTES_MAX = 1 << 30
 
 _T = TypeVar("_T")
 _log = logging.getLogger("node.snapshots")
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A snapshot that is durable and understood: installing it takes no time."""
+
+    snapshot: Snapshot
+    saved: Saved
+    state_hash: str
 
 
 class Snapshotting:
@@ -60,7 +70,7 @@ class Snapshotting:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshots")
         self._taking = False
         self._arrival: Arrival | None = None
-        self._received: Loaded | None = None
+        self._received: _Received | None = None
         self._sending: dict[str, Snapshot] = {}
 
     async def close(self) -> None:
@@ -149,20 +159,21 @@ class Snapshotting:
         if arrival.complete and not was_complete:
             self._in_background(lambda: self._verify(arrival), lambda loaded: self._stored(arrival, loaded))
 
-    def _verify(self, arrival: Arrival) -> Loaded | BadSnapshotError:
+    def _verify(self, arrival: Arrival) -> _Received | BadSnapshotError:
         try:
-            return self._storage.receive_snapshot(arrival.snapshot, bytes(arrival.data))
+            loaded = self._storage.receive_snapshot(arrival.snapshot, bytes(arrival.data))
         except BadSnapshotError as error:
             return error
+        return _Received(loaded.snapshot, decode_state(loaded.state), digest(loaded.state))
 
-    def _stored(self, arrival: Arrival, loaded: Loaded | BadSnapshotError) -> None:
+    def _stored(self, arrival: Arrival, received: _Received | BadSnapshotError) -> None:
         if self._arrival is arrival:
             self._arrival = None
-        if isinstance(loaded, BadSnapshotError):
-            _log.error("refused a snapshot: %s", loaded)
+        if isinstance(received, BadSnapshotError):
+            _log.error("refused a snapshot: %s", received)
             return
-        self._received = loaded
-        self._core.installed(loaded.snapshot)
+        self._received = received
+        self._core.installed(received.snapshot)
         self._turn()
 
     def install(self, snapshot: Snapshot) -> None:
@@ -175,8 +186,8 @@ class Snapshotting:
                 f"told to install {snapshot}, but the last one received is {received and received.snapshot}"
             )
         self._received = None
-        self._machine.restore(received.state)
-        self._trace.snapshot("installed", snapshot, digest(received.state))
+        self._machine.adopt(received.saved)
+        self._trace.snapshot("installed", snapshot, received.state_hash)
         for index, configuration in self._core.configurations:
             self._trace.config(index, configuration)
         self._disk.run(lambda: self._storage.installed(snapshot), lambda: None)

@@ -5,6 +5,7 @@ from node.machine.machine import Machine
 from node.machine.result import Result, ResultKind, digest
 from node.machine.sessions import Session
 from node.machine.state_format import BadStateError, Saved
+from node.machine.state_format import decode as decode_state
 
 __all__ = [
     "KEY_BYTES_MAX",
@@ -16,5 +17,6 @@ __all__ = [
     "ResultKind",
     "Saved",
     "Session",
+    "decode_state",
     "digest",
 ]
