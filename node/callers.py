@@ -44,7 +44,9 @@ class _Logged:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class Read:
+    """A read, and who waits for it."""
+
     request: kv_pb2.ExecuteRequest
     answer: Answer
 
@@ -55,7 +57,7 @@ class _Granted:
 
     index: int
     deadline_ns: int
-    reads: list[_Read]
+    reads: list[Read]
 
 
 class Callers:
@@ -63,12 +65,12 @@ class Callers:
 
     def __init__(self) -> None:
         self._writes: list[_Write] = []
-        self._reads: list[_Read] = []
-        self._reads_through: list[_Read] = []
+        self._reads: list[Read] = []
+        self._reads_through: list[Read] = []
         """The same, that any node may serve."""
         self._logged: dict[int, _Logged] = {}
         """By log index."""
-        self._rounds: dict[int, list[_Read]] = {}
+        self._rounds: dict[int, list[Read]] = {}
         """Reads whose leadership is being confirmed, by the core's token."""
         self._token = 0
         self._granted: deque[_Granted] = deque()
@@ -89,16 +91,16 @@ class Callers:
 
     def read(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
         """A linearizable read at the leader, to be asked with the next turn."""
-        self._reads.append(_Read(request, answer))
+        self._reads.append(Read(request, answer))
 
     def read_through(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
         """The same at any node."""
-        self._reads_through.append(_Read(request, answer))
+        self._reads_through.append(Read(request, answer))
 
     def read_at(self, index: int, core: Raft, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
         """A read that needs no question, but that ``index`` is applied."""
         self._reads_under_way += 1
-        self._grant(index, core, [_Read(request, answer)])
+        self._grant(index, core, [Read(request, answer)])
 
     def feed(self, core: Raft, now_ns: int) -> None:
         """Hands what came in to the core: all writes as one proposal; all reads share one question."""
@@ -111,9 +113,9 @@ class Callers:
             core.read_through(self._ask(self._reads_through), now_ns)
             self._reads_through = []
         while self._granted and self._granted[0].deadline_ns <= now_ns:
-            self._refuse(self._granted.popleft().reads, core)
+            self.refuse(self._granted.popleft().reads, core)
 
-    def _ask(self, reads: list[_Read]) -> int:
+    def _ask(self, reads: list[Read]) -> int:
         self._token += 1
         self._rounds[self._token] = reads
         self._reads_under_way += len(reads)
@@ -134,14 +136,15 @@ class Callers:
         """The fate of a round of reads."""
         reads = self._rounds.pop(state.token)
         if state.index is None:
-            self._refuse(reads, core)
+            self.refuse(reads, core)
         else:
             self._grant(state.index, core, reads)
 
-    def _grant(self, index: int, core: Raft, reads: list[_Read]) -> None:
+    def _grant(self, index: int, core: Raft, reads: list[Read]) -> None:
         self._granted.append(_Granted(index, core.now_ns + core.timing.forward_ns, reads))
 
-    def _refuse(self, reads: list[_Read], core: Raft) -> None:
+    def refuse(self, reads: list[Read], core: Raft) -> None:
+        """Answers reads that cannot be served here."""
         self._reads_under_way -= len(reads)
         self._replies += [(read.answer, not_leader(core.leader)) for read in reads]
 

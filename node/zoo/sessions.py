@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import chain
+
+from node.callers import Callers, Read
+from node.core import Raft
 from node.machine import Machine, Result, Session
 from node.parts import Parts
 from node.zoo.bug import Bug
@@ -18,6 +23,22 @@ class DoubleApply(Machine):
         return None
 
 
+class CrossedReplies(Callers):
+    """crossed-replies (K3): when a forwarded read fails, its error is not delivered, and whoever asked stays in line.
+
+    The replies to those behind go to those before; the error comes to the last. Published as RedisLabs/redisraft#26
+    (a follower that forwards).
+    """
+
+    def refuse(self, reads: list[Read], core: Raft) -> None:
+        """Every reply moves up by as many callers as were to be refused."""
+        line = chain.from_iterable([reads, *self._rounds.values()])
+        answers = iter([read.answer for read in line])
+        for token, waiting in self._rounds.items():
+            self._rounds[token] = [replace(read, answer=next(answers)) for read in waiting]
+        super().refuse([replace(read, answer=next(answers)) for read in reads], core)
+
+
 ROWS = (
     Bug(
         name="double-apply",
@@ -27,5 +48,14 @@ ROWS = (
         observer="LIN",
         source="ktoso/akka-raft#64",
         parts=Parts(machine=DoubleApply),
+    ),
+    Bug(
+        name="crossed-replies",
+        row="K3",
+        what="when a forwarded read fails, the replies to later reads go to those who asked before",
+        provoked_by="an answer of the leader to a forwarded read is lost",
+        observer="LIN",
+        source="RedisLabs/redisraft#26",
+        parts=Parts(callers=CrossedReplies),
     ),
 )
