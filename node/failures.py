@@ -28,7 +28,7 @@ class NotLeaderError(DefiniteError):
 
 
 class BusyError(DefiniteError):
-    """Too many operations are under way, at the node or here."""
+    """Not now: too many operations are under way, at the node or here; or what was asked for is not possible yet."""
 
 
 class SessionExpiredError(DefiniteError):
@@ -85,7 +85,7 @@ def outcome_error(reply: kv_pb2.Reply) -> KvError | None:
 _ERRORS: Mapping[int, tuple[Callable[[str], KvError], str]] = {
     kv_pb2.SESSION_EXPIRED: (SessionExpiredError, "the node knows no such session"),
     kv_pb2.FORGOTTEN: (InDoubtError, "the session has gone on to later writes"),
-    kv_pb2.BUSY: (BusyError, "the node has too many operations under way"),
+    kv_pb2.BUSY: (BusyError, "the node is busy"),
     kv_pb2.INVALID: (InvalidRequestError, "the node refused the request"),
     kv_pb2.WRONG_TYPE: (WrongTypeError, "a key holds a value of another type"),
     kv_pb2.FULL: (FullError, "the store is full"),

@@ -16,7 +16,6 @@ from typing import Any
 
 import orjson
 
-from node.identity import host_of
 from node.machine import Result, digest
 from node.messages import Configuration, Entry, EntryKind, Role, Snapshot
 
@@ -63,17 +62,17 @@ class Trace:
             "start",
             identity=identity,
             term=term,
-            vote=None if vote is None else host_of(vote),
+            vote=vote,
             last_index=last[0],
             last_term=last[1],
             snapshot_index=snapshot.index,
             snapshot_term=snapshot.term,
-            voters=[host_of(name) for name in voters],
+            voters=tuple(voters),
         )
 
     def role(self, role: Role, term: int, leader: str | None) -> None:
         """Role or known leader changed."""
-        self._event("role", role=role.value, term=term, leader=None if leader is None else host_of(leader))
+        self._event("role", role=role.value, term=term, leader=leader)
 
     def term(self, term: int) -> None:
         """The term rose."""
@@ -81,7 +80,7 @@ class Trace:
 
     def vote(self, term: int, candidate: str) -> None:
         """A vote was decided (it goes out only once it is durable)."""
-        self._event("vote", term=term, **{"for": host_of(candidate)})
+        self._event("vote", term=term, **{"for": candidate})
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Entries entered the log."""
@@ -112,24 +111,16 @@ class Trace:
         self._event("snapshot", action=action, index=snapshot.index, term=snapshot.term, hash=state_hash)
 
     def config(self, index: int, configuration: Configuration) -> None:
-        """The configuration as of the entry at ``index`` came into force, by that entry or by the cut of a later one.
-
-        Voters are told by their hosts, as nodes are in all other lines; ``members`` by their identities.
+        """The configuration as of the entry at ``index`` came into force: by that entry, or by the cut of a later
+        one.
         """
-        joint = {"outgoing": [host_of(name) for name in configuration.outgoing]} if configuration.outgoing else {}
-        learners = {"learners": [host_of(name) for name in configuration.learners]} if configuration.learners else {}
-        self._event(
-            "config",
-            index=index,
-            voters=[host_of(name) for name in configuration.voters],
-            **joint,
-            **learners,
-            members=configuration.members,
-        )
+        joint = {"outgoing": configuration.outgoing} if configuration.outgoing else {}
+        learners = {"learners": configuration.learners} if configuration.learners else {}
+        self._event("config", index=index, voters=configuration.voters, **joint, **learners)
 
     def match(self, term: int, match: Mapping[str, int]) -> None:
         """What a leader knows now: up to which index each follower agrees with it."""
-        self._event("match", term=term, match={host_of(name): index for name, index in match.items()})
+        self._event("match", term=term, match=dict(match))
 
     def ack(self, index: int, term: int) -> None:
         """All writes up to ``index`` that clients of this node wait for are acknowledged now."""

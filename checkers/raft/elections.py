@@ -56,7 +56,7 @@ def elected_by_a_majority(testimony: Testimony) -> Iterator[Finding]:
                 voters = told if (told := voters_of(event))[0] else voters
             elif event.role == "leader" and voters:
                 names = frozenset().union(*voters)
-                possible = {name for name in names if _may_have_voted(testimony, name, story.trace.node, event)}
+                possible = {name for name in names if _may_have_voted(testimony, name, story.identity, event)}
                 if not is_quorum(possible, voters):
                     yield _too_few_votes(story, position, event.term, sorted(names - possible))
 
@@ -136,7 +136,7 @@ def _cast(story: Story, event: object) -> tuple[int, str, bool] | None:
     if isinstance(event, Durable):
         return None if event.vote is None else (event.term, event.vote, True)
     if isinstance(event, RoleChange) and event.role == "leader":
-        return event.term, story.trace.node, True
+        return event.term, story.identity, True
     return None
 
 

@@ -43,6 +43,8 @@ INVARIANTS: Mapping[str, Invariant] = {
     "committed on a majority": persistence.committed_on_majority,
     "match never goes back": progress.match_never_goes_back,
     "quorums intersect": membership.quorums_intersect,
+    "one change at a time": membership.one_change_at_a_time,
+    "configuration follows the log": membership.configuration_follows_log,
     "state machine safety": applications.state_machine_safety,
     "applied never goes back": applications.applied_never_goes_back,
     "applied was committed": applications.applied_was_committed,
@@ -99,7 +101,7 @@ def _statistics(testimony: Testimony, counts: Mapping[str, int]) -> dict[str, An
     return {
         "one_clock": testimony.one_clock,
         "events": sum(len(story.trace.events) for story in stories),
-        "incarnations": {story.trace.node: _incarnations(story) for story in stories},
+        "incarnations": {story.identity: _incarnations(story) for story in stories},
         "leaders": sum(len(story.leaders) for story in stories),
         "terms": len({leading.term for story in stories for leading in story.leaders}),
         "committed": len(testimony.committed.entries),

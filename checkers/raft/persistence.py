@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from checkers.raft.membership import Voters, is_quorum, voters_of
 from checkers.raft.replay import Restart, Story, recovered_end
 from checkers.raft.sightings import accuse
 from checkers.raft.testimony import Committed, Testimony
@@ -78,19 +79,20 @@ def committed_on_majority(testimony: Testimony) -> Iterator[Finding]:
 
 
 def _lacking(testimony: Testimony, kind: str) -> Iterator[Finding]:
-    silent = {story.trace.node for story in testimony.stories if not _tells_durable(story)}
+    silent = {story.identity for story in testimony.stories if not _tells_durable(story)}
     for story in testimony.stories:
-        if story.trace.node in silent:
+        if story.identity in silent:
             continue
         leading = {commit.position for commit in story.commits if commit.leading}
-        voters: Sequence[str] = ()
+        voters: Voters = ()
         for position, event in story.trace.select(Start, Config, Ack if kind.startswith("ack") else Commit):
             if isinstance(event, (Start, Config)):
-                voters = event.voters or voters
-            elif isinstance(event, Ack) or (isinstance(event, Commit) and position in leading):
-                missing = [name for name in voters if name not in silent and not _has(testimony, name, event)]
-                if 2 * (len(voters) - len(missing)) <= len(voters) and voters:
-                    yield _early(testimony, story, position, missing)
+                voters = told if (told := voters_of(event))[0] else voters
+            elif voters and (isinstance(event, Ack) or (isinstance(event, Commit) and position in leading)):
+                names = frozenset().union(*voters)
+                missing = {name for name in names if name not in silent and not _has(testimony, name, event)}
+                if not is_quorum(names - missing, voters):
+                    yield _early(testimony, story, position, sorted(missing))
 
 
 def _tells_durable(story: Story) -> bool:

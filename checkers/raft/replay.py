@@ -259,6 +259,11 @@ class Story:
     log: NodeLog = field(default_factory=NodeLog)
     """The log as the trace left it."""
 
+    @property
+    def identity(self) -> str:
+        """What the node is called by its peers."""
+        return self.trace.identity or self.trace.node
+
     def at(self, position: int) -> Sighting:
         """An event as evidence."""
         return Sighting(self.trace, position)

@@ -74,6 +74,7 @@ class Testimony:
     """All stories of a run. ``one_clock``: the nodes share CLOCK_MONOTONIC (they run on one machine)."""
 
     by_node: Mapping[str, Story]
+    """By identity: a node that was taken out and came back empty is two servers."""
     committed: Committed
     one_clock: bool
 
@@ -88,5 +89,5 @@ Invariant = Callable[[Testimony], Iterator[Finding]]
 
 def hear(traces: Mapping[str, Trace], *, one_clock: bool) -> Testimony:
     """Re-enacts every trace."""
-    stories = {name: retell(traces[name]) for name in sorted(traces)}
+    stories = {part.identity: retell(part) for name in sorted(traces) for part in traces[name].identities()}
     return Testimony(by_node=stories, committed=committed_by(stories.values()), one_clock=one_clock)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +52,8 @@ class Start(Event, frozen=True, gc=False, tag="start"):
     snapshot_index: Count = 0
     snapshot_term: Count = 0
     voters: tuple[str, ...] = ()
+    identity: str | None = None
+    """Who the node is in its cluster, if it does not keep its name: a node that comes back empty is somebody else."""
 
 
 class RoleChange(Event, frozen=True, gc=False, tag="role"):
@@ -119,11 +121,12 @@ class SnapshotEvent(Event, frozen=True, gc=False, tag="snapshot"):
 
 class Config(Event, frozen=True, gc=False, tag="config"):
     """The voters, as of the entry at ``index``. While a joint change is under way a quorum needs a majority of the
-    ``outgoing`` voters too."""
+    ``outgoing`` voters too. ``learners`` are sent the log and have no vote."""
 
     index: Count
     voters: tuple[str, ...]
     outgoing: tuple[str, ...] = ()
+    learners: tuple[str, ...] = ()
 
 
 class Match(Event, frozen=True, gc=False, tag="match"):
@@ -177,6 +180,8 @@ class Trace:
     """Numbers of the lines that were cut because a kill tore them."""
     origin_ns: int | None = None
     """The node's CLOCK_MONOTONIC at the run's time zero, where that is known: findings then tell the run's time."""
+    identity: str = ""
+    """Who the node was in its cluster all the time; empty: it is called there as it is here."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -187,6 +192,21 @@ class Trace:
         """(position, event) of the events of these kinds, in order."""
         wanted = frozenset(kinds)
         return ((position, event) for position, event in enumerate(self.events) if event.__class__ in wanted)
+
+    def identities(self) -> Iterator[Trace]:
+        """A trace for each identity that the node had: what one promised binds no other."""
+        begins, known = [0], None
+        for position, event in self.select(Start):
+            identity = event.identity if isinstance(event, Start) else None
+            if identity != known and position:
+                begins.append(position)
+            known = identity
+        for begin, end in zip(begins, [*begins[1:], len(self.events)], strict=True):
+            first = self.events[begin] if begin < end else None
+            identity = first.identity if isinstance(first, Start) else None
+            yield replace(
+                self, events=self.events[begin:end], lines=self.lines[begin:end], identity=identity or self.node
+            )
 
     def incarnations(self) -> Iterator[tuple[int, int]]:
         """The spans ``[begin, end)`` of ``events`` that belong to one incarnation each."""

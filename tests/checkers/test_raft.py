@@ -214,6 +214,64 @@ REFUSED: dict[str, tuple[str, dict[str, list[Row]]]] = {
             ]
         },
     ),
+    "a change by a leader that has committed nothing of its own (raft-dev, 2015)": (
+        "one change at a time",
+        {
+            "n1": [
+                start(),
+                config("n1", "n2", "n3", index=0),
+                role("leader", 2),
+                append((1, 2, "a"), (2, 2, "c")),
+                config("n1", "n2", "n3", "n4", index=2),
+            ]
+        },
+    ),
+    "a change upon an uncommitted one": (
+        "one change at a time",
+        {
+            "n1": [
+                start(),
+                config("n1", "n2", "n3", index=0),
+                role("leader", 1),
+                append((1, 1, "a")),
+                commit(1, 1),
+                append((2, 1, "c")),
+                config("n1", "n2", index=2),
+                append((3, 1, "d")),
+                config("n1", index=3),
+            ]
+        },
+    ),
+    "a configuration that outlives its entry": (
+        "configuration follows the log",
+        {
+            "n1": [
+                start(),
+                config("n1", "n2", "n3", index=0),
+                append((1, 1, "c")),
+                config("n1", "n2", index=1),
+                ("truncate", {"from": 1}),
+                append((1, 2, "d")),
+                durable(2, 1),
+            ]
+        },
+    ),
+    "a change counted by the new voters only": (
+        "committed on a majority",
+        {
+            "n1": [
+                start(),
+                config("n1", "n2", "n3", index=0),
+                role("leader", 1),
+                append(A1),
+                config("n1", outgoing=("n1", "n2", "n3")),
+                durable(1, 1),
+                commit(1, 1),
+            ],
+            "n2": [start(), durable(1, 0)],
+            "n3": [start(), durable(1, 0)],
+        },
+    ),
     "acknowledged by one of three": (
         "acknowledged on a majority",
         {
@@ -354,6 +412,45 @@ ACCEPTED: dict[str, dict[str, list[Row]]] = {
             start(2, last=(2, 2), snapshot=(2, 2)),
         ],
         "n2": [start(), append(A1, B2), commit(2, 2)],
+    },
+    "who comes back empty as somebody else has promised nothing": {
+        "n1": [
+            start(),
+            vote(3, "n2"),
+            append(A1),
+            durable(3, 1, "n2"),
+            commit(1, 3),
+            ("start", {**start()[1], "identity": "n1~3.7", "voters": []}),
+            vote(3, "n3"),
+            durable(3, 0, "n3"),
+        ]
+    },
+    "changes by a leader that wait": {
+        "n1": [
+            start(),
+            config("n1", "n2", "n3", index=0),
+            role("leader", 1),
+            append((1, 1, "a")),
+            commit(1, 1),
+            append((2, 1, "c")),
+            config("n1", "n2", index=2),
+            append((3, 1, "d")),
+            commit(2, 1),
+            config("n1", index=3),
+        ]
+    },
+    "a configuration is rolled back with its entry": {
+        "n1": [
+            start(),
+            config("n1", "n2", "n3", index=0),
+            append((1, 1, "c")),
+            config("n1", "n2", index=1),
+            ("truncate", {"from": 1}),
+            append((1, 2, "d")),
+            commit(1, 2),
+            config("n1", "n2", "n3", index=0),
+            durable(2, 1),
+        ]
     },
     "members join and leave one at a time": {
         "n1": [

@@ -310,6 +310,27 @@ def other_voters(traces: Traces, random: Random) -> bool:
     return False
 
 
+def two_changes_at_once(traces: Traces, random: Random) -> bool:
+    for node, at, event in places(traces, random, "append"):
+        reign = last_of(traces[node], at, "role")
+        index, term, _ = event["entries"][-1]
+        if reign is not None and reign["role"] == "leader" and reign["term"] == term == event["entries"][0][1]:
+            insert(traces, node, at, "config", index=index + 1, voters=[*sorted(traces), "n9"])
+            insert(traces, node, at, "config", index=index, voters=sorted(traces))
+            return True
+    return False
+
+
+def configuration_kept(traces: Traces, random: Random) -> bool:
+    for node, at, event in places(traces, random, "truncate"):
+        silent = ("append", "commit")
+        after = next((row for row in traces[node][at + 1 :] if row["event"] not in silent), {"event": "start"})
+        if after["event"] not in ("start", "snapshot"):
+            insert(traces, node, at - 1, "config", index=event["from"], voters=sorted(traces))
+            return True
+    return False
+
+
 MUTATIONS: Mapping[str, tuple[Mutation, str]] = {
     "two leaders in a term": (second_leader, "election safety"),
     "votes that nobody gave": (votes_never_given, "elected by a majority"),
@@ -339,5 +360,7 @@ MUTATIONS: Mapping[str, tuple[Mutation, str]] = {
     "a commit without a majority": (not_on_majority, "committed on a majority"),
     "a match index that falls": (match_falls, "match never goes back"),
     "voters replaced by others at once": (other_voters, "quorums intersect"),
+    "a change of voters upon an uncommitted one": (two_changes_at_once, "one change at a time"),
+    "a configuration whose entry was cut": (configuration_kept, "configuration follows the log"),
 }
 """What is broken -> (how, which invariant must refuse it)."""
