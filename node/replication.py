@@ -189,7 +189,9 @@ class Replication(Follower):
 
     def _accepted(self, progress: Progress, match: int) -> None:
         progress.acknowledge(match)
-        if progress.state is ProgressState.PROBE:
+        if progress.state is ProgressState.PROBE and match >= progress.next - 1:
+            # The probe's own answer, or one that says as much. A late one from before would send us back, and with us a
+            # whole window of appends, each of which is answered, late: on a network that reorders that never ends.
             progress.replicate_from(match + 1)
         elif progress.state is ProgressState.SNAPSHOT and match >= self.log.base_index:
             progress.replicate_from(match + 1)  # it caught up, whatever became of the snapshot's own reply

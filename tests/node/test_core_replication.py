@@ -165,3 +165,15 @@ def test_impossible_timing_is_refused(wrong: dict[str, int]) -> None:
     """The error names the setting and its value."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Timing(**wrong)
+
+
+def test_a_late_success_does_not_move_a_probe() -> None:
+    """Only an answer that vouches for what the probe asks about ends it: an older one, overtaken by the refusal of a
+    newer append, would start a whole window of appends again and again on a network that reorders.
+    """
+    leader = ByHand(log=[1] * 10, term=1)
+    leader.lead()
+    leader.refused("b", 10, index=7, term=0)
+    assert [m for m in leader.acknowledged("b", 3) if isinstance(m, AppendEntries) and m.target == "b"] == []
+    sent = [m for m in leader.acknowledged("b", 6) if isinstance(m, AppendEntries) and m.target == "b"]
+    assert [(m.prev_index, len(m.entries)) for m in sent] == [(6, 5)]
