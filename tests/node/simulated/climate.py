@@ -91,6 +91,8 @@ def draw_climate(stream: random.Random) -> Climate:
 
 def _draw_timing(stream: random.Random) -> Timing:
     pick = stream.choice
+    # Not many small ones at a time: while the network reorders, each that comes too early is refused and sent again.
+    entries, inflight = pick(((1, 1), (1, 2), (1, 8), (2, 1), (2, 8), (64, 1), (64, 2), (64, 64)))
     return Timing(
         election_ns_min=150 * MS,
         election_ns_max=pick((160, 200, 300)) * MS,
@@ -98,9 +100,9 @@ def _draw_timing(stream: random.Random) -> Timing:
         first_election_ns_max=150 * MS,
         heartbeat_ns=40 * MS,
         snapshot_retry_ns=300 * MS,
-        entries_per_append_max=pick((1, 2, 64)),
+        entries_per_append_max=entries,
         bytes_per_append_max=pick((8, 1 << 20)),
-        inflight_appends_max=pick((1, 2, 64)),
+        inflight_appends_max=inflight,
         read_rounds_max=pick((1, 16)),
         entries_per_ready_max=pick((1, 3, 4096)),
         log_tail_entries=pick((0, 3, 100)),
