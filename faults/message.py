@@ -50,6 +50,9 @@ Type = Literal[
     "PreVoteReply",
     "InstallSnapshot",
     "SnapshotReply",
+    "TimeoutNow",
+    "ReadRequest",
+    "ReadReply",
 ]
 """Names of messages, of which a system with a hook knows those that it has."""
 

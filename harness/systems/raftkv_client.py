@@ -14,7 +14,7 @@ from typing import Any
 from checkers.operation import Outcome
 from harness.clients import Completion, Invocation
 from harness.systems.raftkv_options import RaftkvOptions, range_s
-from harness.systems.raftkv_words import answer_of, needs_session, only_reads, operation_of, refusal_of
+from harness.systems.raftkv_words import answer_of, needs_session, only_reads, operation_of, padded, refusal_of
 from node import client as kv
 
 ATTEMPTS_MAX = 8
@@ -64,7 +64,7 @@ class RaftkvClient:
         """
         self.attempts = attempts = _Attempts(node=self.pinned)
         self.sequence += 1
-        operation = operation_of(invocation, self._owner(invocation))
+        operation = padded(operation_of(invocation, self._owner(invocation)), self.options.value_bytes)
         deadline = asyncio.get_running_loop().time() + self.options.operation_budget / 1e9
         while attempts.made < ATTEMPTS_MAX and asyncio.get_running_loop().time() < deadline:
             done = await self._attempt(operation)

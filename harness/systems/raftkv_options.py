@@ -46,6 +46,8 @@ class RaftkvOptions(BaseModel):
     """One attempt of a client at one node."""
     operation_budget: Duration = 4_000_000_000
     """No new attempt is begun after this."""
+    value_bytes: int = Field(default=1, ge=1, le=65536)
+    """Registers are written with at least so many bytes (leading zeros): large entries, room for turned bits."""
     retry_pause: DurationRange = "50ms-400ms"
     """Random pause after an attempt in doubt. A retry that comes late is the one that a store which forgets what it has
     applied lays over somebody else's write.

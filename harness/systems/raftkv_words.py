@@ -7,6 +7,7 @@ Registers, logs and elements are bytes there: ``17`` is a number, ``4:17`` a num
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from harness.clients import Invocation
@@ -16,6 +17,8 @@ from node import operations as op
 ENTRY_END = ","
 """After every entry of a log, so that a log of one entry is no register."""
 FENCE_MARK = ":"
+DIGITS_MAX = 18
+"""What has more of them (leading zeros do not count) is no number of ours."""
 
 
 def only_reads(invocation: Invocation) -> bool:
@@ -50,6 +53,18 @@ def _transaction(_key: str, invocation: Invocation, _: str) -> op.Operation:
         for kind, name, value in invocation.value
     )
     return op.Transaction(steps, _mode(invocation) if only_reads(invocation) else None)
+
+
+def padded(operation: op.Operation, size: int) -> op.Operation:
+    """What is written to registers gets leading zeros, up to ``size`` bytes."""
+    match operation:
+        case op.Put():
+            return replace(operation, value=operation.value.zfill(size))
+        case op.CompareAndSet():
+            expected = operation.expected
+            expected = None if expected is None else expected.zfill(size)
+            return replace(operation, expected=expected, value=operation.value.zfill(size))
+    return operation
 
 
 def _mode(invocation: Invocation) -> op.ReadMode:
@@ -129,4 +144,5 @@ def _read(text: str) -> Any:
 
 
 def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() else text
+    ours = text.isascii() and text.isdigit() and len(text.lstrip("0")) <= DIGITS_MAX
+    return int(text) if ours else text
