@@ -91,10 +91,10 @@ class Controller:
 @pytest.fixture
 def control() -> Iterator[Any]:
     """Starts controllers; when the test is over nothing of them may be left on the machine."""
-    before = machine()
     started: list[Controller] = []
     reachable = Path(tempfile.mkdtemp(prefix="capsize-test-"))  # pytest's own are closed to other users
     reachable.chmod(0o755)
+    before = machine(reachable)
 
     def start(person: str, deed: str) -> Controller:
         started.append(Controller(person, deed, reachable / f"{len(started)}"))
@@ -106,13 +106,15 @@ def control() -> Iterator[Any]:
         controller.wait_nothing_left(DEATH_BOUND_S)
         assert not list(controller.folder.rglob("data")), "data is deleted at the stop"
         assert not (controller.folder / "undo.jsonl").exists()
-    assert machine() == before
+    assert machine(reachable) == before
     shutil.rmtree(reachable)
 
 
-def machine() -> list[str]:
-    """Mounts, network devices and named namespaces of the machine itself that have names such as ours have."""
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if line.startswith("capsize ")]
+def machine(folder: Path) -> list[str]:
+    """Mounts in this folder, and network devices and named namespaces of the machine itself that have names such as
+    ours have. (Other tests, on containers, may mount theirs at the same time.)
+    """
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
     devices = [name for _, name in socket.if_nameindex() if name == "capsize" or name.startswith("node")]
     folder = Path("/run/netns")
     named = [path.name for path in folder.iterdir() if path.name in ("n1", "n5", "trial")] if folder.is_dir() else []
