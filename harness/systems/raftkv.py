@@ -17,7 +17,8 @@ from pydantic import BaseModel
 from checkers.runs.logs import LogPattern
 from faults.needs import Admin, Messages
 from harness.substrates.protocol import Image, Launch, Place
-from harness.systems.protocol import DATE_TIMEOUT_S, NodeStatus, PlantedBug
+from harness.systems.protocol import ABILITIES, DATE_TIMEOUT_S, NodeStatus, PlantedBug
+from harness.systems.raftkv_admin import RaftkvAdmin
 from harness.systems.raftkv_client import RaftkvClient
 from harness.systems.raftkv_messages import RaftkvMessages
 from harness.systems.raftkv_options import RaftkvOptions, range_s
@@ -91,10 +92,10 @@ class Raftkv:
     name = "raftkv"
     title = "the Raft key-value store that ships with Capsize"
     traces = True
-    workloads = frozenset({"register", "set", "append", "list-append", "counter"})
+    workloads = frozenset({"register", "set", "append", "list-append", "counter", "lock", "fenced-lock"})
     reads = frozenset(READS)
     promises = RAFTKV_PROMISES
-    abilities: frozenset[str] = frozenset({"message"})
+    abilities: frozenset[str] = ABILITIES
     log_patterns: Sequence[LogPattern] = ()
     Options: type[BaseModel] = RaftkvOptions
     bugs: Mapping[str, PlantedBug] = {
@@ -167,7 +168,14 @@ class Raftkv:
     def session(self, addresses: Mapping[str, str], options: Any) -> RaftkvSession:
         """Connections to all nodes."""
         library = kv.KvClient({name: f"{address}:{CLIENT_PORT}" for name, address in addresses.items()})
-        return RaftkvSession(library, tuple(addresses), options, messages=RaftkvMessages(library))
+        nodes = tuple(addresses)
+        return RaftkvSession(
+            library,
+            nodes,
+            options,
+            admin=RaftkvAdmin(library=library, nodes=nodes),
+            messages=RaftkvMessages(library),
+        )
 
 
 RAFTKV = Raftkv()

@@ -68,6 +68,11 @@ RAFTKV_PROMISES = Promises(
                 when=more_than_slow,
             ),
         ),
+        "membership": Promise(
+            words="changes by its own calls, one at a time or joint, of any member, the leader too; who joins does so "
+            "without data and under the identity that it was given"
+        ),
+        "leadership": Promise(words="any transfer of the leadership"),
         "message": Promise(words="any delay, loss, repetition or reordering of any messages"),
     },
 )
