@@ -2,8 +2,8 @@
 
 Linearizability can be judged on the way, for two reasons. It is *closed under prefixes*: what is impossible stays so,
 whatever comes later. And it is *local*: keys are judged apart, so that only those with new events need another look.
-Checks that have not both (an element that is not there yet may still turn up) are judged at the end only;
-:func:`streams` says which.
+Some checks that are no model are closed under prefixes too, and local or about one key (:data:`CLOSED`). Those that are
+not (an element that is not there yet may still turn up) are judged at the end only; :func:`streams` says which.
 
 How a key is judged: registers by :mod:`checkers.streaming.register`, event by event. All other data types, and keys
 that it must leave alone, by the batch checker over the key's operations so far, at each *look*; how often that is worth
@@ -25,18 +25,35 @@ have to be merged up to the earliest of the times that they have been heard of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from checkers import linearizability
 from checkers.event import Event
-from checkers.history import HistoryBuilder
+from checkers.guarantees import GUARANTEES
+from checkers.history import History, HistoryBuilder
 from checkers.models import MODELS
 from checkers.search.exploration import Budget
 from checkers.streaming.register import OnlineRegister
+from checkers.transactions import TRANSACTIONS
 from checkers.values import identity
 from checkers.verdict import Blame, Finding, Result
+
+
+def _transactions(history: History, budget: Budget) -> Result:
+    return TRANSACTIONS["list-append"].check(history, {}, budget=budget)
+
+
+def _leased_locks(history: History, budget: Budget) -> Result:  # noqa: ARG001 (its registers' values are unique)
+    return GUARANTEES["leased-lock"].check(history)
+
+
+CLOSED: Mapping[str, Callable[[History, Budget], Result]] = {
+    "list-append": _transactions,
+    "leased-lock": _leased_locks,
+}
+"""Checks that are no model and can be made on the way all the same: how they judge what there is so far."""
 
 ONLINE = frozenset({"register", "cas-register"})
 """Models that are judged event by event."""
@@ -50,7 +67,7 @@ LOOK_SECONDS = 0.2
 
 def streams(model: str) -> bool:
     """Whether a check (a name of ``checkers.checking.CHECKS``) can be made while operations arrive."""
-    return model in MODELS
+    return model in MODELS or model in CLOSED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +129,8 @@ class Stream:
             ValueError: the check is none that streams.
         """
         if not streams(model):
-            raise ValueError(f"{model!r} is judged at the end only; these are judged on the way: {', '.join(MODELS)}")
+            known = ", ".join({**MODELS, **CLOSED})
+            raise ValueError(f"{model!r} is judged at the end only; these are judged on the way: {known}")
         self.events = 0
         self._model, self._initial, self._null_read = model, initial, null_read
         self._clock = clock
@@ -191,12 +209,12 @@ class Stream:
 
     def _check(self, shard: _Shard, keys: set[int], values: Sequence[Any] | None) -> Result:
         every = len(keys) == shard.builder.keys
+        history = shard.builder.history(None if every else sorted(keys), values)
+        budget = Budget(states=LOOK_STATES, seconds=LOOK_SECONDS if self._clock else None, clock=self._clock)
+        if self._model in CLOSED:
+            return CLOSED[self._model](history, budget)
         return linearizability.check(
-            shard.builder.history(None if every else sorted(keys), values),
-            model=self._model,
-            initial=self._initial,
-            null_read=self._null_read,
-            budget=Budget(states=LOOK_STATES, seconds=LOOK_SECONDS if self._clock else None, clock=self._clock),
+            history, model=self._model, initial=self._initial, null_read=self._null_read, budget=budget
         )
 
     def _take(self, event: Event, process: int, position: int) -> None:
