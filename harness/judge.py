@@ -73,7 +73,8 @@ def judge(folder: RunFolder) -> Verdict:
     results = [_guarded(name, checker) for name, checker in checkers.items()]
     verdict = _second_look(Verdict(results=tuple(result for result in results if result is not None)), facts)
     system = SYSTEMS[scenario.head.system]
-    return weigh(verdict, evidence.executed, system.promises, scenario.nodes, system.name)
+    reads = getattr(scenario.parameters, "reads", None)
+    return weigh(verdict, evidence.executed, system.promises, scenario.nodes, system.name, reads=reads)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

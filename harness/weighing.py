@@ -42,10 +42,21 @@ class Right:
     may_stop: MayStop
 
 
-def weigh(verdict: Verdict, rows: Iterable[Row], promises: Promises, nodes: Sequence[str], system: str) -> Verdict:
-    """The verdict with findings blamed as the system's promises have it; ``rows`` are the faults as executed."""
+def weigh(
+    verdict: Verdict,
+    rows: Iterable[Row],
+    promises: Promises,
+    nodes: Sequence[str],
+    system: str,
+    *,
+    reads: str | None = None,
+) -> Verdict:
+    """The verdict with findings blamed as the system's promises have it; ``rows`` are the faults as executed, ``reads``
+    is how the load made sure of its reads.
+    """
     injected = sorted((row for row in rows if row.get("injected_ns")), key=lambda row: int(row["injected_ns"][0]))
-    beyond, rights = beyond_promise(injected, promises, nodes, system), _rights(injected, promises)
+    beyond = beyond_promise(injected, promises, nodes, system, reads=reads)
+    rights = _rights(injected, promises)
     if not beyond and not rights:
         return verdict
     return Verdict(
@@ -57,7 +68,7 @@ def weigh(verdict: Verdict, rows: Iterable[Row], promises: Promises, nodes: Sequ
 
 
 def beyond_promise(
-    injected: Sequence[Row], promises: Promises, nodes: Sequence[str], system: str
+    injected: Sequence[Row], promises: Promises, nodes: Sequence[str], system: str, *, reads: str | None = None
 ) -> tuple[Beyond, ...]:
     """Of the faults that were injected, in order of time, those that the system does not promise to survive. A fault
     counts that did not bite as far as we saw, too: it may have done something.
@@ -74,6 +85,7 @@ def beyond_promise(
             nodes=nodes,
             damaged=frozenset(damaged),
             beside=tuple(_in_force(injected[:place], row, nodes)),
+            reads=reads,
         )
         why = _why_beyond(name, hit, promises, system)
         if why is not None:

@@ -24,6 +24,8 @@ class Hit:
     """Whose synced data was destroyed since the run began, by this fault and those before it."""
     beside: tuple[Hit, ...] = ()
     """Faults of the same family that were in force when it began."""
+    reads: str | None = None
+    """How the load made sure of its reads, if it says so: a promise may be smaller for those that rest on clocks."""
 
 
 def whatever(hit: Hit) -> bool:

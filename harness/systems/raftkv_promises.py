@@ -1,5 +1,5 @@
-"""What ``raftkv`` promises (docs/node.md): it syncs before it answers, reads by asking a majority (ReadIndex, no
-leases), and stops rather than go on with a disk that it cannot trust.
+"""What ``raftkv`` promises (docs/node.md): it syncs before it answers, reads by asking a majority (ReadIndex) unless it
+is asked to read by lease, and stops rather than go on with a disk that it cannot trust.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from harness.systems.promises import (
     reported_errors,
 )
 
+CLOCK_ERROR_MAX = 0.02
+"""Of the rate of a node's CLOCK_MONOTONIC: two nodes that err in opposite directions stay within the 5 % by which a
+lease is shorter than the patience of voters (``Timing.clock_drift_permille``).
+"""
+
 EXIT_DAMAGED = 65
 EXIT_DISK = 74
 STOPS = frozenset({"CRASH", "fatal"})
@@ -24,6 +29,14 @@ STOPS = frozenset({"CRASH", "fatal"})
 def older_data_of_a_minority(hit: Hit) -> bool:
     """Damage in the newest records looks like a torn write, which a node cuts off: nobody can tell them apart."""
     return minority_damaged(hit) and hit.resolved.get("spare_tail", SPARE_TAIL) >= SPARE_TAIL
+
+
+def clocks_that_leases_bear(hit: Hit) -> bool:
+    """Any error, unless the load reads by lease: that rests on durations, measured by CLOCK_MONOTONIC."""
+    if hit.reads != "lease" or hit.resolved.get("clock") != "monotonic":
+        return True
+    drift = hit.resolved.get("drift")
+    return drift is not None and abs(drift) <= CLOCK_ERROR_MAX
 
 
 RAFTKV_PROMISES = Promises(
@@ -36,8 +49,10 @@ RAFTKV_PROMISES = Promises(
         ),
         "network": Promise(words="any delay, loss, repetition, reordering, rate, and corruption that checksums notice"),
         "clock": Promise(
-            words="any error of CLOCK_REALTIME; of CLOCK_MONOTONIC any, too, for what is acknowledged: there are no "
-            "leases, only the time of elections depends on it"
+            words="any error of CLOCK_REALTIME; of CLOCK_MONOTONIC any, too, for what is acknowledged, and for reads "
+            "that are not by lease: only the time of elections depends on it. For reads by lease no jump of "
+            "CLOCK_MONOTONIC, and a rate that is wrong by 2 % at most",
+            covers=clocks_that_leases_bear,
         ),
         "power": Promise(words="any number of nodes, together or in turn"),
         "disk": Promise(

@@ -119,6 +119,25 @@ def blamed(system: str, rows: list[dict[str, Any]], finding: Finding) -> Blame:
     return found.blame
 
 
+@pytest.mark.parametrize(
+    ("reads", "resolved", "blame"),
+    [
+        ("leader", {"clock": "monotonic", "jump_ns": 10**10}, Blame.SYSTEM),
+        ("lease", {"clock": "realtime", "jump_ns": -(10**10)}, Blame.SYSTEM),
+        ("lease", {"clock": "monotonic", "drift": -0.02}, Blame.SYSTEM),
+        ("lease", {"clock": "monotonic", "drift": 0.03}, Blame.BEYOND_PROMISE),
+        ("lease", {"clock": "monotonic", "jump_ns": 10**8}, Blame.BEYOND_PROMISE),
+    ],
+)
+def test_reads_by_lease_need_clocks_that_run_evenly(reads: str, resolved: dict[str, Any], blame: Blame) -> None:
+    """``raftkv`` promises everything under any clock to who does not ask for leases; and leases under any date."""
+    stale = Finding(checker="workload", kind="stale read", message="old", time_ns=10**12)
+    verdict = Verdict(results=(Result(checker="workload", findings=(stale,)),))
+    system, rows = SYSTEMS["raftkv"], [{**row("clock", ("n1",)), "resolved": resolved}]
+    (found,) = weigh(verdict, rows, system.promises, NODES, system.name, reads=reads).findings
+    assert found.blame is blame
+
+
 CRASH = Finding(checker="logs", kind="CRASH", message="n1 ended", nodes=("n1",), evidence={"status": 74})
 
 
