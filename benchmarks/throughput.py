@@ -56,7 +56,7 @@ class Cluster(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ports = free_ports(2 * len(NODES))
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     @abstractmethod
     def command(self, place: int) -> Sequence[str]:
@@ -80,61 +80,71 @@ class Cluster(ABC):
     async def start(self) -> None:
         """Starts the nodes and waits until one leads."""
         for place in range(len(NODES)):
-            with (self.folder / f"{NODES[place]}.log").open("wb") as log:
-                self.processes.append(subprocess.Popen(self.command(place), stdout=log, stderr=log))  # noqa: ASYNC220
+            self.spawn(place)
         deadline = time.monotonic() + START_S_MAX
         while not await self.find_leader():
             if time.monotonic() > deadline:
                 raise SystemExit(f"no leader within {START_S_MAX:g} s: see {self.folder}/n1.log")
             await asyncio.sleep(0.1)
 
+    def spawn(self, place: int) -> None:
+        """Starts one node."""
+        with (self.folder / f"{NODES[place]}.log").open("ab") as log:
+            self.processes[place] = subprocess.Popen(self.command(place), stdout=log, stderr=log)
+
+    def kill(self, place: int) -> None:
+        """Ends one."""
+        self.processes[place].kill()
+        self.processes[place].wait(10)
+
     def stop(self) -> None:
         """Kills the nodes."""
-        for process in self.processes:
-            process.kill()
-            process.wait(10)
+        for place in self.processes:
+            self.kill(place)
 
     def cpu_s(self) -> float:
         """Processor time of all nodes."""
-        times = [psutil.Process(process.pid).cpu_times() for process in self.processes]
+        times = [psutil.Process(process.pid).cpu_times() for process in self.processes.values()]
         return sum(each.user + each.system for each in times)
 
 
 class Raftkv(Cluster):
     """Our node, as ``python -m node`` starts it: traces on."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         super().__init__(folder)
+        self._options = options
         addresses = {name: f"127.0.0.1:{self.ports[2 * place + 1]}" for place, name in enumerate(NODES)}
-        self._client = KvClient(addresses)
-        self._leader = ""
+        self.client = KvClient(addresses)
+        self.leader = ""
         self._sessions: list[int] = []
         self._sequences: list[int] = []
 
     def command(self, place: int) -> Sequence[str]:
         nodes = [f"--node={n}=127.0.0.1:{self.ports[2 * p]}:{self.ports[2 * p + 1]}" for p, n in enumerate(NODES)]
         home = self.folder / NODES[place]
-        return [sys.executable, "-m", "node", "--name", NODES[place], *nodes, f"--data={home}", f"--log={home}"]
+        program = [sys.executable, "-m", "node", "--name", NODES[place]]
+        return [*program, *nodes, f"--data={home}", f"--log={home}", *self._options]
 
     async def find_leader(self) -> bool:
         for name in NODES:
             try:
-                status = await self._client.status(name, 1)
+                status = await self.client.status(name, 1)
             except KvError:
                 continue
             if status.role == "leader" and status.applied:
-                self._leader = name
+                self.leader = name
                 return True
         return False
 
     async def prepare(self, clients: int) -> None:
-        self._sessions = [await self._client.open_session(self._leader, TIMEOUT_S) for _ in range(clients)]
+        self._sessions = [await self.client.open_session(self.leader, TIMEOUT_S) for _ in range(clients)]
         self._sequences = [0] * clients
 
     async def write(self, client: int, key: str) -> None:
         self._sequences[client] += 1
-        await self._client.execute(
-            self._leader,
+        await self.client.execute(
+            self.leader,
             Put(key, VALUE),
             TIMEOUT_S,
             session=self._sessions[client],
@@ -142,7 +152,7 @@ class Raftkv(Cluster):
         )
 
     async def close(self) -> None:
-        await self._client.close()
+        await self.client.close()
 
 
 class Etcd(Cluster):
