@@ -37,21 +37,21 @@ class Buckets(Generic[V]):
 
     def put(self, key: str, value: V) -> None:
         """Sets a key."""
-        self._own(key)[key] = value
+        self.owned(key)[key] = value
 
     def pop(self, key: str) -> None:
         """Removes a key, if it is there."""
-        self._own(key).pop(key, None)
+        self.owned(key).pop(key, None)
 
-    def share(self) -> Sequence[dict[str, V]]:
-        """Everything as it is now, never to be changed by anybody."""
-        self._shared = bytearray(b"\1") * COUNT
-        return tuple(self._buckets)
-
-    def _own(self, key: str) -> dict[str, V]:
-        """The key's bucket, for writing."""
+    def owned(self, key: str) -> dict[str, V]:
+        """The key's bucket, that may be written to until the next :meth:`share`."""
         place = zlib.crc32(key.encode()) & (COUNT - 1)
         if self._shared[place]:
             self._shared[place] = 0
             self._buckets[place] = self._buckets[place].copy()
         return self._buckets[place]
+
+    def share(self) -> Sequence[dict[str, V]]:
+        """Everything as it is now, never to be changed by anybody."""
+        self._shared = bytearray(b"\1") * COUNT
+        return tuple(self._buckets)

@@ -49,14 +49,16 @@ def delete(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result: 
 
 def store(state: State, key: str, value: bytes) -> Result:
     """Puts the value there if it may be."""
-    old = state.get(key)
+    bucket = state.bucket(key)
+    old = bucket.get(key)
     if old is None:
         growth = new_weight(key) + len(value)
     elif isinstance(old, bytes):
         growth = len(value) - len(old)
     else:
         return wrong_type(key, old, "register")
-    if not state.has_room(growth):
+    if growth > 0 and not state.has_room(growth):
         return FULL
-    state.put(key, value, growth)
+    bucket[key] = value
+    state.weight += growth
     return OK

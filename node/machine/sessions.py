@@ -55,9 +55,8 @@ class Sessions:
     def remember(self, number: int, before: Session, after: Session) -> None:
         """The last write of a session that was just used."""
         self._sessions[number] = after
-        growth = after.result.weight - before.result.weight
-        if growth:
-            self._weight += growth
+        if after.result is not before.result:  # as good as always both are the same OK
+            self._weight += after.result.weight - before.result.weight
             self._forget()
 
     def copy(self) -> Mapping[int, Session]:

@@ -48,6 +48,10 @@ class State:
         """What a key holds. A set or list must be asked for by :meth:`writable` before it is changed."""
         return self._values.get(key)
 
+    def bucket(self, key: str) -> dict[str, Held]:
+        """The dictionary that holds a key, for a look and a write at the cost of one; the writer keeps ``weight``."""
+        return self._values.owned(key)
+
     def has_room(self, growth: int) -> bool:
         """Whether the state may grow by so many bytes."""
         return growth <= 0 or self.weight + growth <= self._bytes_max
