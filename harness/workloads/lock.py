@@ -56,7 +56,7 @@ FINAL_PAUSE_NS = 100_000_000
 class LockParameters(LoadParameters):
     """Parameters of ``lock``."""
 
-    keys: int = Field(default=3, ge=1, le=10_000)
+    keys: int = Field(default=5, ge=1, le=10_000)
     """Locks at a time."""
 
 
