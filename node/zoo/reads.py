@@ -80,7 +80,7 @@ ROWS = (
         name="wall-clock-lease",
         row="R5",
         what="the lease that a leader reads by is measured by the time of day",
-        provoked_by="the leader is isolated, and its clock is set back",
+        provoked_by="the leader is isolated while its time of day is set back or runs slow",
         observer="LIN",
         source="tikv/tikv#964, sofastack/sofa-jraft#26",
         parts=Parts(core=WallClockLease),
