@@ -34,6 +34,7 @@ INVARIANTS: Mapping[str, Invariant] = {
     "log has no gaps": replication.log_has_no_gaps,
     "log terms never fall": replication.log_terms_never_fall,
     "leader append-only": replication.leader_append_only,
+    "cut by a later term": replication.cut_by_a_later_term,
     "leader completeness": replication.leader_completeness,
     "committed prefix is kept": replication.committed_prefix_is_kept,
     "commit agreement": replication.commit_agreement,

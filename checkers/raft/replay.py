@@ -196,12 +196,16 @@ class Gap(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A truncation: the term in which the node was leader (``None``: it was not), and what it knew to be committed."""
+    """A truncation: the term in which the node was leader (``None``: it was not), what it knew to be committed, its own
+    term, and that of the last entry which it lost (``None``: unknown, or none).
+    """
 
     position: int
     from_index: int
     leading: int | None
     committed: int
+    term: int
+    lost_term: int | None
 
 
 class Committing(NamedTuple):
@@ -331,7 +335,9 @@ class _Teller:
         self.doubtful = True
 
     def cut(self, position: int, index: int) -> None:
-        self.story.cuts.append(Cut(position, index, self.leading, self.committed))
+        log = self.log
+        lost_term = log.term(log.last) if log.certain and log.last >= index else None
+        self.story.cuts.append(Cut(position, index, self.leading, self.committed, self.term, lost_term))
         self.committed = min(self.committed, max(index - 1, 0))
         self.log.cut(index)
 

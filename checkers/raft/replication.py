@@ -104,6 +104,21 @@ def leader_append_only(testimony: Testimony) -> Iterator[Finding]:
                 yield accuse("leader append-only", message, [sighting], index=cut.from_index, term=cut.leading)
 
 
+def cut_by_a_later_term(testimony: Testimony) -> Iterator[Finding]:
+    """A follower cuts entries of a term only in a later one: they come from that term's one leader, which only appends,
+    so nothing that it says can conflict with them (figure 3, Leader Append-Only; 5.3). What is cut nevertheless was
+    acknowledged, and may be counted."""
+    for story in testimony.stories:
+        for cut in story.cuts:
+            if cut.leading is None and cut.lost_term is not None and cut.lost_term >= cut.term:
+                sighting = story.at(cut.position)
+                message = (
+                    f"{story.trace.node} cut its log from index {cut.from_index} on and lost entries of term "
+                    f"{cut.lost_term} in that very term {sighting.words}; their leader never takes one back"
+                )
+                yield accuse("cut by a later term", message, [sighting], index=cut.from_index, term=cut.lost_term)
+
+
 def committed_prefix_is_kept(testimony: Testimony) -> Iterator[Finding]:
     """A node that knew an entry to be committed never truncates it (5.3, 5.4; CCF's append-only committed prefix)."""
     for story in testimony.stories:

@@ -117,6 +117,10 @@ REFUSED: dict[str, tuple[str, dict[str, list[Row]]]] = {
         "leader append-only",
         {"n1": [start(), role("leader", 1), append(A1), ("truncate", {"from": 1})]},
     ),
+    "cut in the term of the entry": (
+        "cut by a later term",
+        {"n1": [start(), ("term", {"term": 1}), append(A1, A2), ("truncate", {"from": 2})]},
+    ),
     "leader lacks": (
         "leader completeness",
         {"n1": [start(), append(A1), commit(1, 1)], "n2": [start(), role("leader", 2)]},
@@ -389,7 +393,10 @@ ACCEPTED: dict[str, dict[str, list[Row]]] = {
         "n1": [start(), append(A1), durable(1, 1), commit(1, 1), ("ack", {"index": 1, "term": 1})],
     },
     "a durable line may speak of a log that was cut since": {
-        "n1": [start(), append(A1, A2), ("truncate", {"from": 2}), append(B2), durable(2, 2), start(2, last=(2, 1))],
+        "n1": [
+            *(start(), append(A1, A2), ("term", {"term": 2}), ("truncate", {"from": 2}), append(B2)),
+            *(durable(2, 2), start(2, last=(2, 1))),
+        ],
         "n2": [start(), append(A1, B2), commit(2, 2)],
     },
     "a snapshot may be told after the cut, the append and the commit of its moment": {
@@ -445,6 +452,7 @@ ACCEPTED: dict[str, dict[str, list[Row]]] = {
             config("n1", "n2", "n3", index=0),
             append((1, 1, "c")),
             config("n1", "n2", index=1),
+            ("term", {"term": 2}),
             ("truncate", {"from": 1}),
             append((1, 2, "d")),
             commit(1, 2),

@@ -172,6 +172,16 @@ def leader_cuts(traces: Traces, random: Random) -> bool:
     return False
 
 
+def cut_too_early(traces: Traces, random: Random) -> bool:
+    for node, at, event in places(traces, random, "append"):
+        roles = [one for one in traces[node][:at] if one["event"] in ("role", "start")]
+        term = max((one["term"] for one in traces[node][:at] if "term" in one), default=0)
+        if roles[-1].get("role") != "leader" and event["entries"][-1][1] == term:
+            insert(traces, node, at, "truncate", **{"from": event["entries"][-1][0]})
+            return True
+    return False
+
+
 def leader_without_committed(traces: Traces, random: Random) -> bool:
     for _ in places(traces, random, "commit"):
         term = highest_term(traces) + 1
@@ -333,6 +343,7 @@ def configuration_kept(traces: Traces, random: Random) -> bool:
 
 MUTATIONS: Mapping[str, tuple[Mutation, str]] = {
     "two leaders in a term": (second_leader, "election safety"),
+    "a follower cuts what its leader sent": (cut_too_early, "cut by a later term"),
     "votes that nobody gave": (votes_never_given, "elected by a majority"),
     "two votes in a term": (second_vote, "one vote a term"),
     "another vote after a restart": (vote_after_restart, "one vote a term"),
