@@ -21,6 +21,7 @@ from checkers.raft.invariants import check_traces
 from checkers.raft.traces import Trace, TraceError, read_trace
 from checkers.runs import availability as availability_checker
 from checkers.runs import statistics as statistics_checker
+from checkers.runs.convergence import check_convergence
 from checkers.runs.coverage import Spans, check_coverage, excuses, worst_lag
 from checkers.runs.ledger import keep_ledger
 from checkers.runs.liveness import check_liveness, check_majority
@@ -59,6 +60,7 @@ def judge(folder: RunFolder) -> Verdict:
         "logs": lambda: _logs(folder, evidence),
         "majority": lambda: _majority(evidence),
         "liveness": lambda: _liveness(evidence),
+        "convergence": lambda: check_convergence(facts["states"]) if facts.get("states") else None,
         "coverage": lambda: _coverage(evidence),
         "evidence": lambda: Result(checker="evidence", findings=(*evidence.findings, *_missing(evidence))),
         "statistics": lambda: statistics_checker.measure(history),

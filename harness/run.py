@@ -28,6 +28,7 @@ from harness.planning.schedule import plan_schedule, plan_swarms, setup_of
 from harness.readiness import Recovery, ask_leader, wait_leader
 from harness.recorder import Recorder
 from harness.running import Run
+from harness.settling import settled_states
 from harness.substrates.protocol import Cluster, Launch, Place
 from harness.systems import SYSTEMS
 from harness.systems.protocol import Session
@@ -100,6 +101,7 @@ async def attack(run: Run, cluster: Cluster, session: Session, live: LiveCheck) 
         # 4. Read everything once more: what was acknowledged must be there.
         with run.record.phase("final-reads"):
             await load.final_reads()
+            states = await settled_states(session, run.scenario.nodes)
     finally:
         recorder.close()
         lag.stop()
@@ -111,7 +113,7 @@ async def attack(run: Run, cluster: Cluster, session: Session, live: LiveCheck) 
         exits = dict(await cluster.exits())
         async with asyncio.timeout(COLLECT_TIMEOUT_S):
             await cluster.collect()
-    observe(run, recovery=recovery, exits=exits, open_links=open_links)
+    observe(run, recovery=recovery, states=states, exits=exits, open_links=open_links)
 
 
 async def serve(run: Run, cluster: Cluster, live: LiveCheck) -> Session:
@@ -272,12 +274,20 @@ def note_swarms(run: Run) -> None:
     run.record.update({"swarms": [asdict(swarm) for swarm in swarms]})
 
 
-def observe(run: Run, *, recovery: Recovery, exits: Mapping[str, int], open_links: Mapping[str, bool]) -> None:
+def observe(
+    run: Run,
+    *,
+    recovery: Recovery,
+    states: Mapping[str, Any],
+    exits: Mapping[str, int],
+    open_links: Mapping[str, bool],
+) -> None:
     """Writes into ``run.json`` what only the living run could know and the checkers need."""
     facts: dict[str, Any] = {
         "exits": exits,
         "links_after_healing": open_links,
         "recovery": recovery.to_json(),
+        "states": states,
         "interrupted": run.stop.is_set(),
     }
     run.record.update(facts)

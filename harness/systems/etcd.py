@@ -88,6 +88,9 @@ class EtcdSession:
     names: dict[int, str] = field(default_factory=dict)
     """Members seen so far. A node that comes back under a new identity has several."""
 
+    async def state(self, node: str, *, timeout_s: float) -> None:
+        """None: its hash is of a revision of the keys, which compaction moves, and not of what was applied."""
+
     async def status(self, node: str, *, timeout_s: float) -> NodeStatus | None:
         """What the node says of itself; None if it does not."""
         try:

@@ -27,6 +27,14 @@ class NodeStatus:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StateHash:
+    """What a node's state comes to: nodes that have applied the same must tell the same hash."""
+
+    applied: int
+    hash: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlantedBug:
     """A bug that a system can be started with, for measuring ourselves."""
 
@@ -44,6 +52,11 @@ class Session(Protocol):
 
     async def status(self, node: str, *, timeout_s: float) -> NodeStatus | None:
         """What the node says; None if it does not answer in time. Never raises for a node's trouble."""
+
+    async def state(self, node: str, *, timeout_s: float) -> StateHash | None:
+        """A hash of the node's whole state, and the index that it is of; None if it does not answer in time, or the
+        system has none to tell. Never raises for a node's trouble.
+        """
 
     def client(self, process: int, node: str) -> Client:
         """A client for one process, pinned to a node. Its replies are mapped to ok, fail and info in the system's one

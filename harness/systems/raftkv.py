@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from checkers.runs.logs import LogPattern
 from faults.needs import Admin, Messages
 from harness.substrates.protocol import Image, Launch, Place
-from harness.systems.protocol import ABILITIES, DATE_TIMEOUT_S, NodeStatus, PlantedBug
+from harness.systems.protocol import ABILITIES, DATE_TIMEOUT_S, NodeStatus, PlantedBug, StateHash
 from harness.systems.raftkv_admin import RaftkvAdmin
 from harness.systems.raftkv_client import RaftkvClient
 from harness.systems.raftkv_messages import RaftkvMessages
@@ -56,6 +56,14 @@ class RaftkvSession:
             commit=status.commit,
             applied=status.applied,
         )
+
+    async def state(self, node: str, *, timeout_s: float) -> StateHash | None:
+        """Of all keys and sessions."""
+        try:
+            status = await self.client_library.status(node, timeout_s, state_hash=True)
+        except kv.KvError:
+            return None
+        return StateHash(applied=status.applied, hash=status.state_hash or "")
 
     @property
     def date_precision_s(self) -> float:

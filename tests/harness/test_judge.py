@@ -234,7 +234,11 @@ def left_behind(run: Folder) -> None:
     run.facts["recovery"]["caught_up_ns"].pop("n1")
 
 
-@pytest.mark.parametrize("spoil", [stale_read, crash, left_behind])
+def parted(run: Folder) -> None:
+    run.facts["states"] = {node: {"applied": 20, "hash": "a" if node == "n1" else "b"} for node in NODES}
+
+
+@pytest.mark.parametrize("spoil", [stale_read, crash, left_behind, parted])
 @pytest.mark.parametrize("trouble_too", [False, True])
 def test_a_finding_against_the_system_stands(run: Folder, spoil: Callable[[Folder], None], trouble_too: bool) -> None:
     """Invalid, whatever else failed."""
