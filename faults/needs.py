@@ -12,7 +12,7 @@ import enum
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from faults.cuts import ActiveCuts
 from faults.filesystem.rules import Rule, Tally
@@ -422,6 +422,18 @@ class Admin(Protocol):
 
         Raises:
             AdminError: refused, nobody leads, or no answer.
+        """
+
+
+@runtime_checkable
+class JointAdmin(Protocol):
+    """What an :class:`Admin` may be able to do beyond that: any change at once (Raft's joint consensus)."""
+
+    async def change_voters(self, nodes: Sequence[str]) -> None:
+        """The members on these nodes vote, and nobody else: who had a vote and is not named is a member no more.
+
+        Raises:
+            AdminError: refused (somebody lags behind too far yet, or is no member), or no answer.
         """
 
 

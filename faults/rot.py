@@ -34,7 +34,7 @@ from pydantic import Field
 from faults.disks.decay import possible, rooms
 from faults.family import Claim, Parameters, Resolved, Target, Targeted, check_targets
 from faults.kill import Kill
-from faults.membership import Membership
+from faults.members import Membership
 from faults.needs import AdminError, Cluster, Node, NotNowError, ProcessState, Proof
 from faults.programs import program
 

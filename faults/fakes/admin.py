@@ -102,6 +102,15 @@ class FakeAdmin:
         self.entries[member.id] = replace(self.entries[member.id], voter=True)
         self._end()
 
+    async def change_voters(self, nodes: Sequence[str]) -> None:
+        """All at once."""
+        await self._begin(f"voters {' '.join(nodes)}")
+        kept = {one.id: one for one in self.entries.values() if not one.voter or one.node in nodes}
+        self.entries = {identity: replace(one, voter=one.node in nodes) for identity, one in kept.items()}
+        if self.lead not in nodes:
+            self.lead = None
+        self._end()
+
     async def transfer(self, node: str) -> None:
         """To a voter that answers."""
         await self._begin(f"transfer to {node}")

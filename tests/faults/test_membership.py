@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from faults.fakes.admin import FakeAdmin
 from faults.fakes.cluster import FakeCluster, no_sleep
-from faults.membership import How, Membership, MembershipFamily, MembershipParameters, Step, next_step
+from faults.members import How, Membership, Step, next_step
+from faults.membership import MembershipFamily, MembershipParameters
 from faults.needs import Member, NotNowError, ProcessState
 
 FAMILY = MembershipFamily()
@@ -252,3 +253,29 @@ def test_drawn_parameters_are_possible() -> None:
     drawn = [FAMILY.draw(Random(seed), FIVE) for seed in range(100)]
     assert {parameters.how for parameters in drawn} == {"remove", "add", "replace", "shrink", "grow"}
     assert all(FAMILY.summary({"how": each.how, "targets": ["n1"]}) for each in drawn)
+
+
+async def test_a_joint_change_is_one_change_each_way() -> None:
+    """All targets leave at once, and get their votes back at once when all have started."""
+    fault, cluster, admin = made("joint", "n1", "n4")
+    before = standing(admin)
+    proof = await fault.inject()
+    assert proof.holds, proof
+    assert admin.changes == ["voters n2 n3 n5"]
+    assert [cluster.fake_nodes[name].stored for name in ("n1", "n4")] == [[], []]
+    proof = await fault.heal()
+    assert proof.holds, proof
+    assert admin.changes[1:] == ["add n1", "add n4", "voters n2 n3 n5 n1 n4"]
+    after = standing(admin)
+    assert [name for name in FIVE if after[name] != before[name]] == ["n1", "n4"]
+
+
+async def test_a_joint_change_that_is_refused_leaves_everything_as_it_is() -> None:
+    """Nothing was asked for twice, and nobody ended."""
+    fault, cluster, admin = made("joint", "n1", "n4")
+    admin.refusals.append("another change is under way")
+    with pytest.raises(NotNowError, match="another change"):
+        await fault.inject()
+    assert await cluster.nodes["n4"].state() is ProcessState.RUNNING
+    assert (await fault.heal()).holds is True
+    assert set(standing(admin)) == set(FIVE)
