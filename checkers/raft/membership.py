@@ -99,7 +99,7 @@ class _Reign:
 
     def see(self, event: AnyEvent, position: int) -> None:
         if isinstance(event, Start):
-            self.before, self.leading, self.committed = None, None, event.snapshot_index
+            self.before, self.leading, self.first_own, self.committed = None, None, None, event.snapshot_index
         elif isinstance(event, RoleChange):
             if event.role != "leader" or self.leading != event.term:
                 self.first_own = None

@@ -307,6 +307,17 @@ def test_every_invariant_is_refused_by_hand_and_by_mutation() -> None:
 
 
 ACCEPTED: dict[str, dict[str, list[Row]]] = {
+    "configurations that a former leader finds in its log when it starts again": {
+        "n1": [
+            start(),
+            config("n1", "n2", "n3", index=0),
+            role("leader", 1),
+            append((1, 1, "a"), (2, 1, "c")),
+            start(1, last=(2, 1)),
+            config("n1", "n2", "n3", index=0),
+            config("n1", "n2", "n3", "n4", index=2),
+        ]
+    },
     "a vote that was never durable may be lost and given anew": {
         "n1": [start(), vote(1, "n1"), start(), vote(1, "n2")],
     },
