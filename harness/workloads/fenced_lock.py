@@ -61,11 +61,11 @@ FINAL_PAUSE_NS = 100_000_000
 class FencedLockParameters(ReadParameters):
     """Parameters of ``fenced-lock``."""
 
-    keys: int = Field(default=3, ge=1, le=10_000)
+    keys: int = Field(default=5, ge=1, le=10_000)
     """Locks, and registers that they guard."""
-    lease_ms: int = Field(default=500, ge=1, le=3_600_000)
+    lease_ms: int = Field(default=300, ge=1, le=3_600_000)
     """How long a lock is held at most, in milliseconds."""
-    sleepers: float = Field(default=0.3, ge=0, le=1)
+    sleepers: float = Field(default=0.2, ge=0, le=1)
     """Share of the holders that sleep past the end of their lease before they write."""
 
 
