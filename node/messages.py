@@ -151,13 +151,16 @@ class VoteReply(Message):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppendEntries(Message):
     """Replication and heartbeat. ``read_round`` confirms leadership for ReadIndex (thesis 6.4): it is echoed in the
-    reply."""
+    reply. ``patience_ns`` is the shortest election time-out that fits the network as the leader measures it; 0: as
+    configured (:mod:`node.adaptive`).
+    """
 
     prev_index: int
     prev_term: int
     entries: tuple[Entry, ...] = ()
     commit: int = 0
     read_round: int = 0
+    patience_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +170,7 @@ class AppendReply(Message):
     A refusal names the ``prev_index`` that it refuses (``refused_index``), so that a late one is told from a fresh
     one. ``conflict_term`` is the term of the follower's entry there and ``conflict_index`` the first index of that
     term; without such an entry ``conflict_term`` is 0 and ``conflict_index`` the end of the follower's log plus one.
+    ``fitness`` says how well the follower would lead, by its own account (:mod:`node.preference`).
     """
 
     success: bool
@@ -175,6 +179,7 @@ class AppendReply(Message):
     conflict_index: int = 0
     conflict_term: int = 0
     read_round: int = 0
+    fitness: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

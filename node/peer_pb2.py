@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from node import log_pb2 as node_dot_log__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0fnode/peer.proto\x12\x0c\x63\x61psize.node\x1a\x0enode/log.proto\"\xba\x04\n\x0bPeerMessage\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12$\n\x05hello\x18\x04 \x01(\x0b\x32\x13.capsize.node.HelloH\x00\x12\x31\n\x0crequest_vote\x18\x05 \x01(\x0b\x32\x19.capsize.node.RequestVoteH\x00\x12-\n\nvote_reply\x18\x06 \x01(\x0b\x32\x17.capsize.node.VoteReplyH\x00\x12\x35\n\x0e\x61ppend_entries\x18\x07 \x01(\x0b\x32\x1b.capsize.node.AppendEntriesH\x00\x12\x31\n\x0c\x61ppend_reply\x18\x08 \x01(\x0b\x32\x19.capsize.node.AppendReplyH\x00\x12\x39\n\x10install_snapshot\x18\t \x01(\x0b\x32\x1d.capsize.node.InstallSnapshotH\x00\x12\x35\n\x0esnapshot_reply\x18\n \x01(\x0b\x32\x1b.capsize.node.SnapshotReplyH\x00\x12/\n\x0btimeout_now\x18\x0b \x01(\x0b\x32\x18.capsize.node.TimeoutNowH\x00\x12\x31\n\x0cread_request\x18\x0c \x01(\x0b\x32\x19.capsize.node.ReadRequestH\x00\x12-\n\nread_reply\x18\r \x01(\x0b\x32\x17.capsize.node.ReadReplyH\x00\x42\x06\n\x04\x62ody\"\x18\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\"S\n\x0bRequestVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\x12\x0b\n\x03pre\x18\x03 \x01(\x08\x12\x10\n\x08transfer\x18\x04 \x01(\x08\")\n\tVoteReply\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\x0b\n\x03pre\x18\x02 \x01(\x08\"k\n\rAppendEntries\x12\x12\n\nprev_index\x18\x01 \x01(\x04\x12\x11\n\tprev_term\x18\x02 \x01(\x04\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\x04\x12\x12\n\nread_round\x18\x05 \x01(\x04\"\x87\x01\n\x0b\x41ppendReply\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\r\n\x05match\x18\x02 \x01(\x04\x12\x15\n\rrefused_index\x18\x03 \x01(\x04\x12\x16\n\x0e\x63onflict_index\x18\x04 \x01(\x04\x12\x15\n\rconflict_term\x18\x05 \x01(\x04\x12\x12\n\nread_round\x18\x06 \x01(\x04\"k\n\x0fInstallSnapshot\x12,\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1a.capsize.node.SnapshotMeta\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04\x64one\x18\x04 \x01(\x08\"A\n\rSnapshotReply\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64one\x18\x03 \x01(\x08\"\x0c\n\nTimeoutNow\"\x1c\n\x0bReadRequest\x12\r\n\x05token\x18\x01 \x01(\x04\"8\n\tReadReply\x12\r\n\x05token\x18\x01 \x01(\x04\x12\x12\n\x05index\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x08\n\x06_indexb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0fnode/peer.proto\x12\x0c\x63\x61psize.node\x1a\x0enode/log.proto\"\xba\x04\n\x0bPeerMessage\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12$\n\x05hello\x18\x04 \x01(\x0b\x32\x13.capsize.node.HelloH\x00\x12\x31\n\x0crequest_vote\x18\x05 \x01(\x0b\x32\x19.capsize.node.RequestVoteH\x00\x12-\n\nvote_reply\x18\x06 \x01(\x0b\x32\x17.capsize.node.VoteReplyH\x00\x12\x35\n\x0e\x61ppend_entries\x18\x07 \x01(\x0b\x32\x1b.capsize.node.AppendEntriesH\x00\x12\x31\n\x0c\x61ppend_reply\x18\x08 \x01(\x0b\x32\x19.capsize.node.AppendReplyH\x00\x12\x39\n\x10install_snapshot\x18\t \x01(\x0b\x32\x1d.capsize.node.InstallSnapshotH\x00\x12\x35\n\x0esnapshot_reply\x18\n \x01(\x0b\x32\x1b.capsize.node.SnapshotReplyH\x00\x12/\n\x0btimeout_now\x18\x0b \x01(\x0b\x32\x18.capsize.node.TimeoutNowH\x00\x12\x31\n\x0cread_request\x18\x0c \x01(\x0b\x32\x19.capsize.node.ReadRequestH\x00\x12-\n\nread_reply\x18\r \x01(\x0b\x32\x17.capsize.node.ReadReplyH\x00\x42\x06\n\x04\x62ody\"\x18\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\"S\n\x0bRequestVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\x12\x0b\n\x03pre\x18\x03 \x01(\x08\x12\x10\n\x08transfer\x18\x04 \x01(\x08\")\n\tVoteReply\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\x0b\n\x03pre\x18\x02 \x01(\x08\"\x80\x01\n\rAppendEntries\x12\x12\n\nprev_index\x18\x01 \x01(\x04\x12\x11\n\tprev_term\x18\x02 \x01(\x04\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\x04\x12\x12\n\nread_round\x18\x05 \x01(\x04\x12\x13\n\x0bpatience_ns\x18\x06 \x01(\x04\"\x98\x01\n\x0b\x41ppendReply\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\r\n\x05match\x18\x02 \x01(\x04\x12\x15\n\rrefused_index\x18\x03 \x01(\x04\x12\x16\n\x0e\x63onflict_index\x18\x04 \x01(\x04\x12\x15\n\rconflict_term\x18\x05 \x01(\x04\x12\x12\n\nread_round\x18\x06 \x01(\x04\x12\x0f\n\x07\x66itness\x18\x07 \x01(\r\"k\n\x0fInstallSnapshot\x12,\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1a.capsize.node.SnapshotMeta\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04\x64one\x18\x04 \x01(\x08\"A\n\rSnapshotReply\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64one\x18\x03 \x01(\x08\"\x0c\n\nTimeoutNow\"\x1c\n\x0bReadRequest\x12\r\n\x05token\x18\x01 \x01(\x04\"8\n\tReadReply\x12\r\n\x05token\x18\x01 \x01(\x04\x12\x12\n\x05index\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x08\n\x06_indexb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +40,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REQUESTVOTE']._serialized_end=731
   _globals['_VOTEREPLY']._serialized_start=733
   _globals['_VOTEREPLY']._serialized_end=774
-  _globals['_APPENDENTRIES']._serialized_start=776
-  _globals['_APPENDENTRIES']._serialized_end=883
-  _globals['_APPENDREPLY']._serialized_start=886
-  _globals['_APPENDREPLY']._serialized_end=1021
-  _globals['_INSTALLSNAPSHOT']._serialized_start=1023
-  _globals['_INSTALLSNAPSHOT']._serialized_end=1130
-  _globals['_SNAPSHOTREPLY']._serialized_start=1132
-  _globals['_SNAPSHOTREPLY']._serialized_end=1197
-  _globals['_TIMEOUTNOW']._serialized_start=1199
-  _globals['_TIMEOUTNOW']._serialized_end=1211
-  _globals['_READREQUEST']._serialized_start=1213
-  _globals['_READREQUEST']._serialized_end=1241
-  _globals['_READREPLY']._serialized_start=1243
-  _globals['_READREPLY']._serialized_end=1299
+  _globals['_APPENDENTRIES']._serialized_start=777
+  _globals['_APPENDENTRIES']._serialized_end=905
+  _globals['_APPENDREPLY']._serialized_start=908
+  _globals['_APPENDREPLY']._serialized_end=1060
+  _globals['_INSTALLSNAPSHOT']._serialized_start=1062
+  _globals['_INSTALLSNAPSHOT']._serialized_end=1169
+  _globals['_SNAPSHOTREPLY']._serialized_start=1171
+  _globals['_SNAPSHOTREPLY']._serialized_end=1236
+  _globals['_TIMEOUTNOW']._serialized_start=1238
+  _globals['_TIMEOUTNOW']._serialized_end=1250
+  _globals['_READREQUEST']._serialized_start=1252
+  _globals['_READREQUEST']._serialized_end=1280
+  _globals['_READREPLY']._serialized_start=1282
+  _globals['_READREPLY']._serialized_end=1338
 # @@protoc_insertion_point(module_scope)

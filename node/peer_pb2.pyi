@@ -164,12 +164,14 @@ class AppendEntries(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
     READ_ROUND_FIELD_NUMBER: _builtins.int
+    PATIENCE_NS_FIELD_NUMBER: _builtins.int
     prev_index: _builtins.int
     prev_term: _builtins.int
     entries: _builtins.bytes
     """a block (node/entries.py)"""
     commit: _builtins.int
     read_round: _builtins.int
+    patience_ns: _builtins.int
     def __init__(
         self,
         *,
@@ -178,10 +180,11 @@ class AppendEntries(_message.Message):
         entries: _builtins.bytes = ...,
         commit: _builtins.int = ...,
         read_round: _builtins.int = ...,
+        patience_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "entries", b"entries", "prev_index", b"prev_index", "prev_term", b"prev_term", "read_round", b"read_round"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "entries", b"entries", "patience_ns", b"patience_ns", "prev_index", b"prev_index", "prev_term", b"prev_term", "read_round", b"read_round"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -197,12 +200,14 @@ class AppendReply(_message.Message):
     CONFLICT_INDEX_FIELD_NUMBER: _builtins.int
     CONFLICT_TERM_FIELD_NUMBER: _builtins.int
     READ_ROUND_FIELD_NUMBER: _builtins.int
+    FITNESS_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
     match: _builtins.int
     refused_index: _builtins.int
     conflict_index: _builtins.int
     conflict_term: _builtins.int
     read_round: _builtins.int
+    fitness: _builtins.int
     def __init__(
         self,
         *,
@@ -212,10 +217,11 @@ class AppendReply(_message.Message):
         conflict_index: _builtins.int = ...,
         conflict_term: _builtins.int = ...,
         read_round: _builtins.int = ...,
+        fitness: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict_index", b"conflict_index", "conflict_term", b"conflict_term", "match", b"match", "read_round", b"read_round", "refused_index", b"refused_index", "success", b"success"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict_index", b"conflict_index", "conflict_term", b"conflict_term", "fitness", b"fitness", "match", b"match", "read_round", b"read_round", "refused_index", b"refused_index", "success", b"success"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,6 +48,7 @@ def _put_append_entries(message: AppendEntries, to: _Proto) -> None:
             entries=encode_entries(message.entries),
             commit=message.commit,
             read_round=message.read_round,
+            patience_ns=message.patience_ns,
         )
     )
 
@@ -60,6 +61,7 @@ def _put_append_reply(message: AppendReply, to: _Proto) -> None:
     reply.conflict_index = message.conflict_index
     reply.conflict_term = message.conflict_term
     reply.read_round = message.read_round
+    reply.fitness = message.fitness
 
 
 def _put_install_snapshot(message: InstallSnapshot, to: _Proto) -> None:
@@ -118,6 +120,7 @@ def _get_append_entries(proto: _Proto) -> Message:
         entries=decode_entries(body.entries),
         commit=body.commit,
         read_round=body.read_round,
+        patience_ns=body.patience_ns,
     )
 
 
@@ -133,6 +136,7 @@ def _get_append_reply(proto: _Proto) -> Message:
         conflict_index=body.conflict_index,
         conflict_term=body.conflict_term,
         read_round=body.read_round,
+        fitness=body.fitness,
     )
 
 

@@ -42,6 +42,7 @@ MESSAGES = st.one_of(
         entries=ENTRIES,
         commit=NUMBERS,
         read_round=NUMBERS,
+        patience_ns=NUMBERS,
     ),
     st.builds(
         AppendReply,
@@ -52,6 +53,7 @@ MESSAGES = st.one_of(
         conflict_index=NUMBERS,
         conflict_term=NUMBERS,
         read_round=NUMBERS,
+        fitness=st.integers(0, 2**32 - 1),
     ),
     st.builds(InstallSnapshot, **COMMON, snapshot=SNAPSHOTS, offset=NUMBERS, data=st.binary(), done=FLAGS),
     st.builds(SnapshotReply, **COMMON, index=NUMBERS, next_offset=NUMBERS, done=FLAGS),
