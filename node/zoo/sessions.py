@@ -39,6 +39,18 @@ class CrossedReplies(Callers):
         super().refuse([replace(read, answer=next(answers)) for read in reads], core)
 
 
+class TwoLockHolders(Machine):
+    """two-lock-holders (K6): a write under a lock that was lost is taken, though a later holder has written already.
+
+    A lease ends while its holder is paused, and nothing fences the holder off when it goes on. Published as
+    jepsen.io/analyses/etcd-3.4.3.
+    """
+
+    def _fence_holds(self, fence: int, highest: int) -> bool:  # noqa: ARG002
+        """Whatever token comes with the write."""
+        return True
+
+
 ROWS = (
     Bug(
         name="double-apply",
@@ -57,5 +69,14 @@ ROWS = (
         observer="LIN",
         source="RedisLabs/redisraft#26",
         parts=Parts(callers=CrossedReplies),
+    ),
+    Bug(
+        name="two-lock-holders",
+        row="K6",
+        what="a write under a lock whose lease has ended is taken: tokens of holders are not compared",
+        provoked_by="the holder of a lock is paused, or hears nothing, for longer than its lease",
+        observer="LIN",
+        source="jepsen.io/analyses/etcd-3.4.3",
+        parts=Parts(machine=TwoLockHolders),
     ),
 )
