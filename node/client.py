@@ -10,12 +10,15 @@ loop, and should be: calls of all of them travel together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from node import kv_pb2
 from node.conversation import Conversation
+from node.events import Event
 from node.failures import BusyError as BusyError
+from node.failures import CompactedError as CompactedError
 from node.failures import ConnectionLostError as ConnectionLostError
 from node.failures import DefiniteError as DefiniteError
 from node.failures import FullError as FullError
@@ -33,7 +36,7 @@ from node.interference import Action as Action
 from node.interference import Direction as Direction
 from node.interference import Rule as Rule
 from node.interference import Tally
-from node.operation_codec import reads_of, request_of, value_of
+from node.operation_codec import event_from_proto, reads_of, request_of, value_of
 from node.operations import Append as Append
 from node.operations import CompareAndSet as CompareAndSet
 from node.operations import Delete as Delete
@@ -93,6 +96,16 @@ class Member:
     leaving: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What a watch received: events in the order of the log, all those of a revision together. Everything that was
+    asked for, up to ``revision``, has been told now.
+    """
+
+    revision: int
+    events: tuple[Event, ...]
+
+
 class KvClient:
     """Connections to named nodes, opened when they are first used. Belongs to one event loop."""
 
@@ -119,15 +132,28 @@ class KvClient:
         applied = reply.outcome == kv_pb2.OK
         return Done(applied=applied, value=value_of(reply), index=reply.index, reads=reads_of(reply))
 
-    async def status(self, node: str, timeout_s: float, *, state_hash: bool = False) -> Status:
-        """Raises :class:`UnreachableError` or :class:`TimedOutError`. ``state_hash`` costs the node time in proportion
-        to its state.
+    async def watch(
+        self, node: str, key: str, timeout_s: float, *, prefix: bool = False, start: int = 0
+    ) -> AsyncIterator[Notice]:
+        """Follows what happens to a key, or to all keys that begin with it, from revision ``start`` on (0: from now
+        on), as that node applies it; the first notice, which says that the watch is there, within ``timeout_s``. Must
+        be closed (``aclose``) by whoever leaves it early. Raises :class:`KvError`, :class:`CompactedError` if the node
+        no longer knows the changes; then, and when a connection breaks, the watch goes on at any node with the
+        ``start`` behind the last notice's revision.
         """
+        request = kv_pb2.WatchRequest(key=key, prefix=prefix, start=start)
+        replies = self._nodes[node].listen(kv_pb2.Call(watch=request), timeout_s)
+        async with contextlib.aclosing(replies):
+            async for reply in replies:
+                yield Notice(revision=reply.index, events=tuple(map(event_from_proto, reply.events)))
+
+    async def status(self, node: str, timeout_s: float, *, state_hash: bool = False) -> Status:
+        """Raises :class:`KvError`. ``state_hash`` costs the node time in proportion to its state."""
         call = kv_pb2.Call(status=kv_pb2.StatusRequest(state_hash=state_hash))
         return _status((await self._nodes[node].call(call, timeout_s)).status)
 
     async def members(self, node: str, timeout_s: float) -> Sequence[Member]:
-        """The membership as this node has it applied. Raises :class:`UnreachableError` or :class:`TimedOutError`."""
+        """The membership as this node has it applied. Raises :class:`KvError`."""
         return await self._administer(node, kv_pb2.AdminRequest(members=kv_pb2.MembersRequest()), timeout_s)
 
     async def add_learner(self, leader: str, node: str, timeout_s: float) -> str:

@@ -25,6 +25,8 @@ from node.trace import Trace
 from node.transport import Transport
 from node.zoo import BUGS
 
+LAST_WORDS_S = 0.1
+"""How long clients have to take the replies that a node makes when it ends."""
 LAG_SAMPLE_S = 0.02
 LAG_TOLD_EVERY_S = 1.0
 
@@ -93,10 +95,12 @@ async def _serve(options: Options, storage: Storage, identity: str) -> int:
     failure = await ended
     lag.stop()
     if failure is not None:
+        if isinstance(failure, OSError):
+            await server.stop(LAST_WORDS_S)
         return _failed(failure)
     _log.info("stopping")
     await shell.stop()
-    await server.stop(0.1)
+    await server.stop(LAST_WORDS_S)
     trace.close()
     storage.close()
     return 0

@@ -28,12 +28,13 @@ from node.disk import Disk
 from node.identity import host_of
 from node.machine import Machine, Result, ResultKind
 from node.machine.locks import LeaderClock
-from node.messages import Entry, EntryKind, Message, Ready, Role, Snapshot, SnapshotReply, VoteReply
+from node.messages import Entry, EntryKind, Message, Ready, Role, Snapshot, SnapshotReply, TimeoutNow, VoteReply
 from node.operation_codec import mode_of
 from node.snapshotting import Snapshotting
 from node.storage import Change, Storage
 from node.trace import Trace
 from node.transport import Transport
+from node.watch import History, Listener, Watches
 
 _NOTHING = Result(ResultKind.OK)
 _log = logging.getLogger("node")
@@ -79,6 +80,7 @@ class Shell:
         self._callers = callers or Callers()
         self._administration = Administration()
         self._leader_clock = LeaderClock()
+        self._watches = Watches(History(core.snapshot.index + 1))
         self._snapshotting = snapshotting_of(
             core=core,
             machine=machine,
@@ -88,7 +90,7 @@ class Shell:
             entries=snapshot_entries,
             send=self._transport.send,
             turn=self._schedule,
-            failed=self._fail,
+            failed=self._snapshots_failed,
         )
         self._inbox: list[Message] = []
         self._synced: list[_Synced] = []
@@ -126,10 +128,8 @@ class Shell:
         """Answers what waits and ends all threads. Nothing is saved: a clean stop is a crash with better manners."""
         if not self._stopped:
             self._stopped = True
-            self._callers.stop()
-            self._administration.stop()
             self._trace.flush()
-            self._callers.let_replies_go()
+            self._take_leave()
         if self._timer is not None:
             self._timer.cancel()
         await self._transport.close()
@@ -169,6 +169,14 @@ class Shell:
             answer(kv_pb2.Reply(outcome=kv_pb2.STOPPING))
         else:
             self._administration.ask(request, answer)
+            self._schedule()
+
+    def watch(self, request: kv_pb2.WatchRequest, listener: Listener) -> None:
+        """``listener`` gets what happens to keys, as this node applies it, until one of both ends it."""
+        if self._stopped:
+            listener(kv_pb2.Reply(outcome=kv_pb2.STOPPING))
+        else:
+            self._watches.watch(request, listener, self._applied.index, self._clock())
             self._schedule()
 
     def status(self, *, state_hash: bool) -> kv_pb2.StatusReply:
@@ -273,9 +281,34 @@ class Shell:
 
     def _disk_failed(self, error: BaseException) -> None:
         """The end: nobody knows what is on a disk that refused something, and followers may already have entries that
-        this node has not.
+        this node has not. To try again would be worse: after a failed sync the kernel may call the next one a success
+        though the data is gone. What is durable, the next start finds out from the log.
         """
-        self._fail(error)
+        if not self._stopped:
+            self._stopped = True
+            self._take_leave()
+            self._report(error)
+
+    def _snapshots_failed(self, error: BaseException) -> None:
+        """A disk that refuses a snapshot will not take the log for long."""
+        if isinstance(error, OSError):
+            self._disk_failed(error)
+        else:
+            self._fail(error)
+
+    def _take_leave(self) -> None:
+        """Last words, between two turns. None of them promises anything, so none needs a disk: a leader has the voter
+        that knows most stand for election, instead of leaving all to wait for their time-outs (thesis 3.10); callers
+        are told what did not happen and what is in doubt.
+        """
+        successor = self._core.best_successor() if self._core.role is Role.LEADER else None
+        if successor is not None:
+            _log.info("handing over to %s", host_of(successor))
+            self._transport.send(TimeoutNow(source=self._core.name, target=successor, term=self._core.term))
+            self._transport.flush()
+        self._callers.stop()
+        self._administration.stop()
+        self._callers.let_replies_go()
 
     def _turn(self) -> None:
         now_ns = self._clock()
@@ -294,6 +327,7 @@ class Shell:
         self._transport.flush()
         self._disk.flush()
         self._callers.let_replies_go()
+        self._watches.flush(self._applied.index, now_ns)
         self._arm_timer(now_ns)
 
     def _feed_synced(self) -> None:

@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from node.client import Append, CompareAndSet, Delete, Get, NotLeaderError, Put, ReadMode, UnreachableError
+from node.client import (
+    Append,
+    CompareAndSet,
+    ConnectionLostError,
+    Delete,
+    Get,
+    InDoubtError,
+    NotLeaderError,
+    Put,
+    ReadMode,
+    UnreachableError,
+)
 from node.options import EXIT_IO, EXIT_UNRECOVERABLE
 from tests.node.processes import Processes, processes
 
@@ -123,7 +134,7 @@ async def test_a_clean_stop_is_quick_and_says_so(tmp_path: Path) -> None:
         await cluster.wait_leader()
         assert cluster.end("n1", signal.SIGTERM) == 0
         assert "stopping" in cluster.log("n1")
-        with pytest.raises(UnreachableError):
+        with pytest.raises((UnreachableError, ConnectionLostError)):  # its end may not have been noticed yet
             await cluster.client.status("n1", 2)
 
 
@@ -146,6 +157,25 @@ async def test_a_failing_disk_ends_the_node(tmp_path: Path) -> None:
         assert process.wait(10) == EXIT_IO
         assert "I/O error, giving up" in cluster.log("n1")
         assert "Traceback" not in cluster.log("n1")
+
+
+async def test_a_leader_whose_disk_fails_hands_over(tmp_path: Path) -> None:
+    """Its last words: one write is in doubt, the voter that knows most is asked to lead; then it exits, and the others
+    go on.
+    """
+    async with processes(tmp_path) as cluster:
+        session = await cluster.session()
+        leader = await cluster.wait_leader()
+        process = cluster.running.pop(leader)
+        segment = next((cluster.data(leader) / "wal").iterdir())
+        limit = segment.stat().st_size + 30_000
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        with pytest.raises(InDoubtError):
+            await cluster.client.execute(leader, Put("k", bytes(50_000)), 5, session=session, sequence=1)
+        assert process.wait(10) == EXIT_IO
+        assert "handing over to" in cluster.log(leader)
+        await cluster.do(Put("k", b"v"), session=session, sequence=2)
+        assert (await cluster.do(Get("k"))).value == b"v"
 
 
 async def test_damage_is_refused_with_a_line_not_a_traceback(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ async def test_a_failed_sync_ends_the_node_and_nobody_gets_an_answer(tmp_path: P
         node.shell.execute(put(session, 1, b"lost"), answers.append)
         await asyncio.wait_for(node.failed.wait(), 10)
         node.shell.execute(put(session, 2, b"later"), answers.append)
-        assert [reply.outcome for reply in answers] == [kv_pb2.STOPPING]
+        assert [reply.outcome for reply in answers] == [kv_pb2.UNKNOWN, kv_pb2.STOPPING]
         assert [type(error) for error in node.failures] == [OSError]
 
 
