@@ -242,7 +242,7 @@ def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorde
     head = run.scenario.head
     note_swarms(run)
     one_way = SYSTEMS[head.system].promises.one_way_progress
-    leaving = draw_leaving(head.heal, run.scenario.nodes, run.seed, one_way=one_way)
+    leaving = draw_leaving(head.heal, run.scenario.nodes, run.seed, one_way=one_way, behind=head.behind)
     if leaving is not None and not {"partition", "kill"}.isdisjoint(run.substrate.refused()):
         run.record.note(f"everything is healed at once: {run.substrate.name} can leave nobody behind cut off")
         leaving = None

@@ -8,9 +8,11 @@ healed majority must then make progress without their help. Pure; drawn from the
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
 
 Heal = Literal["all", "majority", "either"]
 Way = Literal["stopped", "cut", "one-way"]
@@ -23,6 +25,27 @@ _WORDS: Mapping[tuple[Way, Direction], str] = {
 }
 
 
+LEADER = "leader"
+
+
+class Behind(BaseModel):
+    """What a scenario says of those who are left behind. What it does not say is drawn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    target: str | list[str] | None = None
+    """``leader``: who leads when the faults end; or nodes by name."""
+    how: Way | None = None
+    direction: Literal["in", "out"] | None = None
+    """With ``one-way``: ``in``, it is heard but hears nothing; ``out``, it hears but is not heard."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Nodes that are named."""
+        named = [self.target] if isinstance(self.target, str) else self.target or []
+        return tuple(name for name in named if name != LEADER)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leaving:
     """How a minority is left behind."""
@@ -32,6 +55,14 @@ class Leaving:
     count: int
     way: Way
     direction: Direction
+    leader: bool = False
+    """Whether it is the leader, whoever that will be."""
+
+    def behind_leader(self, leader: str | None) -> Leaving:
+        """The same, now that it is known who leads; nothing is changed if nobody does."""
+        if not self.leader or leader is None:
+            return self
+        return replace(self, order=(leader, *(name for name in self.order if name != leader)))
 
     def left(self, dead: Collection[str]) -> tuple[str, ...]:
         """Who is left behind. Nodes that are dead already (or had better be counted so) come first, so that a majority
@@ -48,9 +79,11 @@ class Leaving:
         return _WORDS[self.way, self.direction]
 
 
-def draw_leaving(heal: Heal, nodes: Sequence[str], seed: int, *, one_way: bool) -> Leaving | None:
+def draw_leaving(
+    heal: Heal, nodes: Sequence[str], seed: int, *, one_way: bool, behind: Behind | None = None
+) -> Leaving | None:
     """What the run of this seed does; None if it heals everything at once. ``one_way``: whether the system promises
-    progress while a minority is cut off in one direction only.
+    progress while a minority is cut off in one direction only. ``behind``: what is not to be drawn.
     """
     random = Random(f"healing of {seed}")
     partial = random.random() < 0.5  # drawn in any case: `majority` and `either` leave the same nodes behind
@@ -59,5 +92,13 @@ def draw_leaving(heal: Heal, nodes: Sequence[str], seed: int, *, one_way: bool) 
         return None
     ways: tuple[Way, ...] = ("stopped", "cut", "cut", *(("one-way",) if one_way else ()))
     order, count, way = tuple(random.sample(nodes, len(nodes))), random.randint(1, minority), random.choice(ways)
-    direction: Direction = random.choice(("in", "out")) if way == "one-way" else "both"
-    return Leaving(order=order, count=count, way=way, direction=direction)
+    asked = behind or Behind()
+    way = asked.how or way
+    direction: Direction = "both"
+    if way == "one-way":
+        drawn: tuple[Direction, ...] = ("in", "out")
+        direction = random.choice(drawn) if asked.direction is None else asked.direction
+    if asked.names:
+        order, count = (*asked.names, *(name for name in order if name not in asked.names)), len(asked.names)
+    leader = asked.target == LEADER
+    return Leaving(order=order, count=1 if leader else count, way=way, direction=direction, leader=leader)

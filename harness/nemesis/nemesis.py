@@ -329,6 +329,8 @@ class Nemesis:
         leaving = self.leaving
         if leaving is None:
             return
+        if leaving.leader:
+            leaving = leaving.behind_leader(await self._wait_leader())
         # Who lost data may refuse to start, and who is dead already does not help anyway: they are left behind first.
         self.left = leaving.left({*await self._dead_by_themselves(), *self.claims.damaged})
         parameters = {"shape": "isolate", "target": list(self.left), "direction": leaving.direction}

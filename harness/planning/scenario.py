@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.durations import Duration, format_duration
 from harness.errors import UsageError, nearest
+from harness.nemesis.leaving import Behind
 from harness.planning.documents import Document, load_document
 from harness.planning.entries import FaultEntry, Frame, parse_entries
 from harness.planning.quiet import Quiet
@@ -66,6 +67,8 @@ class Head(BaseModel):
     recovery: Duration = 10_000_000_000
     heal: Literal["all", "majority", "either"] = "all"
     """Whether progress is demanded of the whole cluster only, or of a healed majority first; ``either`` is drawn."""
+    behind: Behind | None = None
+    """With ``heal: majority`` or ``either``: who is left behind, and how, as far as that is not to be drawn."""
     quiet: Quiet | None = None
     ok_min: int = Field(default=100, ge=0)
     lag_max: Duration = 2_000_000_000
@@ -246,9 +249,29 @@ def _check_healing(head: Head, document: Document) -> None:
     if head.heal != "all" and head.nodes < HEALABLE_NODES_MIN:
         problem = f"{head.heal!r} would leave some nodes behind, but every majority of {head.nodes} is all of them"
         raise document.error(("heal",), f"{problem}: use at least {HEALABLE_NODES_MIN} nodes, or heal: all")
+    if head.behind is not None:
+        _check_behind(head, head.behind, document)
     if head.quiet is not None and head.quiet.length >= head.quiet.every:
         problem = f"quiet for {format_duration(head.quiet.length)} every {format_duration(head.quiet.every)}"
         raise document.error(("quiet",), f"{problem} leaves no time for faults: make `for` shorter than `every`")
+
+
+def _check_behind(head: Head, behind: Behind, document: Document) -> None:
+    """Nobody stays behind, nobody of that name, too many, or a direction of what has none."""
+    if head.heal == "all":
+        raise document.error(("behind",), "everything is healed at once: say heal: majority, or leave `behind` out")
+    nodes = [f"n{number}" for number in range(1, head.nodes + 1)]
+    for name in behind.names:
+        if name not in nodes:
+            raise document.error(("behind", "target"), f"unknown node {name!r}: {nearest(name, ['leader', *nodes])}")
+    if 2 * len(set(behind.names)) >= head.nodes:
+        raise document.error(("behind", "target"), f"{', '.join(behind.names)} are no minority of {head.nodes} nodes")
+    one_way = SYSTEMS[head.system].promises.one_way_progress
+    if behind.how == "one-way" and not one_way:
+        problem = f"{head.system} promises no progress while nodes are cut off in one direction only"
+        raise document.error(("behind", "how"), f"{problem}: use cut or stopped")
+    if behind.direction is not None and behind.how != "one-way":
+        raise document.error(("behind", "direction"), "a direction goes with `how: one-way`")
 
 
 def _workload(head: Head, document: Document) -> tuple[str, BaseModel]:

@@ -15,7 +15,7 @@ from faults.fakes.cluster import FakeCluster
 from faults.needs import ProcessState
 from harness.errors import UsageError
 from harness.fakes import VirtualLoop, run_virtual
-from harness.nemesis.leaving import Heal, Leaving, draw_leaving
+from harness.nemesis.leaving import Behind, Heal, Leaving, draw_leaving
 from harness.nemesis.nemesis import Nemesis
 from harness.planning.scenario import parse_scenario
 from tests.harness.test_nemesis import nemesis_of
@@ -43,6 +43,37 @@ def test_the_seed_decides(heal: Heal) -> None:
     partial = [leaving for leaving in drawn if leaving is not None]
     assert len(partial) in {"all": range(1), "either": range(60, 140), "majority": range(200, 201)}[heal]
     assert {leaving.way for leaving in partial} == (set() if heal == "all" else {"stopped", "cut", "one-way"})
+
+
+def test_a_scenario_says_who_stays_behind_and_how() -> None:
+    """What it says is not drawn; what it does not say is, as before."""
+    drawn = draw_leaving("majority", NODES, 7, one_way=True)
+    named = draw_leaving("majority", NODES, 7, one_way=True, behind=Behind(target=["n5", "n2"], how="cut"))
+    assert drawn is not None
+    assert named is not None
+    assert (named.left(()), named.way, named.direction) == (("n5", "n2"), "cut", "both")
+    asked = Behind(target="leader", how="one-way", direction="in")
+    leader = draw_leaving("majority", NODES, 7, one_way=True, behind=asked)
+    assert leader is not None
+    assert (leader.behind_leader("n3").left(()), leader.way, leader.direction) == (("n3",), "one-way", "in")
+    assert leader.behind_leader(None).left(()) == drawn.left(())[:1]
+    assert drawn.behind_leader("n3") == drawn
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("behind: {target: leader}", "say heal: majority"),
+        ("heal: majority\nbehind: {target: n7}", "unknown node 'n7'"),
+        ("heal: majority\nbehind: {target: [n1, n2]}", "n1, n2 are no minority of 3 nodes"),
+        ("heal: majority\nbehind: {how: cut, direction: in}", "a direction goes with `how: one-way`"),
+        ("system: etcd\nheal: majority\nbehind: {how: one-way}", "etcd promises no progress"),
+    ],
+)
+def test_who_cannot_stay_behind_is_refused(lines: str, problem: str) -> None:
+    """Before anything starts, with the value."""
+    with pytest.raises(UsageError, match=problem):
+        parse_scenario(f"name: t\nnodes: 3\n{lines}\n", "t.yaml")
 
 
 def test_two_nodes_have_no_smaller_majority() -> None:
