@@ -37,8 +37,8 @@ from tests.node.simulated.healing import Healing
 from tests.node.simulated.violation import Violation
 
 CORRECT = Parts()
-STEPS_A_SEED = 4_000
-STORM_STEPS = (200, 1_500)
+STEPS_A_SEED = 3_000
+STORM_STEPS = (200, 1_200)
 """The shortest and the longest storm."""
 LAST = 60
 """How many of the last events are shown."""

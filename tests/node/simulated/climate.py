@@ -47,6 +47,8 @@ class Climate:
     topple: float
     """Share of new leaders that are struck down within a few messages of their election."""
     compact_every: int
+    chunks: int
+    """In how many messages a snapshot travels."""
     drift_ppm: int
     """Clocks run at most this much too fast or too slow."""
     change_every_ns: int
@@ -69,7 +71,7 @@ def draw_climate(stream: random.Random) -> Climate:
         delay_ns=pick((1, 1, 20, 100, 300)) * MS,
         straggle=pick((0, 0, 0.02, 0.1)),
         fault_every_ns=pick((30, 100, 300, 1000)) * MS,
-        call_every_ns=pick((2, 10, 50)) * MS,
+        call_every_ns=pick((2, 10, 10, 50)) * MS,
         write=pick((0.2, 0.7)),
         sync_ns=pick((0, 1, 20)) * MS,
         turn_ns=pick((0, 0, 2, 20)) * MS,
@@ -79,10 +81,11 @@ def draw_climate(stream: random.Random) -> Climate:
         partition=pick((0, 1, 4)),
         pause=pick((0, 1)),
         slow_disk=pick((0, 0, 1)),
-        clock_step=pick((0, 0, 1)),
+        clock_step=pick((0, 1, 4)),
         heal=pick((1, 1, 4)),
-        topple=pick((0, 0, 0.5, 0.9)),
+        topple=pick((0, 0.3, 0.6, 0.9)),
         compact_every=pick((5, 30, 10**9)),
+        chunks=pick((1, 3)),
         drift_ppm=pick((0, 200, DRIFT_PPM_PROMISED, 200_000)),
         change_every_ns=pick((0, 20, 100, 400)) * MS,
         timing=_draw_timing(stream),
@@ -95,7 +98,7 @@ def _draw_timing(stream: random.Random) -> Timing:
     entries, inflight = pick(((1, 1), (1, 2), (1, 8), (2, 1), (2, 8), (64, 1), (64, 2), (64, 64)))
     return Timing(
         election_ns_min=150 * MS,
-        election_ns_max=pick((160, 200, 300)) * MS,
+        election_ns_max=pick((160, 200, 300, 600)) * MS,
         first_election_ns_min=50 * MS,
         first_election_ns_max=150 * MS,
         heartbeat_ns=40 * MS,

@@ -50,6 +50,7 @@ class SimulatedCluster:
             timing=climate.timing,
             clock=Clock(ahead_ppm=self.random.randint(-drift, drift), offset_ns=self.random.randrange(10_000 * MS)),
             compact_every=climate.compact_every,
+            chunks=climate.chunks,
             stream=self.random,
             invariants=self.invariants,
             send=self._send,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 from node.messages import Role
 from node.timing import MS
@@ -34,12 +35,17 @@ class Faults:
         cluster.elected = self._elected
 
     def begin(self) -> None:
-        """The first fault comes after a while, and then one after another."""
+        """Sometimes the world begins in pieces."""
+        if self._climate.partition and self._random.random() < 0.5:
+            self._partition()
+        self._next()
+
+    def _next(self) -> None:
         delay_ns = 1 + self._random.randrange(2 * self._climate.fault_every_ns)
         self._cluster.agenda.at(self._cluster.agenda.now_ns + delay_ns, self._fault)
 
     def _fault(self) -> None:
-        self.begin()
+        self._next()
         if not self.resting:
             self._random.choices(self._kinds, self._weights)[0]()
 
@@ -71,7 +77,12 @@ class Faults:
         self._cluster.note("has a disk that hangs", server)
 
     def _clock_step(self) -> None:
+        """Set once, or again and again for a while: two daemons that disagree."""
         server = self._victim()
+        for number in range(self._random.choice((1, 20))):
+            self._cluster.agenda.at(self._cluster.agenda.now_ns + number * 50 * MS, partial(self._set_clock, server))
+
+    def _set_clock(self, server: SimulatedServer) -> None:
         server.clock.stepped_ns += self._random.randrange(-3000, 3000) * MS
         self._cluster.note("has its wall clock set", server)
 
@@ -104,17 +115,29 @@ class Faults:
     # Young leaders
 
     def _elected(self, server: SimulatedServer) -> None:
-        """What figure 8 is made of: leaders that fall just when they have begun to replicate."""
-        if not self.resting and self._random.random() < self._climate.topple:
-            incarnation, delay_ns = server.incarnation, self._random.randrange(6 * self._climate.delay_ns)
+        """Leaders fall when they have just begun to replicate; most of all those that must first bring entries of older
+        terms to the others: what is not settled is where mistakes show.
+        """
+        core = server.core
+        if self.resting or core is None:
+            return
+        unsettled = core.commit < core.last_index and core.term_at(core.commit + 1) != core.term
+        if self._random.random() < (self._climate.topple**0.5 if unsettled else self._climate.topple):
+            delay_ns = int(self._random.random() ** 2 * 6 * self._climate.delay_ns)
+            incarnation = server.incarnation
             self._cluster.agenda.at(self._cluster.agenda.now_ns + delay_ns, lambda: self._topple(server, incarnation))
 
     def _topple(self, server: SimulatedServer, incarnation: int) -> None:
         core = server.core
         if self.resting or core is None or core.role is not Role.LEADER or server.incarnation != incarnation:
             return
-        if self._random.random() < 0.5:
+        fate = self._random.choice(("crash", "isolate", "mute", "deafen"))
+        names, network = self._cluster.servers, self._cluster.network
+        if fate == "crash":
             self._crash_one(server)
-        else:
-            self._cluster.network.isolate({server.name}, self._cluster.servers)
-            self._note_cut()
+        elif fate == "isolate":
+            network.isolate({server.name}, names)
+        else:  # what it does by itself goes on, and the others begin anew
+            network.cut.clear()
+            (network.mute if fate == "mute" else network.deafen)(server.name, names)
+        self._note_cut()

@@ -19,9 +19,11 @@ from node.parts import Parts
 from tests.node.simulated.clock import Clock
 from tests.node.simulated.disk import Disk
 from tests.node.simulated.invariants import Invariants, Read
+from tests.node.simulated.telling import tell_message
+from tests.node.simulated.violation import Violation
 
 SNAPSHOT_BYTES = 24
-"""A simulated snapshot is the state's hash as decimal digits, padded to this; it travels in chunks of a third."""
+"""A simulated snapshot is the state's hash as decimal digits, padded to this."""
 
 Later = Callable[["SimulatedServer", Callable[[], None]], None]
 """Does a piece of work when the disk gets to it, if the server is still up."""
@@ -39,6 +41,11 @@ def next_state(state: int, entry: Entry) -> int:
     return hash((state, entry.index, entry.term, int.from_bytes(entry.data[:8], "big")))
 
 
+def standing(core: Raft) -> tuple[object, ...]:
+    """What a message of an older term must not change (section 5.1)."""
+    return core.role, core.term, core.vote, core.last_index, core.term_at(core.last_index), core.commit
+
+
 class SimulatedServer:
     """One server process: a core, its disk, its state machine. ``core`` is None while it is down."""
 
@@ -51,6 +58,7 @@ class SimulatedServer:
         timing: Timing,
         clock: Clock,
         compact_every: int,
+        chunks: int,
         stream: random.Random,
         invariants: Invariants,
         send: Callable[[Message], None],
@@ -70,6 +78,7 @@ class SimulatedServer:
         self._callers = parts.callers()
         self._timing = timing
         self._compact_every = compact_every
+        self._chunks = chunks
         self._random = stream
         self._invariants = invariants
         self._send = send
@@ -134,7 +143,12 @@ class SimulatedServer:
         core = self.core
         if core is None:
             return
+        before = standing(core) if message.term < core.term else None
         core.receive(message, self.clock.shows(now_ns))
+        if before is not None and standing(core) != before:
+            raise Violation(
+                f"stale message: {before} became {standing(core)} at {self.name} by {tell_message(message)}"
+            )
         if isinstance(message, SnapshotReply):
             self._snapshot_answered(core, message)
 
@@ -192,8 +206,16 @@ class SimulatedServer:
             self._led_at_ready = leads
             for message in ready.messages_now:
                 self._send(message)
-            self._queue(ready)
+            self._persist(ready)
             self._obey(core, ready)
+
+    def _persist(self, ready: Ready) -> None:
+        """What promises nothing new waits only for the promises before it."""
+        if ready.entries or ready.hard_state or ready.truncate_from is not None or ready.install or self.pending:
+            self._queue(ready)
+        else:
+            for message in ready.messages_after_persist:
+                self._send(message)
 
     def _queue(self, job: Ready | Compaction | Message) -> None:
         self.pending.append(job)
@@ -301,7 +323,7 @@ class SimulatedServer:
     def _send_chunk(self, core: Raft, target: str, offset: int) -> None:
         snapshot, state = self._sending[target]
         data = b"%*d" % (SNAPSHOT_BYTES, state)
-        end = min(offset + SNAPSHOT_BYTES // 3, SNAPSHOT_BYTES)
+        end = min(offset + SNAPSHOT_BYTES // self._chunks, SNAPSHOT_BYTES)
         message = core.snapshot_chunk(
             target, snapshot, offset=offset, data=data[offset:end], done=end == SNAPSHOT_BYTES
         )
