@@ -251,7 +251,7 @@ def test_the_next_step_depends_on_what_is_seen(voter: bool, started: bool, state
 def test_drawn_parameters_are_possible() -> None:
     """Whatever is drawn is valid, and every way is drawn among five nodes."""
     drawn = [FAMILY.draw(Random(seed), FIVE) for seed in range(100)]
-    assert {parameters.how for parameters in drawn} == {"remove", "add", "replace", "shrink", "grow"}
+    assert {parameters.how for parameters in drawn} == {"remove", "add", "replace", "shrink", "grow", "joint"}
     assert all(FAMILY.summary({"how": each.how, "targets": ["n1"]}) for each in drawn)
 
 
