@@ -5,17 +5,13 @@ back.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from node import transport
-from node.frames import FrameReader, WireError, encode_frame
+from node.frames import encode_frame
 from node.messages import AppendReply, Message
 from node.transport import Address, Link, Transport
 from node.wire import encode_message
@@ -136,22 +132,3 @@ async def test_without_a_connection_the_oldest_messages_are_dropped() -> None:
     assert link.dropped == 10
     link.flush()
     assert not link.connected
-
-
-@given(payloads=st.lists(st.binary(max_size=50), max_size=8), cuts=st.lists(st.integers(0, 500), max_size=8))
-def test_frames_are_put_together_from_any_pieces(payloads: list[bytes], cuts: list[int]) -> None:
-    """TCP may deliver a stream in any pieces."""
-    stream = b"".join(encode_frame(payload) for payload in payloads)
-    places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    reader = FrameReader()
-    pieces = [stream[a:b] for a, b in itertools.pairwise(places)]
-    assert [payload for piece in pieces for payload in reader.feed(piece)] == payloads
-
-
-@given(payload=st.binary(min_size=1, max_size=30), place=st.integers(0, 200), flip=st.integers(1, 255))
-def test_a_damaged_frame_is_never_delivered(payload: bytes, place: int, flip: int) -> None:
-    """A flipped byte gives an error or keeps waiting for more, never another payload."""
-    frame = bytearray(encode_frame(payload))
-    frame[place % len(frame)] ^= flip
-    with contextlib.suppress(WireError):
-        assert list(FrameReader().feed(bytes(frame))) == []
