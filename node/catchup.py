@@ -5,12 +5,12 @@ The bytes are the shell's; :mod:`node.core` says who calls what.
 
 from __future__ import annotations
 
-from node.forwarding import Forwarding
+from node.adaptive import Adaptive
 from node.messages import InstallSnapshot, Role, Snapshot, SnapshotReply
 from node.progress import ProgressState
 
 
-class Catchup(Forwarding):
+class Catchup(Adaptive):
     """Compaction on everyone, sending on a leader, installing on a follower."""
 
     # Everyone

@@ -34,7 +34,7 @@ class Replication(Follower):
         }
         self.term_start = self.log.last_index + 1
         self.extend_log([Entry(self.term_start, self.term, EntryKind.NOOP)])
-        self.heartbeat_deadline_ns = self.now_ns + self.timing.heartbeat_ns
+        self.heartbeat_deadline_ns = self.now_ns + self.heartbeat_interval_ns()
         self._flush_due = True
         super().leadership_begins()
 
@@ -68,7 +68,7 @@ class Replication(Follower):
 
     def heartbeat(self) -> None:
         """Section 5.2's heartbeat; but a leader that no longer hears a majority steps down instead (thesis 6.2)."""
-        self.heartbeat_deadline_ns = self.now_ns + self.timing.heartbeat_ns
+        self.heartbeat_deadline_ns = self.now_ns + self.heartbeat_interval_ns()
         if self.must_step_down():
             self.become_follower(self.term, None)
             return
@@ -77,9 +77,21 @@ class Replication(Follower):
             self._retry_snapshot(progress)
 
     def must_step_down(self) -> bool:
-        """CheckQuorum: no majority was heard within the longest election time-out."""
-        since = self.now_ns - self.timing.election_ns_max
+        """CheckQuorum: no majority was heard for longer than followers bear with a silent leader."""
+        since = self.now_ns - self.quorum_patience_ns()
         return not self.hears_majority({p.name for p in self.progress.values() if p.contact_ns >= since})
+
+    def heartbeat_interval_ns(self) -> int:
+        """How often every follower is spoken to; adaptive time-outs have a say in it."""
+        return self.timing.heartbeat_ns
+
+    def quorum_patience_ns(self) -> int:
+        """For how long a leader bears with hearing no majority."""
+        return self.timing.election_ns_max
+
+    def told_patience_ns(self) -> int:
+        """What followers are told of how patient to be; 0: as configured."""
+        return 0
 
     # Sending
 
@@ -143,6 +155,7 @@ class Replication(Follower):
                 entries=entries,
                 commit=self.commit,
                 read_round=self.read_round_of(progress),
+                patience_ns=self.told_patience_ns(),
             )
         )
 
@@ -157,6 +170,7 @@ class Replication(Follower):
                 prev_term=0,
                 commit=self.commit,
                 read_round=self.read_round_of(progress),
+                patience_ns=self.told_patience_ns(),
             )
         )
 

@@ -35,6 +35,10 @@ class Timing:
     heartbeat_ns: int = 100 * MS
     """A leader speaks to each follower at least this often."""
 
+    adaptive: bool = False
+    """Whether election time-outs and heartbeats are fitted to measured round trips, within the range from
+    ``election_ns_min`` to ``election_ns_max`` (:mod:`node.adaptive`)."""
+
     clock_drift_permille: int = 50
     """While the monotonic clock of one node advances by 1, that of another advances by at most 1 + this / 1000. The
     only number that safety depends on, of reads by lease alone (:mod:`node.lease`); machines in order stay below 1.

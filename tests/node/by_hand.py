@@ -161,6 +161,7 @@ def append(
     terms: Sequence[int] = (),
     commit: int = 0,
     read_round: int = 0,
+    patience_ns: int = 0,
 ) -> AppendEntries:
     """An AppendEntries with entries of these terms behind ``prev`` (index, term)."""
     return AppendEntries(
@@ -172,6 +173,7 @@ def append(
         entries=log_of(terms, first=prev[0] + 1),
         commit=commit,
         read_round=read_round,
+        patience_ns=patience_ns,
     )
 
 
