@@ -11,7 +11,7 @@ loop, and should be: calls of all of them travel together.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from node import kv_pb2
@@ -134,7 +134,7 @@ class KvClient:
 
     async def watch(
         self, node: str, key: str, timeout_s: float, *, prefix: bool = False, start: int = 0
-    ) -> AsyncIterator[Notice]:
+    ) -> AsyncGenerator[Notice, None]:
         """Follows what happens to a key, or to all keys that begin with it, from revision ``start`` on (0: from now
         on), as that node applies it; the first notice, which says that the watch is there, within ``timeout_s``. Must
         be closed (``aclose``) by whoever leaves it early. Raises :class:`KvError`, :class:`CompactedError` if the node

@@ -13,7 +13,7 @@ ends it (:func:`node.frames.tune`) within about two seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -117,7 +117,7 @@ class Conversation:
             raise error
         return reply
 
-    async def listen(self, call: kv_pb2.Call, timeout_s: float) -> AsyncIterator[kv_pb2.Reply]:
+    async def listen(self, call: kv_pb2.Call, timeout_s: float) -> AsyncGenerator[kv_pb2.Reply, None]:
         """A call with many replies, the first of them in time; ends with the last one. Raises :class:`KvError`. Must be
         closed (``aclose``) by whoever leaves it early.
         """

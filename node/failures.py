@@ -49,6 +49,14 @@ class FullError(DefiniteError):
     """The store has no room for it."""
 
 
+class CompactedError(DefiniteError):
+    """A watch asks for changes that the node no longer knows; ``first`` is the first revision that can be had."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__(f"changes before revision {first} are no longer known")
+        self.first = first
+
+
 class StoppingError(DefiniteError):
     """The node is going down."""
 
@@ -78,6 +86,8 @@ def outcome_error(reply: kv_pb2.Reply) -> KvError | None:
         return None
     if outcome == kv_pb2.NOT_LEADER:
         return NotLeaderError(reply.leader or None)
+    if outcome == kv_pb2.COMPACTED:
+        return CompactedError(reply.index)
     make, message = _ERRORS.get(outcome, (InDoubtError, f"the node answered {outcome}"))
     return make(f"{message}: {reply.detail}" if reply.detail else message)
 

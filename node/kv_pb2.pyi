@@ -67,6 +67,8 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """nothing happened; a key holds a value of another type, which detail names"""
     FULL: _Outcome.ValueType  # 11
     """nothing happened; the state has no room for it (docs/node.md)"""
+    COMPACTED: _Outcome.ValueType  # 12
+    """the watch asks for changes that the node no longer knows; index is the first revision that can be had"""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper): ...
 
@@ -92,7 +94,36 @@ WRONG_TYPE: Outcome.ValueType  # 10
 """nothing happened; a key holds a value of another type, which detail names"""
 FULL: Outcome.ValueType  # 11
 """nothing happened; the state has no room for it (docs/node.md)"""
+COMPACTED: Outcome.ValueType  # 12
+"""the watch asks for changes that the node no longer knows; index is the first revision that can be had"""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
+class _EventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_PUT: _EventKind.ValueType  # 0
+    """the key holds value now"""
+    EVENT_DELETE: _EventKind.ValueType  # 1
+    """the key is gone"""
+    EVENT_ADD: _EventKind.ValueType  # 2
+    """value was added to a set, or to the end of a list"""
+    EVENT_REMOVE: _EventKind.ValueType  # 3
+    """value was taken out of a set"""
+
+class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper): ...
+
+EVENT_PUT: EventKind.ValueType  # 0
+"""the key holds value now"""
+EVENT_DELETE: EventKind.ValueType  # 1
+"""the key is gone"""
+EVENT_ADD: EventKind.ValueType  # 2
+"""value was added to a set, or to the end of a list"""
+EVENT_REMOVE: EventKind.ValueType  # 3
+"""value was taken out of a set"""
+Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final
 class Calls(_message.Message):
@@ -173,6 +204,7 @@ class Call(_message.Message):
     INTERFERE_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     ADMIN_FIELD_NUMBER: _builtins.int
+    WATCH_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     cancel: _builtins.int
     """no further replies to that call (one with many) are wanted; has no reply itself"""
@@ -187,8 +219,10 @@ class Call(_message.Message):
         """for testers, and only to a node that was started with --hook messages"""
 
     @_builtins.property
-    def admin(self) -> Global___AdminRequest:
-        """New calls go here, and into the table of cases of node/service.py."""
+    def admin(self) -> Global___AdminRequest: ...
+    @_builtins.property
+    def watch(self) -> Global___WatchRequest:
+        """has many replies"""
 
     def __init__(
         self,
@@ -200,12 +234,13 @@ class Call(_message.Message):
         interfere: Global___InterfereRequest | None = ...,
         cancel: _builtins.int = ...,
         admin: Global___AdminRequest | None = ...,
+        watch: Global___WatchRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "cancel", b"cancel", "execute", b"execute", "interfere", b"interfere", "open_session", b"open_session", "request", b"request", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "cancel", b"cancel", "execute", b"execute", "interfere", b"interfere", "open_session", b"open_session", "request", b"request", "status", b"status", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "cancel", b"cancel", "execute", b"execute", "id", b"id", "interfere", b"interfere", "open_session", b"open_session", "request", b"request", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "cancel", b"cancel", "execute", b"execute", "id", b"id", "interfere", b"interfere", "open_session", b"open_session", "request", b"request", "status", b"status", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_session", "execute", "status", "interfere", "cancel", "admin"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_session", "execute", "status", "interfere", "cancel", "admin", "watch"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -722,6 +757,7 @@ class Reply(_message.Message):
     OTHER_FIELD_NUMBER: _builtins.int
     READS_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     outcome: Global___Outcome.ValueType
     value: _builtins.bytes
@@ -747,8 +783,10 @@ class Reply(_message.Message):
         """what the reads of a transaction found, in their order"""
 
     @_builtins.property
-    def members(self) -> Global___MembersReply:
-        """Answers of new calls go here."""
+    def members(self) -> Global___MembersReply: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """of a watch: in the order of the log; all that it asked for, up to index, has been told now"""
 
     def __init__(
         self,
@@ -766,10 +804,11 @@ class Reply(_message.Message):
         other: Global___Value | None = ...,
         reads: Global___Values | None = ...,
         members: Global___MembersReply | None = ...,
+        events: _abc.Iterable[Global___Event] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "interfere", b"interfere", "members", b"members", "other", b"other", "reads", b"reads", "status", b"status", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "detail", b"detail", "id", b"id", "index", b"index", "interfere", b"interfere", "leader", b"leader", "members", b"members", "more", b"more", "other", b"other", "outcome", b"outcome", "reads", b"reads", "session", b"session", "status", b"status", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "detail", b"detail", "events", b"events", "id", b"id", "index", b"index", "interfere", b"interfere", "leader", b"leader", "members", b"members", "more", b"more", "other", b"other", "outcome", b"outcome", "reads", b"reads", "session", b"session", "status", b"status", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
@@ -910,6 +949,63 @@ class MembersReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MembersReply: _TypeAlias = MembersReply  # noqa: Y015
+
+@_typing.final
+class WatchRequest(_message.Message):
+    """Follows what happens to a key, or to all keys that begin with it (node/watch.py)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    prefix: _builtins.bool
+    start: _builtins.int
+    """the first revision (log index) that is wanted; 0: from now on"""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        prefix: _builtins.bool = ...,
+        start: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "prefix", b"prefix", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
+
+@_typing.final
+class Event(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    kind: Global___EventKind.ValueType
+    key: _builtins.str
+    @_builtins.property
+    def value(self) -> Global___Value: ...
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        kind: Global___EventKind.ValueType = ...,
+        key: _builtins.str = ...,
+        value: Global___Value | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "kind", b"kind", "revision", b"revision", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015
 
 @_typing.final
 class StatusRequest(_message.Message):

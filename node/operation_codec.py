@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from node import kv_pb2
+from node.events import Event, EventKind
 from node.operations import (
     Acquire,
     Append,
@@ -126,3 +127,18 @@ def value_of(reply: kv_pb2.Reply) -> Value:
 def reads_of(reply: kv_pb2.Reply) -> tuple[Value, ...]:
     """What the reads of a transaction found."""
     return tuple(value_from_proto(value) for value in reply.reads.values)
+
+
+def event_to_proto(event: Event) -> kv_pb2.Event:
+    """One change of a key."""
+    return kv_pb2.Event(
+        revision=event.revision,
+        kind=kv_pb2.EventKind.ValueType(event.kind),
+        key=event.key,
+        value=None if event.value is None else value_to_proto(event.value),
+    )
+
+
+def event_from_proto(event: kv_pb2.Event) -> Event:
+    """The inverse of :func:`event_to_proto`."""
+    return Event(event.revision, EventKind(event.kind), event.key, value_from_proto(event.value))

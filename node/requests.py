@@ -33,6 +33,11 @@ def fault_of(request: kv_pb2.ExecuteRequest) -> str | None:
     return _key_fault(request.key) or _FAULTS[operation](request)
 
 
+def watch_fault_of(request: kv_pb2.WatchRequest) -> str | None:
+    """The same for a watch."""
+    return None if request.prefix and not request.key else _key_fault(request.key)
+
+
 def _reads_only(request: kv_pb2.ExecuteRequest) -> bool:
     return request.transaction.HasField("mode")
 

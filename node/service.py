@@ -25,9 +25,10 @@ from node.callers import Answer
 from node.conversation import CALLS_MAX, PROTOCOL_VERSION
 from node.frames import FrameReader, WireError, batches, encode_frame, tune
 from node.interference import Interference
-from node.requests import fault_of
+from node.requests import fault_of, watch_fault_of
 from node.rules import interfere
 from node.transport import Address
+from node.watch import Listener
 
 CONNECTIONS_MAX = 512
 """Clients at a time; further ones are turned away."""
@@ -46,6 +47,9 @@ class Operations(Protocol):
     def execute(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
         """Does an operation."""
 
+    def watch(self, request: kv_pb2.WatchRequest, listener: Listener) -> None:
+        """Follows keys; has many replies."""
+
     def status(self, *, state_hash: bool) -> kv_pb2.StatusReply:
         """How the node sees itself."""
 
@@ -63,6 +67,11 @@ class Asked:
         self._id = number
         self.wanted = True
         """Whether replies reach anybody. For those that have many: no more need be made once it is False."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether the client takes its replies: those that have many wait while it does not."""
+        return self._conversation.writable
 
     def __call__(self, reply: kv_pb2.Reply) -> None:
         """The reply must be nobody else's."""
@@ -84,6 +93,7 @@ class Conversation(asyncio.Protocol):
         self._continued: dict[int, Asked] = {}
         """Calls that had replies, and will have more."""
         self._replies: list[kv_pb2.Reply] = []
+        self.writable = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came."""
@@ -105,11 +115,13 @@ class Conversation(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """It reads more slowly than it asks."""
+        self.writable = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It has read."""
+        self.writable = True
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -230,6 +242,14 @@ def _execute(server: ClientServer, call: kv_pb2.Call, answer: Answer) -> None:
         answer(kv_pb2.Reply(outcome=kv_pb2.INVALID, detail=fault))
 
 
+def _watch(server: ClientServer, call: kv_pb2.Call, answer: Asked) -> None:
+    fault = watch_fault_of(call.watch)
+    if fault is None:
+        server.operations.watch(call.watch, answer)
+    else:
+        answer(kv_pb2.Reply(outcome=kv_pb2.INVALID, detail=fault))
+
+
 def _open_session(server: ClientServer, _call: kv_pb2.Call, answer: Answer) -> None:
     server.operations.open_session(answer)
 
@@ -255,11 +275,12 @@ def _interfere(server: ClientServer, call: kv_pb2.Call, answer: Answer) -> None:
     answer(kv_pb2.Reply(outcome=kv_pb2.OK, interfere=reply))
 
 
-_CASES: Mapping[str, Callable[[ClientServer, kv_pb2.Call, Answer], None]] = {
+_CASES: Mapping[str, Callable[[ClientServer, kv_pb2.Call, Asked], None]] = {
     "execute": _execute,
     "open_session": _open_session,
     "status": _tell_status,
     "interfere": _interfere,
+    "watch": _watch,
     "admin": _administer,
 }
 """What a call can ask for, by the names of ``kv.proto`` Call's fields (``cancel`` is of the conversation itself)."""

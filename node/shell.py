@@ -307,6 +307,7 @@ class Shell:
             self._transport.send(TimeoutNow(source=self._core.name, target=successor, term=self._core.term))
             self._transport.flush()
         self._callers.stop()
+        self._watches.stop()
         self._administration.stop()
         self._callers.let_replies_go()
 
@@ -449,6 +450,7 @@ class Shell:
         """Duty 5, first half. After a crash in the midst of it, the machine was built from this snapshot already."""
         if snapshot.index > self._applied.index:
             self._snapshotting.install(snapshot)
+            self._watches.reset(snapshot.index)
             self._applied = snapshot
 
     def _apply(self, entries: Sequence[Entry]) -> None:
@@ -462,9 +464,12 @@ class Shell:
         self._snapshotting.take_if_due(self._applied)
 
     def _apply_one(self, entry: Entry) -> Result:
-        if entry.kind is EntryKind.COMMAND:
-            return self._machine.apply(entry.index, entry.data)
-        return _NOTHING
+        if entry.kind is not EntryKind.COMMAND:
+            return _NOTHING
+        result = self._machine.apply(entry.index, entry.data)
+        if self._machine.events:
+            self._watches.applied(self._machine.events)
+        return result
 
 
 _NO_CHANGE = Change()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node import kv_pb2
+from node.events import EventKind
 from node.machine.limits import COUNTER_MAX, COUNTER_MIN
 from node.machine.result import Result, ResultKind, refused
 from node.machine.state import FULL, State, new_weight, wrong_type
@@ -10,7 +11,7 @@ from node.machine.state import FULL, State, new_weight, wrong_type
 _OVERFLOW = refused("the counter would leave the range of 64 bits")
 
 
-def increment(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+def increment(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Adds; tells the new number."""
     key, old = request.key, state.get(request.key)
     if old is not None and not isinstance(old, int):
@@ -22,4 +23,5 @@ def increment(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Resul
     if not state.has_room(growth):
         return FULL
     state.put(key, number, growth)
+    state.tell(EventKind.PUT, key, number)
     return Result(ResultKind.OK, number)

@@ -31,6 +31,7 @@ held keeps its token and renews the lease from now.
 from __future__ import annotations
 
 from node import kv_pb2
+from node.events import EventKind
 from node.machine.held import Lock
 from node.machine.result import OK, Result, ResultKind
 from node.machine.state import FULL, State, new_weight, wrong_type
@@ -55,7 +56,7 @@ class LeaderClock:
         return max(stamp_ms, 1)
 
 
-def acquire(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:
+def acquire(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Takes the lock if it is free, or renews the owner's lease; tells the token, the holder's if somebody else holds
     it.
     """
@@ -65,16 +66,17 @@ def acquire(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:
     token = lock.token_at(state.now_ms) if lock is not None else 0
     if token and lock is not None and lock.owner != wish.owner:
         return Result(ResultKind.MISMATCH, token)
-    token = token or index
+    token = token or state.index
     until_ms = state.now_ms + wish.lease_ms if wish.lease_ms else 0
     growth = len(wish.owner) - len(lock.owner) if lock is not None else new_weight(key) + len(wish.owner) + 24
     if not state.has_room(growth):
         return FULL
     state.put(key, Lock(wish.owner, token, until_ms), growth)
+    state.tell(EventKind.PUT, key, token)
     return Result(ResultKind.OK, token)
 
 
-def release(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+def release(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Frees the lock, if this owner holds it (by this token)."""
     key, wish, lock = request.key, request.release, state.get(request.key)
     if lock is None:
@@ -85,4 +87,5 @@ def release(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:
     if not token or lock.owner != wish.owner or wish.token not in (0, token):
         return Result(ResultKind.MISMATCH, token)
     state.put(key, Lock("", 0, 0), -len(lock.owner))
+    state.tell(EventKind.PUT, key, 0)
     return OK

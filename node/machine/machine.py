@@ -10,11 +10,12 @@ break a limit (:mod:`node.machine.limits`); refusals are results like any other,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from google.protobuf.message import DecodeError
 
 from node import kv_pb2
+from node.events import Event
 from node.machine import counters, locks, registers, sets, transactions
 from node.machine.held import value_of
 from node.machine.limits import SESSION_BYTES_MAX, SESSIONS_MAX, STATE_BYTES_MAX
@@ -24,7 +25,7 @@ from node.machine.state import State
 from node.machine.state_format import Saved, decode
 from node.operations import Value
 
-_HANDLERS: Mapping[str, Callable[[State, kv_pb2.ExecuteRequest, int], Result]] = {
+_HANDLERS: Mapping[str, Callable[[State, kv_pb2.ExecuteRequest], Result]] = {
     "put": registers.put,
     "cas": registers.cas,
     "append": registers.append,
@@ -36,7 +37,7 @@ _HANDLERS: Mapping[str, Callable[[State, kv_pb2.ExecuteRequest, int], Result]] =
     "release": locks.release,
     "transaction": transactions.transact,
 }
-"""What goes through the log, by its name in ``kv.proto``: takes the state, the request and its log index."""
+"""What goes through the log, by its name in ``kv.proto``."""
 
 
 class Machine:
@@ -70,6 +71,11 @@ class Machine:
         return self._state.now_ms
 
     @property
+    def events(self) -> Sequence[Event]:
+        """What the command that was applied last changed."""
+        return self._state.events
+
+    @property
     def session_count(self) -> int:
         """Sessions that are remembered."""
         return len(self._sessions)
@@ -83,19 +89,19 @@ class Machine:
         try:
             command = kv_pb2.Command.FromString(data)
         except DecodeError:
+            self._state.begin(index, 0)
             return INVALID
-        if command.stamp_ms > self._state.now_ms:
-            self._state.now_ms = command.stamp_ms
+        self._state.begin(index, command.stamp_ms)
         which = command.WhichOneof("command")
         if which == "write":
-            return self._write_once(command.write, index)
+            return self._write_once(command.write)
         return self._open_session(index) if which == "open_session" else INVALID
 
     def _open_session(self, index: int) -> Result:
         self._sessions.open(index)
         return Result(ResultKind.OK, session=index)
 
-    def _write_once(self, write: kv_pb2.ExecuteRequest, index: int) -> Result:
+    def _write_once(self, write: kv_pb2.ExecuteRequest) -> Result:
         number = write.session
         session = self._sessions.use(number)
         if session is None:
@@ -104,7 +110,7 @@ class Machine:
         remembered = self._remembered(session, sequence)
         if remembered is not None:
             return remembered
-        result = self._execute(write, index)
+        result = self._execute(write)
         self._sessions.remember(number, session, Session(sequence, result))
         return result
 
@@ -114,9 +120,9 @@ class Machine:
             return None
         return session.result if sequence == session.sequence else FORGOTTEN
 
-    def _execute(self, write: kv_pb2.ExecuteRequest, index: int) -> Result:
+    def _execute(self, write: kv_pb2.ExecuteRequest) -> Result:
         handler = _HANDLERS.get(write.WhichOneof("operation") or "")
-        return handler(self._state, write, index) if handler else INVALID
+        return handler(self._state, write) if handler else INVALID
 
     def _fence_holds(self, fence: int, highest: int) -> bool:
         """Whether a write with this fencing token may happen to a key that was shown ``highest``."""

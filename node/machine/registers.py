@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from node import kv_pb2
+from node.events import Event, EventKind
 from node.machine.limits import VALUE_BYTES_MAX
 from node.machine.result import OK, Result, ResultKind, refused
 from node.machine.state import FULL, State, new_weight, wrong_type
 
+_PUT = EventKind.PUT
 _TOO_LONG = refused(f"the value would have more than {VALUE_BYTES_MAX} bytes")
 
 
-def put(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+def put(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Sets the value, unless a higher fence was shown to the key."""
     key, fence = request.key, request.put.fence
     if fence and not state.fence_holds(fence, state.fence(key)):
@@ -21,7 +23,7 @@ def put(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # 
     return result
 
 
-def cas(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+def cas(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Sets the value if it is what was expected; tells what it is if it isn't."""
     expected = request.cas.expected if request.cas.HasField("expected") else None
     observed = state.get(request.key)
@@ -32,7 +34,7 @@ def cas(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # 
     return store(state, request.key, request.cas.value)
 
 
-def append(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+def append(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Makes the value longer."""
     observed = state.get(request.key)
     if observed is not None and not isinstance(observed, bytes):
@@ -41,7 +43,7 @@ def append(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result: 
     return _TOO_LONG if len(value) > VALUE_BYTES_MAX else store(state, request.key, value)
 
 
-def delete(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+def delete(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Removes the key, whatever it holds."""
     state.delete(request.key)
     return OK
@@ -61,4 +63,5 @@ def store(state: State, key: str, value: bytes) -> Result:
         return FULL
     bucket[key] = value
     state.weight += growth
+    state.events.append(Event(state.index, _PUT, key, value))
     return OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from node import kv_pb2
+from node.events import EventKind
 from node.machine.held import Set
 from node.machine.limits import COLLECTION_BYTES_MAX
 from node.machine.result import OK, Result, refused
@@ -13,7 +14,7 @@ from node.machine.state import FULL, State, new_weight, wrong_type
 _TOO_BIG = refused(f"the set would have more than {COLLECTION_BYTES_MAX} bytes")
 
 
-def add(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+def add(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Adds an element; one that is there stays."""
     key, element, held = request.key, request.set_add.element, state.get(request.key)
     if held is None:
@@ -32,10 +33,11 @@ def add(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # 
     held.elements[element] = None
     held.weight += len(element) + 8
     state.put(key, held, growth)
+    state.tell(EventKind.ADD, key, frozenset((element,)))
     return OK
 
 
-def remove(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+def remove(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Takes an element out. A set that is empty stays a set; a key without a value stays without."""
     key, element, held = request.key, request.set_remove.element, state.get(request.key)
     if held is None:
@@ -47,4 +49,5 @@ def remove(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result: 
         del held.elements[element]
         held.weight -= len(element) + 8
         state.put(key, held, -len(element) - 8)
+        state.tell(EventKind.REMOVE, key, frozenset((element,)))
     return OK

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from node.events import Event, EventKind
 from node.machine.buckets import Buckets
 from node.machine.held import NAMES, Held, List, Set, weight_of
 from node.machine.limits import STATE_BYTES_MAX
 from node.machine.result import Result, ResultKind
+from node.operations import Value
 
 KEY_WEIGHT = 16
 """What a key counts beside its own characters."""
@@ -36,6 +38,10 @@ class State:
         self.fence_holds = fence_holds
         self.now_ms = 0
         """The machine's time: the highest stamp in the log so far (:mod:`node.machine.locks`)."""
+        self.index = 0
+        """The log index of the command that is being applied."""
+        self.events: list[Event] = []
+        """What it changed: each key at most once, so that the events of one revision are a set."""
         self.generation = 0
         """Of sets and lists: one that belongs to an earlier generation is shared with a copy."""
         self.weight = 0
@@ -43,6 +49,18 @@ class State:
         self._bytes_max = bytes_max
         self._values: Buckets[Held] = Buckets()
         self._fences: Buckets[int] = Buckets()
+
+    def begin(self, index: int, stamp_ms: int) -> None:
+        """A command comes, with the leader's stamp (0: none)."""
+        self.index = index
+        if self.events:
+            self.events = []
+        if stamp_ms > self.now_ms:
+            self.now_ms = stamp_ms
+
+    def tell(self, kind: EventKind, key: str, value: Value) -> None:
+        """Notes what the command changed."""
+        self.events.append(Event(self.index, kind, key, value))
 
     def get(self, key: str) -> Held | None:
         """What a key holds. A set or list must be asked for by :meth:`writable` before it is changed."""
@@ -74,6 +92,7 @@ class State:
         if held is not None:
             self._values.pop(key)
             self.weight -= new_weight(key) + weight_of(held)
+            self.tell(EventKind.DELETE, key, None)
 
     def fence(self, key: str) -> int:
         """The highest that was shown to a key; 0: none."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from node import kv_pb2
+from node.events import EventKind
 from node.machine.held import List, value_of, weight_of
 from node.machine.limits import COLLECTION_BYTES_MAX, READ_BYTES_MAX
 from node.machine.result import Result, ResultKind, refused
@@ -21,7 +22,7 @@ _READS_TOO_BIG = refused(f"the reads would find more than {READ_BYTES_MAX} bytes
 _UNKNOWN_STEP = refused("a step names no operation")
 
 
-def transact(state: State, request: kv_pb2.ExecuteRequest, index: int) -> Result:  # noqa: ARG001
+def transact(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Does all steps, or tells why none."""
     draft = _Draft(state)
     refusal = draft.take(request.transaction.steps)
@@ -74,12 +75,14 @@ class _Draft:
         state = self._state
         for key, value in self._registers.items():
             state.put(key, value, 0)
+            state.tell(EventKind.PUT, key, value)
         for key, elements in self._appended.items():
             old = state.get(key) or List([], state.generation, 0)
             held = cast(List, state.writable(key, cast(List, old)))
             held.elements += elements
             held.weight += self._appended_weight[key]
             state.put(key, held, 0)
+            state.tell(EventKind.ADD, key, tuple(elements))
         state.weight += self.growth
         for key, fence in self._fences.items():
             state.show_fence(key, fence)

@@ -16,6 +16,7 @@ from node.callers import Answer
 from node.client import (
     Append,
     BusyError,
+    CompactedError,
     CompareAndSet,
     ConnectionLostError,
     DefiniteError,
@@ -42,6 +43,7 @@ from node.machine import KEY_BYTES_MAX
 from node.requests import fault_of
 from node.service import serve
 from node.transport import Address
+from node.watch import Listener
 from tests.node.addresses import free_ports
 
 
@@ -67,6 +69,10 @@ class ScriptedNode:
         return kv_pb2.StatusReply(
             name="n1", role="leader", term=3, voters=["n1"], state_hash="abc" if state_hash else ""
         )
+
+    def watch(self, request: kv_pb2.WatchRequest, listener: Listener) -> None:
+        del request
+        listener(kv_pb2.Reply(outcome=kv_pb2.STOPPING))
 
     def administer(self, request: kv_pb2.AdminRequest, answer: Answer) -> None:
         del request
@@ -125,6 +131,7 @@ OUTCOMES: list[tuple[int, type[KvError], bool]] = [
     (kv_pb2.INVALID, InvalidRequestError, True),
     (kv_pb2.WRONG_TYPE, WrongTypeError, True),
     (kv_pb2.FULL, FullError, True),
+    (kv_pb2.COMPACTED, CompactedError, True),
     (kv_pb2.STOPPING, StoppingError, True),
     (kv_pb2.FORGOTTEN, InDoubtError, False),
     (kv_pb2.UNKNOWN, InDoubtError, False),
