@@ -16,6 +16,7 @@ from checkers.verdict import Validity
 from tests.checkers.simulated import simulate
 from tests.checkers.streaming.small import small_history
 from tests.checkers.things import FifoQueue, Register
+from tests.checkers.transactions.histories import history as transactions
 
 
 def fed(stream: Stream, events: list[dict[str, Any]], batch: int) -> Violation | None:
@@ -134,6 +135,24 @@ def test_what_cannot_be_judged_on_the_way_is_refused() -> None:
     assert not streams("bank")
     with pytest.raises(ValueError, match="at the end only"):
         Stream(model="bank")
+
+
+def test_transactions_are_judged_on_the_way() -> None:
+    """On random small histories of list-append: what is refused stays so, and is seen at the next look."""
+    random, refused = Random(12), 0
+    for _ in range(12):
+        events = transactions(random, "append")
+        verdicts = [
+            check(History.of(events[:end]), model="list-append").validity is Validity.INVALID
+            for end in range(len(events) + 1)
+        ]
+        assert verdicts == sorted(verdicts)
+        violation = fed(Stream(model="list-append"), events, 1)
+        assert (violation is None) == (not verdicts[-1])
+        if violation is not None:
+            refused += 1
+            assert violation.events == verdicts.index(True)
+    assert refused > 2
 
 
 def test_the_values_that_clash_are_enough() -> None:
