@@ -2,9 +2,10 @@
 
 Taking: the state is copied in a turn (microseconds), encoded and written by a thread of its own, and only when the log,
 too, is durable that far is the log compacted behind it. Sending: one chunk is under way per follower; its reply asks
-for the next one; the core asks again when a follower falls silent. Receiving: chunks gather in memory; the whole is
-verified, made durable and decoded by the thread before the core hears of it, and the core has the last word on whether
-it is installed (figure 13; it may be late).
+for the next one. When a follower falls silent, the core asks again; the first chunk then finds out where it was, and a
+transfer that had begun goes on there, with the same snapshot though there may be a newer one. Receiving: chunks gather
+in memory; the whole is verified, made durable and decoded by the thread before the core hears of it, and the core has
+the last word on whether it is installed (figure 13; it may be late).
 """
 
 from __future__ import annotations
@@ -40,6 +41,17 @@ class _Received:
     state_hash: str
 
 
+@dataclass(slots=True)
+class _Transfer:
+    """A snapshot on its way to a follower."""
+
+    snapshot: Snapshot
+    offset: int = 0
+    """Of the chunk that is under way."""
+    begun: bool = False
+    """Whether the follower asked for more."""
+
+
 class Snapshotting:
     """One node's snapshots. ``turn`` schedules a turn; ``failed`` ends the node."""
 
@@ -71,7 +83,7 @@ class Snapshotting:
         self._taking = False
         self._arrival: Arrival | None = None
         self._received: _Received | None = None
-        self._sending: dict[str, Snapshot] = {}
+        self._sending: dict[str, _Transfer] = {}
 
     async def close(self) -> None:
         """Waits for the thread."""
@@ -112,31 +124,36 @@ class Snapshotting:
     # Sending
 
     def send_to(self, follower: str) -> None:
-        """Begins to send the current snapshot."""
-        _log.info("sending snapshot %d to %s", self._core.snapshot.index, follower)
-        self._sending[follower] = self._core.snapshot
-        self._send_chunk(follower, 0)
+        """Begins to send the current snapshot, or goes on with the one that was under way."""
+        transfer = self._sending.get(follower)
+        if transfer is None or not transfer.begun:
+            transfer = self._sending[follower] = _Transfer(self._core.snapshot)
+        _log.info("sending snapshot %d to %s", transfer.snapshot.index, follower)
+        self._send_chunk(follower, transfer, 0)
 
     def replied(self, reply: SnapshotReply) -> None:
         """A follower asks for more, or is done. The core has seen the reply already."""
-        sending = self._sending.get(reply.source)
-        if sending is None or sending.index != reply.index:
+        transfer = self._sending.get(reply.source)
+        if transfer is None or transfer.snapshot.index != reply.index:
             return
         if reply.done:
             del self._sending[reply.source]
-        else:
-            self._send_chunk(reply.source, reply.next_offset)
+        elif reply.next_offset != transfer.offset:  # else that chunk is under way: a late or doubled reply
+            transfer.begun = True
+            self._send_chunk(reply.source, transfer, reply.next_offset)
 
-    def _send_chunk(self, follower: str, offset: int) -> None:
-        snapshot = self._sending[follower]
+    def _send_chunk(self, follower: str, transfer: _Transfer, offset: int) -> None:
+        transfer.offset = offset
         try:
-            data, done = self._storage.snapshot_chunk(snapshot, offset)
-        except FileNotFoundError:  # two newer ones were taken meanwhile; the core will ask for a newer one
+            data, done = self._storage.snapshot_chunk(transfer.snapshot, offset)
+        except FileNotFoundError:  # two newer ones were taken meanwhile
             del self._sending[follower]
+            if transfer.snapshot != self._core.snapshot:
+                self.send_to(follower)
             return
         if not data:  # the follower has all of it and is busy making it durable
             return
-        message = self._core.snapshot_chunk(follower, snapshot, offset=offset, data=data, done=done)
+        message = self._core.snapshot_chunk(follower, transfer.snapshot, offset=offset, data=data, done=done)
         if message is None:
             del self._sending[follower]
         else:

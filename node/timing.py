@@ -39,12 +39,18 @@ class Timing:
     """Whether election time-outs and heartbeats are fitted to measured round trips, within the range from
     ``election_ns_min`` to ``election_ns_max`` (:mod:`node.adaptive`)."""
 
+    priority: int = 100
+    """0 to 100: how much this server is wanted as a leader (:mod:`node.preference`)."""
+
+    handover_ns: int = 5000 * MS
+    """For how long another must be the better leader before the leadership is handed over."""
+
     clock_drift_permille: int = 50
     """While the monotonic clock of one node advances by 1, that of another advances by at most 1 + this / 1000. The
     only number that safety depends on, of reads by lease alone (:mod:`node.lease`); machines in order stay below 1.
     """
 
-    snapshot_retry_ns: int = 5000 * MS
+    snapshot_retry_ns: int = 2000 * MS
     """A leader that hears nothing of a snapshot under way for this long asks its shell to send it again."""
 
     entries_per_append_max: int = 1024
@@ -77,6 +83,8 @@ class Timing:
         for low, high in (("election_ns_min", "election_ns_max"), ("first_election_ns_min", "first_election_ns_max")):
             if not 0 < getattr(self, low) < getattr(self, high):
                 raise ValueError(f"{low}={getattr(self, low)} must be positive and below {high}={getattr(self, high)}")
+        if not 0 <= self.priority <= 100:
+            raise ValueError(f"priority={self.priority} must be from 0 to 100")
         if not 0 < self.heartbeat_ns < self.election_ns_min:
             raise ValueError(
                 f"heartbeat_ns={self.heartbeat_ns} must be positive and below election_ns_min={self.election_ns_min}"
