@@ -174,7 +174,11 @@ class Nemesis:
             executed.planned_ns = planned.at_ns
             return not await wait_event(stop, ((planned.at_ns or 0) - self.clock()) / 1e9)
         await wait_event(stop, (planned.when.after - self.clock()) / 1e9)
+        passed = 0
         while (firing := await wait_fired(planned.when, self.folders, stop)) is not None:
+            passed += 1
+            if passed < planned.nth:
+                continue
             if self.quiet is None or self.quiet.allowed_ns(self.clock(), planned.for_ns) > 0:
                 self._note_fired(executed, firing, self.clock())
                 return True

@@ -30,6 +30,10 @@ INTERVAL_NS = 6_000_000_000
 """Between two faults that are drawn at random, unless the scenario says so (and is long enough)."""
 
 
+TRIGGERED_NS = 1_000_000_000
+"""How long a fault that is drawn at random and injected by a trigger lasts, unless the scenario says so."""
+
+
 class Trigger(BaseModel):
     """Fires on a line of a node's trace (``event`` and any of its fields) or a pattern in its log (``log``, a regular
     expression).
@@ -58,7 +62,9 @@ TRIGGER_ALIASES: Mapping[str, Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FaultEntry:
-    """One entry of ``faults``: exactly one of ``at``, ``every``, ``when`` or ``random`` says when."""
+    """One entry of ``faults``: exactly one of ``at``, ``every``, ``when`` or ``random`` says when; or ``random`` says
+    what, and ``when`` says when.
+    """
 
     family: str | None
     parameters: BaseModel | None
@@ -144,7 +150,7 @@ def _entry(entry: Any, place: PlaceInFile, frame: Frame) -> FaultEntry:
             place, f"{entry!r} is not a fault; write e.g. {{at: 5s, for: 3s, kill: {{target: leader}}}}"
         )
     kinds = [key for key in _KINDS if key in entry]
-    if len(kinds) != 1:
+    if len(kinds) != 1 and kinds != ["when", "random"]:
         raise document.error(
             place, f"a fault has exactly one of at, every, when, random; this one has {', '.join(kinds) or 'none'}"
         )
@@ -215,15 +221,37 @@ def _random_fault(entry: Mapping[str, Any], timing: Mapping[str, int], place: Pl
     if not isinstance(swarm, bool):
         raise frame.document.error((*place, "swarm"), f"{swarm!r} is neither true nor false")
     interval = timing.get("interval", min(INTERVAL_NS, frame.time_ns // 3))
-    return FaultEntry(
+    families = _weights(entry["random"], (*place, "random"), frame.document)
+    drawn = FaultEntry(
         family=None,
         parameters=None,
-        random=_weights(entry["random"], (*place, "random"), frame.document),
+        random=families,
         swarm=swarm,
         lacking=_lacking(entry.get("lacking", []), (*place, "lacking"), frame.document),
         interval_ns=interval,
         for_ns=timing.get("for", interval // 2),
     )
+    return _triggered(drawn, families, entry, timing, place, frame) if "when" in entry else drawn
+
+
+def _triggered(
+    drawn: FaultEntry,
+    families: tuple[tuple[str, float], ...],
+    entry: Mapping[str, Any],
+    timing: Mapping[str, int],
+    place: PlaceInFile,
+    frame: Frame,
+) -> FaultEntry:
+    """Drawn at random, but injected when something happens. Changes of membership take turns and are slow: they are
+    not drawn.
+    """
+    if "interval" in entry:
+        raise frame.document.error((*place, "interval"), "the trigger says when: leave `interval` out, or `when`")
+    quick = tuple(pair for pair in families if "members" not in FAMILIES[pair[0]].claims)
+    if not quick:
+        raise frame.document.error((*place, "random"), "none of these can be triggered: they change who is a member")
+    trigger = _trigger(entry["when"], (*place, "when"), frame)
+    return replace(drawn, random=quick, when=trigger, interval_ns=0, for_ns=timing.get("for", TRIGGERED_NS))
 
 
 def _lacking(names: Any, place: PlaceInFile, document: Document) -> frozenset[str]:

@@ -31,6 +31,8 @@ class PlannedFault:
     for_ns: int
     at_ns: int | None = None
     when: Trigger | None = None
+    nth: int = 1
+    """Which firing of the trigger it waits for, from 1."""
     entry: int | None = None
     """The entry of the scenario's ``faults`` that asked for it: its place in the list, from 0; None: nobody did."""
     drawn: bool = False
@@ -49,6 +51,11 @@ class Swarm:
     """Its place in the list, from 0."""
     on: tuple[str, ...]
     off: tuple[str, ...]
+
+
+SKIPPED_MAX = 4
+"""The most firings of a trigger that lead from one fault drawn for it to the next."""
+SUBJECT_SHARE = 0.5
 
 
 def plan_schedule(scenario: Scenario, seed: int) -> tuple[PlannedFault, ...]:
@@ -106,12 +113,37 @@ def _expand(entry: FaultEntry, place: int, scenario: Scenario, seed: int) -> Ite
 def _expand_random(entry: FaultEntry, place: int, scenario: Scenario, seed: int) -> Iterator[PlannedFault]:
     random, on = Random(f"entry {place} of {seed}"), entry.swarm_on(seed, place)
     names, weights = zip(*(pair for pair in entry.random if pair[0] in on), strict=True)
+    if entry.when is not None:
+        yield from _expand_triggered(entry, entry.when, place, random, (names, weights), scenario)
+        return
     for at_ns in _multiples(entry.interval_ns, scenario.head.time):
         (family,) = random.choices(names, weights)
         parameters = entry.draw(family, random, scenario.nodes)
         if parameters is not None:
             planned = PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, entry=place)
             yield replace(planned, at_ns=at_ns, drawn=True)
+
+
+def _expand_triggered(
+    entry: FaultEntry,
+    trigger: Trigger,
+    place: int,
+    random: Random,
+    families: tuple[Sequence[str], Sequence[float]],
+    scenario: Scenario,
+) -> Iterator[PlannedFault]:
+    """One fault for each time that the trigger may fire. In between some firings are let pass, or everything would
+    happen in the first moment; half of those that can hit the node whose event it was do so.
+    """
+    nth = 0
+    for _ in range(trigger.times):
+        (family,) = random.choices(*families)
+        parameters, nth = entry.draw(family, random, scenario.nodes), nth + random.randint(1, SKIPPED_MAX)
+        if parameters is not None:
+            if isinstance(getattr(parameters, "target", None), str) and random.random() < SUBJECT_SHARE:
+                parameters = parameters.model_copy(update={"target": "subject"})
+            planned = PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, entry=place)
+            yield replace(planned, when=trigger.model_copy(update={"times": 1}), nth=nth, drawn=True)
 
 
 def _quietened(drafts: Iterator[PlannedFault], scenario: Scenario) -> Iterator[PlannedFault]:

@@ -99,3 +99,43 @@ def test_what_would_need_storage_that_cannot_be_had_is_not_drawn() -> None:
     assert {fault.family for fault in schedule} == {"resource", "kill"}
     assert entry.without((), ["image"]).to_source() == {"random": {"resource": 1.0, "kill": 1.0}, "lacking": ["image"]}
     assert plan_schedule(scenario_of("{random: [power], interval: 1s, lacking: [image]}"), 1) == ()
+
+
+TRIGGERED = "{random: all, when: {event: voted, times: 6}, for: 300ms}"
+
+
+def test_what_is_drawn_can_wait_for_something_to_happen() -> None:
+    """One fault for each firing that counts, in order; some hit the node whose event it was; none changes members."""
+    schedules = [plan_schedule(scenario_of(TRIGGERED), seed) for seed in range(40)]
+    for schedule in schedules:
+        assert len(schedule) == 6
+        assert [fault.nth for fault in schedule] == sorted({fault.nth for fault in schedule})
+        assert all(fault.drawn and fault.at_ns is None and fault.for_ns == 300_000_000 for fault in schedule)
+    everything = [fault for schedule in schedules for fault in schedule]
+    assert {fault.family for fault in everything} == {
+        name for name in FAMILIES if "members" not in FAMILIES[name].claims
+    }
+    assert 20 < sum(getattr(fault.parameters, "target", None) == "subject" for fault in everything) < 160
+    assert schedules[1] == plan_schedule(scenario_of(TRIGGERED), 1)
+
+
+def test_the_run_s_own_scenario_draws_the_same() -> None:
+    """``all`` is written out, and loads to the same schedule."""
+    scenario = scenario_of(TRIGGERED)
+    again = parse_scenario(scenario.to_yaml(7), "again.yaml")
+    assert plan_schedule(again, 7) == plan_schedule(scenario, 7)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{random: all, when: {event: voted}, interval: 1s}", "the trigger says when"),
+        ("{random: [membership], when: {event: voted}}", "they change who is a member"),
+        ("{random: all, when: {event: votde}}", "did you mean 'vote"),
+        ("{random: all, every: 3s}", "exactly one of"),
+    ],
+)
+def test_bad_entries_that_wait_for_something_are_refused(entry: str, message: str) -> None:
+    """Each with its line and the next step."""
+    with pytest.raises(UsageError, match=message):
+        scenario_of(entry)
