@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
 
-from node.client import WrongTypeError
+from node.client import CompactedError
+from node.failures import WrongTypeError
 from node.operations import (
     Acquire,
     Get,
@@ -83,3 +86,55 @@ async def _same_everywhere(cluster: Processes, token: int) -> None:
         assert through.value == {b"b"}
         hashes.add((await cluster.client.status(name, 2, state_hash=True)).state_hash)
     assert len(hashes) == 1
+
+
+async def test_a_watch_goes_on_over_the_death_of_its_node(tmp_path: Path) -> None:
+    """Followed at one node, which is killed, then at another from the revision behind the last notice: every write is
+    told once, in the order of the log. A revision that no node knows any more is said to be compacted.
+    """
+    async with processes(tmp_path, options=["--snapshot-entries", "30", "--election-timeout-ms", "300-600"]) as cluster:
+        session = await cluster.session()
+        written: list[tuple[int, object]] = []
+
+        async def write(first: int, last: int) -> None:
+            for sequence in range(first, last + 1):
+                done = await cluster.do(Put("w/k", b"%d" % sequence), session=session, sequence=sequence)
+                written.append((done.index, b"%d" % sequence))
+
+        seen: list[tuple[int, object]] = []
+        await write(1, 10)
+        seen += await _follow(cluster, "n1", start=written[0][0], until=written[-1][0])
+        cluster.end("n1")
+        await write(11, 20)
+        seen += await _follow(cluster, "n2", start=seen[-1][0] + 1, until=written[-1][0])
+        assert sorted(set(seen)) == sorted(set(written))
+        assert [revision for revision, _ in seen] == sorted({revision for revision, _ in seen})
+        await write(21, 80)
+        await _wait_snapshot(cluster, "n3")
+        cluster.end("n3")
+        cluster.start("n3")
+        with pytest.raises(CompactedError) as caught:
+            await _follow(cluster, "n3", start=1, until=1)
+        assert caught.value.first > 30
+
+
+async def _wait_snapshot(cluster: Processes, name: str) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            status = await cluster.status(name)
+            if status is not None and status.snapshot_index > 30:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def _follow(cluster: Processes, name: str, *, start: int, until: int) -> list[tuple[int, object]]:
+    """What one watch of ``w/...`` is told up to a revision."""
+    seen: list[tuple[int, object]] = []
+    async with asyncio.timeout(20):
+        await cluster.wait_applied(name, 0)
+        async with contextlib.aclosing(cluster.client.watch(name, "w/", 2, prefix=True, start=start)) as notices:
+            async for notice in notices:
+                seen += [(event.revision, event.value) for event in notice.events]
+                if notice.revision >= until:
+                    break
+    return seen

@@ -191,6 +191,23 @@ def test_a_quiet_watch_is_told_how_far_it_is() -> None:
     assert (ears.last.index, list(ears.last.events), ears.last.more) == (9, [], True)
 
 
+def test_a_watch_is_not_ended_for_what_others_did() -> None:
+    """It kept up until its connection took no more, though nothing was sent for so long that the history has moved
+    on.
+    """
+    node = Node(events_max=4)
+    ears = node.watch("k")
+    for _ in range(9):
+        node.apply("other")
+        node.flush()
+    ears.writable = False
+    node.apply("k")
+    node.flush()
+    ears.writable = True
+    node.flush()
+    assert ears.events == [(10, "k")]
+
+
 def test_whoever_left_is_forgotten() -> None:
     """Within a second."""
     node = Node()
