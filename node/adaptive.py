@@ -53,6 +53,10 @@ class Adaptive(Forwarding):
     # What it is good for
 
     def election_interval(self) -> tuple[int, int]:
+        """What fits; the layer of preference makes it smaller for some."""
+        return self.fitting_interval()
+
+    def fitting_interval(self) -> tuple[int, int]:
         """As configured, or the part of that range that fits."""
         low_ns, high_ns = super().election_interval()
         if not self.patience_ns:
@@ -65,12 +69,12 @@ class Adaptive(Forwarding):
         timing = self.timing
         if not self.patience_ns:
             return timing.heartbeat_ns
-        fitting_ns = timing.heartbeat_ns * self.election_interval()[0] // timing.election_ns_min
+        fitting_ns = timing.heartbeat_ns * self.fitting_interval()[0] // timing.election_ns_min
         return max(min(fitting_ns, timing.lease_ns // 2), timing.heartbeat_ns)
 
     def quorum_patience_ns(self) -> int:
         """After the longest time-out that a follower may have drawn."""
-        return self.election_interval()[1] if self.patience_ns else super().quorum_patience_ns()
+        return self.fitting_interval()[1] if self.patience_ns else super().quorum_patience_ns()
 
     # What it is learned from
 
@@ -123,7 +127,7 @@ class Adaptive(Forwarding):
         """Too few have answered the last time: be more patient."""
         if self.timing.adaptive:
             if self._asked_ns is not None and not self.is_quorum({self.name, *self._answered}):
-                self.patience_ns = SPREAD * self.election_interval()[0]
+                self.patience_ns = SPREAD * self.fitting_interval()[0]
                 self._repeated = True
             self._asked_ns, self._answered = self.now_ns, set()
         super().campaign()

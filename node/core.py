@@ -50,16 +50,16 @@ from node.messages import (
     VoteReply,
 )
 from node.outbox import Outbox
+from node.preference import Preference
 from node.reads import ReadTicket
 from node.timing import Timing
-from node.transfer import Transfer
 
 __all__ = ["Raft", "Timing"]
 
 NOTHING = Ready()
 
 
-class Raft(Transfer):
+class Raft(Preference):
     """One Raft server.
 
     For reading by the shell: ``name``, ``role``, ``leader`` (of this term, as far as known), ``term``, ``vote``,

@@ -14,6 +14,9 @@ from node.messages import AppendEntries, AppendReply, Message, Role
 class Follower(Election):
     """What a server does with what a leader sends."""
 
+    fitness = 0
+    """How well this server would lead; the layer of preference knows."""
+
     def leader_is_current(self, message: Message) -> bool:
         """Section 5.1: a leader of an older term is refused, in catching up as in replication."""
         return message.term >= self.term
@@ -40,6 +43,7 @@ class Follower(Election):
                 success=True,
                 match=max(vouched, self.commit),
                 read_round=message.read_round,
+                fitness=self.fitness,
             )
         )
 
@@ -103,5 +107,6 @@ class Follower(Election):
                 conflict_index=conflict_index,
                 conflict_term=conflict_term,
                 read_round=message.read_round,
+                fitness=self.fitness,
             )
         )

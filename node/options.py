@@ -66,6 +66,7 @@ class Options:
     log: Path
     timing: Timing
     snapshot_entries: int
+    health: bool
     seed: int | None
     joins_as: str | None
     bug: str | None
@@ -108,6 +109,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> int:
+    if not text.isdecimal() or int(text) > 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 100")
+    return int(text)
+
+
 def _parser(bugs: Sequence[str]) -> _Parser:
     parser = _Parser(
         prog="python -m node",
@@ -134,9 +141,28 @@ def _parser(bugs: Sequence[str]) -> _Parser:
         type=_range_ms,
         default=(500, 1000),
         metavar="MIN-MAX",
-        help="patience with a silent leader, drawn anew each time (default 500-1000)",
+        help="patience with a silent leader, drawn anew each time (default 500-1000); the same on all nodes, for reads "
+        "by lease rest on the lower end",
     )
     add("--heartbeat-ms", type=_positive, default=100, metavar="MS", help="a leader's heartbeat (default 100)")
+    add(
+        "--adaptive",
+        action="store_true",
+        help="fit election time-outs and heartbeats to measured round trips, within the range of --election-timeout-ms",
+    )
+    add(
+        "--priority",
+        type=_share,
+        default=Timing().priority,
+        metavar="0-100",
+        help=f"how much this node is wanted as a leader (default {Timing().priority})",
+    )
+    add(
+        "--health",
+        action="store_true",
+        help="count the node's own health (latency, processor, memory) beside its priority: a leader hands over to a "
+        "better node",
+    )
     add(
         "--snapshot-entries",
         type=_positive,
@@ -209,6 +235,8 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         election_ns_min=shortest * MS,
         election_ns_max=longest * MS,
         heartbeat_ns=parsed.heartbeat_ms * MS,
+        adaptive=parsed.adaptive,
+        priority=parsed.priority,
         log_tail_entries=parsed.log_tail_entries,
         entries_per_append_max=parsed.append_entries,
         inflight_appends_max=parsed.inflight_appends,
@@ -220,6 +248,7 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         log=parsed.log,
         timing=timing,
         snapshot_entries=parsed.snapshot_entries,
+        health=parsed.health,
         seed=parsed.seed,
         joins_as=parsed.join,
         bug=parsed.bug,

@@ -26,6 +26,7 @@ class Progress:
 
     __slots__ = (
         "contact_ns",
+        "fitness",
         "heard",
         "inflight",
         "match",
@@ -52,6 +53,8 @@ class Progress:
         """The highest read round that it echoed."""
         self.contact_ns = now_ns
         """When it was last heard in this term."""
+        self.fitness = 0
+        """How well it would lead, by its own account."""
         self.heard = False
         """Whether it ever was."""
         self.snapshot_ns = 0

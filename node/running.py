@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import uvloop
 
+from node.health import Health
 from node.identity import IdentityError, settle_identity
 from node.interference import Interference
 from node.messages import Recovered
@@ -88,7 +89,7 @@ async def _serve(options: Options, storage: Storage, identity: str) -> int:
         _log.critical("can't start from what is on disk: %s. %s", error, NEXT_STEP)
         return EXIT_UNRECOVERABLE
     _log.info("serving clients at %s", options.nodes[options.name].clients)
-    lag = Lag(shell.tell_lag)
+    lag = Lag(_every_second(options, shell))
     gc.collect()
     gc.freeze()  # what is loaded by now never becomes garbage, and the log's entries form no cycles: collect seldom
     gc.set_threshold(50_000, 20, 100)
@@ -104,6 +105,19 @@ async def _serve(options: Options, storage: Storage, identity: str) -> int:
     trace.close()
     storage.close()
     return 0
+
+
+def _every_second(options: Options, shell: Shell) -> Callable[[float], None]:
+    """What is done with the loop's worst lag of each second."""
+    if not options.health:
+        return shell.tell_lag
+    health = Health()
+
+    def tell(max_ms: float) -> None:
+        shell.tell_lag(max_ms)
+        shell.rate(health.mark(max_ms))
+
+    return tell
 
 
 def _hook(options: Options) -> Interference | None:

@@ -3,10 +3,11 @@
 The core is layered by inheritance, one part of the algorithm a file, each layer leaning only on those before it:
 :class:`Server` -> :class:`~node.membership.Membership` -> :class:`~node.election.Election` ->
 :class:`~node.follower.Follower` -> :class:`~node.replication.Replication` -> :class:`~node.reads.Reads` ->
-:class:`~node.lease.Lease` -> :class:`~node.forwarding.Forwarding` -> :class:`~node.catchup.Catchup` ->
-:class:`~node.changes.Changes` -> :class:`~node.transfer.Transfer` -> :class:`~node.core.Raft`. Inheritance, because
-each safety decision of the whole algorithm must be one method of one class: that is what a planted bug overrides
-(:mod:`node.zoo`). The two hooks at the end are how a lower layer tells the upper ones that leadership begins or ends.
+:class:`~node.lease.Lease` -> :class:`~node.forwarding.Forwarding` -> :class:`~node.adaptive.Adaptive` ->
+:class:`~node.catchup.Catchup` -> :class:`~node.changes.Changes` -> :class:`~node.transfer.Transfer` ->
+:class:`~node.preference.Preference` -> :class:`~node.core.Raft`. Inheritance, because each safety decision of the whole
+algorithm must be one method of one class: that is what a planted bug overrides (:mod:`node.zoo`). The two hooks at the
+end are how a lower layer tells the upper ones that leadership begins or ends.
 """
 
 from __future__ import annotations

@@ -208,6 +208,10 @@ class Shell:
             self._trace.match(self._core.term, self._core.matches())
         self._schedule()
 
+    def rate(self, health: int) -> None:
+        """How healthy this node is (:mod:`node.health`), as followers tell their leader."""
+        self._core.rate(health)
+
     def _write(self, command: kv_pb2.Command, answer: Answer) -> None:
         if not self._refuse(answer):
             self._callers.write(command.SerializeToString(), answer)
