@@ -40,6 +40,7 @@ def quorums_intersect(testimony: Testimony) -> Iterator[Finding]:
                 continue
             voters = voters_of(event)
             if not voters[0]:
+                before = None if isinstance(event, Start) else before
                 continue
             if isinstance(event, Config) and before is not None:
                 apart = _apart(before[0], voters)

@@ -443,6 +443,16 @@ ACCEPTED: dict[str, dict[str, list[Row]]] = {
             durable(3, 0, "n3"),
         ]
     },
+    "who joined and starts again tells its configurations again": {
+        "n1": [
+            ("start", {**start()[1], "identity": "n1~1.2", "voters": []}),
+            config("n2", "n3", "n4", index=1),
+            config("n2", "n3", "n4", "n1~1.2", index=3),
+            config("n2", "n1~1.2", "n4", index=4),
+            ("start", {**start()[1], "identity": "n1~1.2", "voters": []}),
+            config("n2", "n3", "n4", index=1),
+        ]
+    },
     "changes by a leader that wait": {
         "n1": [
             start(),
