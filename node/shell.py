@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from node import kv_pb2
 from node.administration import Administration, members_reply
 from node.callers import PENDING_MAX, Answer, Callers, not_leader, read_reply
-from node.core import Raft
+from node.core import NOTHING, Raft
 from node.disk import Disk
 from node.identity import host_of
 from node.machine import Machine, Result, ResultKind
@@ -322,8 +322,8 @@ class Shell:
         self._callers.feed(self._core, now_ns)
         self._administration.feed(self._core)
         self._core.tick(now_ns)
-        while self._core.has_ready():
-            self._obey(self._core.ready())
+        while (ready := self._core.ready()) is not NOTHING:
+            self._obey(ready)
         self._administration.standing(self._core)
         if self._callers.acknowledged:
             self._trace.ack(self._callers.acknowledged, self._core.term)
