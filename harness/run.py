@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from checkers.verdict import Verdict
+from faults.family import Setup
 from harness.errors import HarnessError
 from harness.freezing import Freezer
 from harness.host.lag import LagMonitor
 from harness.live import LiveCheck
 from harness.load import Load
-from harness.nemesis.leaving import draw_leaving
+from harness.nemesis.leaving import Leaving, draw_leaving
 from harness.nemesis.majority import recovered, verify_links
 from harness.nemesis.nemesis import Nemesis
 from harness.nemesis.triggers import event_ns
@@ -161,6 +162,9 @@ async def make_cluster(run: Run) -> Cluster:
     """The cluster that the scenario asks for, not started yet."""
     system = SYSTEMS[run.scenario.head.system]
     setup = setup_of(plan_schedule(run.scenario, run.seed))
+    leaving = leaving_of(run)
+    if leaving is not None and leaving.way == "messages":
+        setup |= Setup(hooks=frozenset({"messages"}))
 
     def launch(place: Place, places: Mapping[str, Place]) -> Launch:
         return system.launch(
@@ -237,12 +241,25 @@ def live_check(run: Run) -> LiveCheck:
     return LiveCheck(history=run.folder.history, model=model, log=run.folder.log, run_id=run.run_id)
 
 
+def leaving_of(run: Run) -> Leaving | None:
+    """Who is left behind at the end, and how."""
+    head = run.scenario.head
+    hooks = setup_of(plan_schedule(run.scenario, run.seed)).hooks
+    return draw_leaving(
+        head.heal,
+        run.scenario.nodes,
+        run.seed,
+        one_way=SYSTEMS[head.system].promises.one_way_progress,
+        hooked="messages" in hooks,
+        behind=head.behind,
+    )
+
+
 def make_nemesis(run: Run, cluster: Cluster, session: Session, recorder: Recorder) -> Nemesis:
     """The nemesis with its schedule."""
     head = run.scenario.head
     note_swarms(run)
-    one_way = SYSTEMS[head.system].promises.one_way_progress
-    leaving = draw_leaving(head.heal, run.scenario.nodes, run.seed, one_way=one_way, behind=head.behind)
+    leaving = leaving_of(run)
     if leaving is not None and not {"partition", "kill"}.isdisjoint(run.substrate.refused()):
         run.record.note(f"everything is healed at once: {run.substrate.name} can leave nobody behind cut off")
         leaving = None

@@ -15,13 +15,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Heal = Literal["all", "majority", "either"]
-Way = Literal["stopped", "cut", "one-way"]
+Way = Literal["stopped", "cut", "one-way", "messages"]
 Direction = Literal["both", "in", "out"]
 _WORDS: Mapping[tuple[Way, Direction], str] = {
     ("stopped", "both"): "left behind, killed behind a cut",
     ("cut", "both"): "left behind, cut off in both directions",
     ("one-way", "in"): "left behind, cut off in one direction (it can send but receives nothing)",
     ("one-way", "out"): "left behind, cut off in one direction (it receives but cannot send)",
+    ("messages", "in"): "left behind, deaf (its connections stand, but its transport drops every message it receives)",
+    ("messages", "out"): "left behind, mute (its connections stand, but its transport drops every message it sends)",
 }
 
 
@@ -37,7 +39,7 @@ class Behind(BaseModel):
     """``leader``: who leads when the faults end; or nodes by name."""
     how: Way | None = None
     direction: Literal["in", "out"] | None = None
-    """With ``one-way``: ``in``, it is heard but hears nothing; ``out``, it hears but is not heard."""
+    """With ``one-way`` and ``messages``: ``in``, it is heard but hears nothing; ``out``, it hears but is not heard."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,6 +75,12 @@ class Leaving:
     def _dead_count(self, dead: Collection[str]) -> int:
         return min(len(dead), (len(self.order) - 1) // 2)
 
+    def fault(self, left: Sequence[str]) -> tuple[str, Mapping[str, object]]:
+        """(family, parameters) of what keeps them behind from the first moment."""
+        if self.way == "messages":
+            return "message", {"target": list(left), "direction": self.direction, "action": "drop"}
+        return "partition", {"shape": "isolate", "target": list(left), "direction": self.direction}
+
     @property
     def words(self) -> str:
         """What happens to them."""
@@ -80,10 +88,21 @@ class Leaving:
 
 
 def draw_leaving(
-    heal: Heal, nodes: Sequence[str], seed: int, *, one_way: bool, behind: Behind | None = None
+    heal: Heal,
+    nodes: Sequence[str],
+    seed: int,
+    *,
+    one_way: bool,
+    hooked: bool = False,
+    behind: Behind | None = None,
 ) -> Leaving | None:
     """What the run of this seed does; None if it heals everything at once. ``one_way``: whether the system promises
-    progress while a minority is cut off in one direction only. ``behind``: what is not to be drawn.
+    progress while a minority is cut off in one direction only. ``hooked``: whether single messages can be dropped.
+    ``behind``: what is not to be drawn.
+
+    Packets cut off in one direction soon silence the other, too: a sender that gets no acknowledgement stops. Only
+    messages that are dropped above the connection leave a node that is heard for as long as it likes and
+    hears nothing.
     """
     random = Random(f"healing of {seed}")
     partial = random.random() < 0.5  # drawn in any case: `majority` and `either` leave the same nodes behind
@@ -91,11 +110,13 @@ def draw_leaving(
     if heal == "all" or minority < 1 or (heal == "either" and not partial):
         return None
     ways: tuple[Way, ...] = ("stopped", "cut", "cut", *(("one-way",) if one_way else ()))
+    if one_way and hooked:
+        ways = (*ways, "messages")
     order, count, way = tuple(random.sample(nodes, len(nodes))), random.randint(1, minority), random.choice(ways)
     asked = behind or Behind()
     way = asked.how or way
     direction: Direction = "both"
-    if way == "one-way":
+    if way in ("one-way", "messages"):
         drawn: tuple[Direction, ...] = ("in", "out")
         direction = random.choice(drawn) if asked.direction is None else asked.direction
     if asked.names:

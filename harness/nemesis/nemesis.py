@@ -337,8 +337,8 @@ class Nemesis:
             leaving = leaving.behind_leader(await self._wait_leader())
         # Who lost data may refuse to start, and who is dead already does not help anyway: they are left behind first.
         self.left = leaving.left({*await self._dead_by_themselves(), *self.claims.damaged})
-        parameters = {"shape": "isolate", "target": list(self.left), "direction": leaving.direction}
-        await self._begin("partition", parameters, self.left)
+        family, parameters = leaving.fault(self.left)
+        await self._begin(family, parameters, self.left)
 
     async def _dead_by_themselves(self) -> tuple[str, ...]:
         """Nodes that do not run though no fault keeps them down."""

@@ -266,12 +266,14 @@ def _check_behind(head: Head, behind: Behind, document: Document) -> None:
             raise document.error(("behind", "target"), f"unknown node {name!r}: {nearest(name, ['leader', *nodes])}")
     if 2 * len(set(behind.names)) >= head.nodes:
         raise document.error(("behind", "target"), f"{', '.join(behind.names)} are no minority of {head.nodes} nodes")
-    one_way = SYSTEMS[head.system].promises.one_way_progress
-    if behind.how == "one-way" and not one_way:
+    system = SYSTEMS[head.system]
+    if behind.how in ("one-way", "messages") and not system.promises.one_way_progress:
         problem = f"{head.system} promises no progress while nodes are cut off in one direction only"
         raise document.error(("behind", "how"), f"{problem}: use cut or stopped")
-    if behind.direction is not None and behind.how != "one-way":
-        raise document.error(("behind", "direction"), "a direction goes with `how: one-way`")
+    if behind.how == "messages" and "message" not in system.abilities:
+        raise document.error(("behind", "how"), f"{head.system} has no hook for single messages: use cut or stopped")
+    if behind.direction is not None and behind.how not in ("one-way", "messages"):
+        raise document.error(("behind", "direction"), "a direction goes with `how: one-way` or `how: messages`")
 
 
 def _workload(head: Head, document: Document) -> tuple[str, BaseModel]:
