@@ -6,6 +6,7 @@ Ongaro's thesis (2014), 3.8 and 10.2.1 (a leader may count itself only once its 
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Sequence
 
 from checkers.raft.membership import Voters, is_quorum, voters_of
@@ -84,15 +85,31 @@ def _lacking(testimony: Testimony, kind: str) -> Iterator[Finding]:
         if story.identity in silent:
             continue
         leading = {commit.position for commit in story.commits if commit.leading}
-        voters: Voters = ()
-        for position, event in story.trace.select(Start, Config, Ack if kind.startswith("ack") else Commit):
-            if isinstance(event, (Start, Config)):
-                voters = told if (told := voters_of(event))[0] else voters
-            elif voters and (isinstance(event, Ack) or (isinstance(event, Commit) and position in leading)):
+        for position, event, voters in _decisions(story):
+            if kind.startswith("ack") if isinstance(event, Ack) else position in leading and kind.startswith("com"):
                 names = frozenset().union(*voters)
                 missing = {name for name in names if name not in silent and not _has(testimony, name, event)}
                 if not is_quorum(names - missing, voters):
                     yield _early(testimony, story, position, sorted(missing))
+
+
+def _decisions(story: Story) -> Iterator[tuple[int, Ack | Commit, Voters]]:
+    """Commits and acknowledgements, each with the voters that were in force when it was committed: whoever has left
+    since was asked then.
+    """
+    voters: Voters = ()
+    committed: list[tuple[int, Voters]] = []  # rising
+    for position, event in story.trace.select(Start, Config, Ack, Commit):
+        if isinstance(event, (Start, Config)):
+            voters = told if (told := voters_of(event))[0] else voters
+            if isinstance(event, Start):
+                committed.clear()
+        elif isinstance(event, Commit) and voters:
+            committed.append((event.index, voters))
+            yield position, event, voters
+        elif isinstance(event, Ack) and voters:
+            place = bisect.bisect_left(committed, event.index, key=lambda one: one[0])
+            yield position, event, committed[place][1] if place < len(committed) else voters
 
 
 def _tells_durable(story: Story) -> bool:

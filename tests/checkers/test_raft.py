@@ -453,6 +453,20 @@ ACCEPTED: dict[str, dict[str, list[Row]]] = {
             config("n2", "n3", "n4", index=1),
         ]
     },
+    "who was asked for a commit may leave before it is acknowledged": {
+        "n1": [
+            start(),
+            config("n1", "n2", "n3", index=0),
+            append(A1),
+            durable(1, 1),
+            role("leader", 1),
+            commit(1, 1),
+            config("n1", "n2", index=2),
+            ("ack", {"index": 1, "term": 1}),
+        ],
+        "n2": [start(), durable(1, 0)],
+        "n3": [start(), append(A1), durable(1, 1)],
+    },
     "changes by a leader that wait": {
         "n1": [
             start(),
