@@ -17,7 +17,7 @@ from typing import Any, Literal
 from faults.electorate import Agreed, Electorate, quorum
 from faults.needs import Admin, AdminError, Cluster, JointAdmin, Member, Node, NotNowError, ProcessState, Proof
 
-How = Literal["remove", "add", "replace", "shrink", "grow", "joint"]
+How = Literal["remove", "add", "replace", "shrink", "grow", "joint", "hasty"]
 BACK_AT_ONCE = ("replace", "add", "grow")
 WITH_VOTE = ("add", "grow")
 
@@ -80,6 +80,8 @@ class Membership:
         await self._check_quorum(self.targets[0])
         if self.how == "joint":
             await self._leave_together()
+        elif self.how == "hasty":
+            await self._leave_side_by_side()
         else:
             for name in self.targets:
                 if not await self._leave(name):
@@ -149,13 +151,16 @@ class Membership:
         node.dismiss()
         if self.how == "replace":
             await self._end(node)
+        return await self._see_out(member)
+
+    async def _see_out(self, member: Member) -> bool:
         if not await self._take_out(member):
             if not self._asked and self.how != "replace":
                 raise NotNowError("; ".join(self._trouble))
             return False
-        self._before[name] = member.id
-        await self._end(node)
-        await self._empty(node)
+        self._before[member.node] = member.id
+        await self._end(self.cluster.nodes[member.node])
+        await self._empty(self.cluster.nodes[member.node])
         return True
 
     async def _leave_together(self) -> None:
@@ -189,6 +194,29 @@ class Membership:
             await self._end(self.cluster.nodes[name])
             await self._empty(self.cluster.nodes[name])
 
+    async def _leave_side_by_side(self) -> None:
+        """All requests at once; what was refused of them is asked for again, one after the other.
+
+        Raises:
+            NotNowError: too few voters would be left that answer, or everything was refused.
+        """
+        found = await self._check_quorum(*self.targets)
+        leaving = [member for name in self.targets if (member := found.of(name)) is not None]
+        for member in leaving:
+            self.cluster.nodes[member.node].dismiss()
+        await asyncio.gather(*map(self._ask_out, leaving))
+        for member in leaving:
+            if not await self._see_out(member):
+                break
+
+    async def _ask_out(self, member: Member) -> None:
+        try:
+            await self._admin.remove(member)
+            self._asked = True
+        except AdminError as error:
+            self._note(f"remove {member.node}: {error}")
+            self._asked = self._asked or not error.refused
+
     async def _take_out(self, member: Member) -> bool:
         """Whether a majority comes to say that it is no member. What is refused is tried again: systems refuse for a
         while after a start or an election.
@@ -198,12 +226,7 @@ class Membership:
             if found is not None and found.of(member.node) is None:
                 return True
             if found is not None and attempt % POLLS_PER_TRY == 0 and await self._has_leader(member):
-                try:
-                    await self._admin.remove(member)
-                    self._asked = True
-                except AdminError as error:
-                    self._note(f"remove {member.node}: {error}")
-                    self._asked = self._asked or not error.refused
+                await self._ask_out(member)
             await self.sleep(POLL_S)
         return False
 

@@ -6,12 +6,14 @@ clients go on. Systems are at their weakest there: quorums change under way, and
 membership change, first without a vote where the system knows such members (Raft, section 6; Ongaro's dissertation,
 section 4).
 
-What happens to the targets, one after the other but for ``joint``:
+What happens to the targets, one after the other but for ``joint`` and ``hasty``:
 
 * ``remove``, ``shrink``: taken out while they serve (who leads, too), then ended, their data deleted.
 * ``replace``: killed first, then taken out, as a machine that is broken; the first one is entered again at once.
 * ``joint``: taken out all at once, in one change by joint consensus, where the system has it; they get their votes
   back in one change, too.
+* ``hasty``: as ``shrink``, but all requests are made side by side, as by operators who do not know of one another. A
+  system that makes one change at a time refuses or queues; what it refused is then asked again, one after the other.
 * ``add``, ``grow``: as ``remove``, and the first one has joined again, with a vote, before the injection is over.
 
 Healing enters whoever is not back, starts it, and gives it its vote when it has caught up.
@@ -38,7 +40,7 @@ from faults.family import Claim, Parameters, Resolved, Target, Unprepared, check
 from faults.members import How, Membership
 from faults.needs import Cluster
 
-SEVERAL = ("shrink", "grow", "joint")
+SEVERAL = ("shrink", "grow", "joint", "hasty")
 TOO_MANY = frozenset({"all", "majority", "followers"})
 """Selectors that are or may be a majority."""
 
@@ -48,7 +50,7 @@ class MembershipParameters(Parameters):
 
     how: How = "remove"
     target: Target = "one"
-    """``shrink`` and ``grow``: a minority, unless it is said."""
+    """``shrink``, ``hasty``, ``joint`` and ``grow``: a minority, unless it is said."""
 
     @model_validator(mode="before")
     @classmethod
@@ -72,6 +74,7 @@ WORDS: dict[How, str] = {
     "replace": "killed, and replaced under a new identity without data",
     "add": "taken out of the membership, and added under a new identity without data",
     "joint": "taken out of the membership at once, by joint consensus",
+    "hasty": "taken out of the membership, by requests side by side",
     "grow": "taken out of the membership, and added one after the other under new identities without data",
 }
 
@@ -111,7 +114,7 @@ class MembershipFamily(Unprepared):
         """One node in most cases, often the leader; several where a minority is more than one."""
         hows: Sequence[How] = ("remove", "remove", "replace", "replace", "add")
         if len(nodes) >= 5:
-            hows = (*hows, "shrink", "grow", "joint")
+            hows = (*hows, "shrink", "grow", "joint", "hasty")
         how = random.choice(hows)
         if how in SEVERAL:
             return MembershipParameters(how=how, target="minority")

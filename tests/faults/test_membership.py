@@ -251,7 +251,7 @@ def test_the_next_step_depends_on_what_is_seen(voter: bool, started: bool, state
 def test_drawn_parameters_are_possible() -> None:
     """Whatever is drawn is valid, and every way is drawn among five nodes."""
     drawn = [FAMILY.draw(Random(seed), FIVE) for seed in range(100)]
-    assert {parameters.how for parameters in drawn} == {"remove", "add", "replace", "shrink", "grow", "joint"}
+    assert {parameters.how for parameters in drawn} == {"remove", "add", "replace", "shrink", "grow", "joint", "hasty"}
     assert all(FAMILY.summary({"how": each.how, "targets": ["n1"]}) for each in drawn)
 
 
@@ -279,3 +279,26 @@ async def test_a_joint_change_that_is_refused_leaves_everything_as_it_is() -> No
     assert await cluster.nodes["n4"].state() is ProcessState.RUNNING
     assert (await fault.heal()).holds is True
     assert set(standing(admin)) == set(FIVE)
+
+
+async def test_requests_side_by_side_are_made_before_any_is_seen_through() -> None:
+    """Both are asked for at once, and both leave."""
+    fault, cluster, admin = made("hasty", "n1", "n4")
+    before = standing(admin)
+    proof = await fault.inject()
+    assert proof.holds, proof
+    assert admin.changes == ["remove n1", "remove n4"]
+    assert [cluster.fake_nodes[name].stored for name in ("n1", "n4")] == [[], []]
+    assert (await fault.heal()).holds
+    after = standing(admin)
+    assert [name for name in FIVE if after[name] != before[name]] == ["n1", "n4"]
+
+
+async def test_of_requests_side_by_side_the_refused_one_is_made_again() -> None:
+    """A careful system takes one change at a time; the other target leaves after the first."""
+    fault, _, admin = made("hasty", "n1", "n4")
+    admin.refusals.append("another change is under way")
+    proof = await fault.inject()
+    assert proof.holds, proof
+    assert admin.changes == ["remove n4", "remove n1"]
+    assert (await fault.heal()).holds
