@@ -1,13 +1,5 @@
 """``etcd``: a store that we did not write, as a system under test. Debian's 3.4 or PyPI's 3.5 (see
-:mod:`harness.systems.etcd_programs`), spoken to over gRPC.
-
-The register workload: a read is a linearizable Range (or, as a known-weak control, a serializable one), a write is a
-Put, a compare-and-set is a Txn that compares the value. What a failed call means is decided in
-:mod:`harness.systems.etcd_connection`; :meth:`EtcdClient.invoke` makes ``ok``, ``fail`` or ``info`` of it.
-
-etcd has no sessions that would tell a retry from a new write. So a write is tried again only after an attempt that
-certainly had no effect; the first doubt ends it as ``info``. A second attempt could make one write happen twice, with
-somebody else's between: that would be our doing, and an alarm about nothing.
+:mod:`harness.systems.etcd_programs`), spoken to over gRPC (:mod:`harness.systems.etcd_client`).
 """
 
 from __future__ import annotations
@@ -18,63 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
-from checkers.operation import Outcome
 from checkers.runs.logs import LogPattern
 from faults.needs import Messages
-from harness.clients import Completion, Invocation
-from harness.durations import Duration
 from harness.errors import HarnessError
 from harness.substrates.protocol import Image, Launch, Place
 from harness.systems import etcd_pb2 as pb
 from harness.systems.etcd_admin import EtcdAdmin, peer_url
+from harness.systems.etcd_client import EtcdClient
 from harness.systems.etcd_connection import EtcdConnection, EtcdError
+from harness.systems.etcd_options import EtcdOptions
 from harness.systems.etcd_programs import find_etcd
 from harness.systems.etcd_promises import ETCD_PROMISES, REMOVED_PANIC
 from harness.systems.http_date import http_date
 from harness.systems.protocol import DATE_TIMEOUT_S, NodeStatus, PlantedBug
 
 CLIENT_PORT = 2379
-ATTEMPTS_MAX = 8
-PAUSE_S = (0.03, 0.15)
-"""Between attempts: random in this range, so that clients do not come back all at once."""
 PING_LEAST = "500ms"
 """How often clients may ping. etcd's 5 s would leave a connection over a link that was cut to TCP for too long."""
 MIB = 1 << 20
-EVERY_KEY = pb.Compare(key=b"\0", range_end=b"\0", target=pb.Compare.VERSION, result=pb.Compare.GREATER, version=-1)
-"""True of every key that there is; and of none, too."""
-
-
-class EtcdOptions(BaseModel):
-    """What a scenario may say under ``options``. None leaves it to etcd."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    version: str | None = Field(default=None, pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?$")
-    """Which of the installed ones; None: the first that is found."""
-    binary: str | None = None
-    """Path of the program, on the controller's machine."""
-    heartbeat: Duration = 100_000_000
-    election_timeout: Duration = 1_000_000_000
-    snapshot_count: int | None = Field(default=None, ge=10)
-    """Entries between two snapshots of the log."""
-    pre_vote: bool | None = None
-    strict_reconfig_check: bool | None = None
-    """Whether nodes refuse changes of the membership while not everybody has been connected for 5 s; etcd: true."""
-    quota_mib: int | None = Field(default=None, ge=1)
-    unsafe_no_fsync: bool = False
-    """Known weak: nothing is synced (3.5 only)."""
-    serializable: bool = False
-    """Known weak: reads ask no quorum and may be stale."""
-    wide_compare: bool = False
-    """Every write is a Txn that also compares all keys with something that is always true: work between the two steps
-    in which etcd 3.5.0 to 3.5.2 apply an entry, which lose it on a node that is killed there (etcd-io/etcd#13766).
-    """
-    attempt_timeout: Duration = 2_000_000_000
-    """One attempt of a client at one node."""
-    operation_budget: Duration = 4_000_000_000
-    """No new attempt is begun after this."""
 
 
 @dataclass(slots=True)
@@ -122,123 +77,16 @@ class EtcdSession:
     def client(self, process: int, node: str) -> EtcdClient:
         """A client with a random stream of its own."""
         return EtcdClient(
-            connections=self.connections, pinned=node, options=self.options, random=random.Random(process)
+            connections=self.connections,
+            pinned=node,
+            options=self.options,
+            random=random.Random(process),
+            name=str(process),
         )
 
     async def close(self) -> None:
         """Ends all connections."""
         await asyncio.gather(*(connection.close() for connection in self.connections.values()))
-
-
-@dataclass(slots=True, kw_only=True)
-class EtcdClient:
-    """One process. Its first attempt always goes to the node that it is pinned to, so that the stale side of a
-    partition is really asked.
-    """
-
-    connections: Mapping[str, EtcdConnection]
-    pinned: str
-    options: EtcdOptions
-    random: random.Random
-    node: str = ""
-    attempts: int = 0
-
-    async def invoke(self, invocation: Invocation) -> Completion:
-        """Attempts until an answer, a doubt (of writes), a limit, or the budget's end.
-
-        ``ok``: a node answered so. ``fail``: every attempt certainly had no effect; reads have none. ``info``: the
-        last attempt may have had one.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.options.operation_budget / 1e9
-        self.node, self.attempts = self.pinned, 0
-        error = "no attempt was made"
-        while self.attempts < ATTEMPTS_MAX and loop.time() < deadline:
-            self.attempts += 1
-            try:
-                return await self._attempt(invocation)
-            except EtcdError as trouble:
-                error = str(trouble)
-                if not trouble.definite and invocation.f != "read":
-                    return self._completion(Outcome.INFO, invocation.value, error)
-            await self._go_on()
-        return self._completion(Outcome.FAIL, invocation.value, error)
-
-    async def close(self) -> None:
-        """Nothing: the connections are the session's."""
-
-    async def _attempt(self, invocation: Invocation) -> Completion:
-        key = str(invocation.key).encode()
-        match invocation.f:
-            case "read":
-                return self._completion(Outcome.OK, await self._read(key), None)
-            case "write":
-                return await self._write(pb.PutRequest(key=key, value=_encode(invocation.value)), invocation)
-            case "cas":
-                return await self._compare_and_set(key, invocation)
-        raise ValueError(f"etcd's client knows no operation {invocation.f!r}; known: read, write, cas")
-
-    async def _read(self, key: bytes) -> int | str | None:
-        request = pb.RangeRequest(key=key, serializable=self.options.serializable)
-        return _value_in(await self._call("Range", request, pb.RangeResponse))
-
-    async def _write(self, put: pb.PutRequest, invocation: Invocation) -> Completion:
-        if not self.options.wide_compare:
-            await self._call("Put", put, pb.PutResponse)
-            return self._completion(Outcome.OK, invocation.value, None)
-        request = pb.TxnRequest(compare=[EVERY_KEY], success=[pb.RequestOperation(put=put)])
-        done = await self._call("Txn", request, pb.TxnResponse)
-        outcome = Outcome.OK if done.succeeded else Outcome.FAIL
-        return self._completion(outcome, invocation.value, None if done.succeeded else "version > -1 was untrue")
-
-    async def _compare_and_set(self, key: bytes, invocation: Invocation) -> Completion:
-        expected, value = invocation.value
-        compare = pb.Compare(key=key, target=pb.Compare.VALUE, value=_encode(expected))
-        if expected is None:
-            compare = pb.Compare(key=key, target=pb.Compare.VERSION, version=0)
-        request = pb.TxnRequest(
-            compare=[compare, *([EVERY_KEY] if self.options.wide_compare else ())],
-            success=[pb.RequestOperation(put=pb.PutRequest(key=key, value=_encode(value)))],
-            failure=[pb.RequestOperation(range=pb.RangeRequest(key=key))],
-        )
-        done = await self._call("Txn", request, pb.TxnResponse)
-        if done.succeeded:
-            return self._completion(Outcome.OK, invocation.value, None)
-        observed = _value_in(done.responses[0].range) if done.responses else "not told"
-        return self._completion(Outcome.FAIL, invocation.value, f"mismatch: the value was {observed}")
-
-    async def _call(self, method: str, request: Any, reply: Any) -> Any:
-        """Asks the present node; one without a leader refuses at once, but for what needs none."""
-        return await self.connections[self.node].call(
-            method,
-            request,
-            reply,
-            timeout_s=self.options.attempt_timeout / 1e9,
-            needs_leader=method != "Range" or not self.options.serializable,
-        )
-
-    async def _go_on(self) -> None:
-        """To the next node, after a pause."""
-        names = list(self.connections)
-        self.node = names[(names.index(self.node) + 1) % len(names)]
-        await asyncio.sleep(self.random.uniform(*PAUSE_S))
-
-    def _completion(self, outcome: Outcome, value: Any, error: str | None) -> Completion:
-        return Completion(outcome, value, error, {"node": self.node, "attempts": self.attempts})
-
-
-def _encode(value: object) -> bytes:
-    return str(value).encode()
-
-
-def _value_in(found: pb.RangeResponse) -> int | str | None:
-    """The number that was written; None if there is no such key. What is no number stays as it is: nobody wrote it,
-    and the checker says so.
-    """
-    if not found.kvs:
-        return None
-    text = found.kvs[0].value.decode("utf-8", "backslashreplace")
-    return int(text) if text.isascii() and text.isdigit() else text
 
 
 class Etcd:
@@ -247,7 +95,7 @@ class Etcd:
     name = "etcd"
     title = "etcd 3.4 or 3.5, over gRPC"
     traces = False
-    workloads = frozenset({"register"})
+    workloads = frozenset({"register", "set", "append", "list-append", "lock"})
     reads = frozenset({"leader", "linearizable", "local"})
     promises = ETCD_PROMISES
     abilities: frozenset[str] = frozenset({"membership", "leadership"})

@@ -164,6 +164,48 @@ class PutResponse(_message.Message):
 Global___PutResponse: _TypeAlias = PutResponse  # noqa: Y015
 
 @_typing.final
+class DeleteRangeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteRangeRequest: _TypeAlias = DeleteRangeRequest  # noqa: Y015
+
+@_typing.final
+class DeleteRangeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    deleted: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___Header: ...
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        deleted: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteRangeResponse: _TypeAlias = DeleteRangeResponse  # noqa: Y015
+
+@_typing.final
 class Compare(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -188,23 +230,29 @@ class Compare(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         VERSION: Compare._Target.ValueType  # 0
         """0 if the key does not exist"""
+        MOD: Compare._Target.ValueType  # 2
+        """revision of the last change; 0 if the key does not exist"""
         VALUE: Compare._Target.ValueType  # 3
 
     class Target(_Target, metaclass=_TargetEnumTypeWrapper): ...
     VERSION: Compare.Target.ValueType  # 0
     """0 if the key does not exist"""
+    MOD: Compare.Target.ValueType  # 2
+    """revision of the last change; 0 if the key does not exist"""
     VALUE: Compare.Target.ValueType  # 3
 
     RESULT_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    MOD_REVISION_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     RANGE_END_FIELD_NUMBER: _builtins.int
     result: Global___Compare.Result.ValueType
     target: Global___Compare.Target.ValueType
     key: _builtins.bytes
     version: _builtins.int
+    mod_revision: _builtins.int
     value: _builtins.bytes
     range_end: _builtins.bytes
     """of every key from `key` up to here"""
@@ -215,14 +263,15 @@ class Compare(_message.Message):
         target: Global___Compare.Target.ValueType = ...,
         key: _builtins.bytes = ...,
         version: _builtins.int = ...,
+        mod_revision: _builtins.int = ...,
         value: _builtins.bytes = ...,
         range_end: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["operand", b"operand", "value", b"value", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mod_revision", b"mod_revision", "operand", b"operand", "value", b"value", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "operand", b"operand", "range_end", b"range_end", "result", b"result", "target", b"target", "value", b"value", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "mod_revision", b"mod_revision", "operand", b"operand", "range_end", b"range_end", "result", b"result", "target", b"target", "value", b"value", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operand: _TypeAlias = _typing.Literal["version", "value"]  # noqa: Y015
+    _WhichOneofReturnType_operand: _TypeAlias = _typing.Literal["version", "mod_revision", "value"]  # noqa: Y015
     _WhichOneofArgType_operand: _TypeAlias = _typing.Literal["operand", b"operand"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operand) -> _WhichOneofReturnType_operand | None: ...
 
@@ -234,21 +283,25 @@ class RequestOperation(_message.Message):
 
     RANGE_FIELD_NUMBER: _builtins.int
     PUT_FIELD_NUMBER: _builtins.int
+    DELETE_RANGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def range(self) -> Global___RangeRequest: ...
     @_builtins.property
     def put(self) -> Global___PutRequest: ...
+    @_builtins.property
+    def delete_range(self) -> Global___DeleteRangeRequest: ...
     def __init__(
         self,
         *,
         range: Global___RangeRequest | None = ...,
         put: Global___PutRequest | None = ...,
+        delete_range: Global___DeleteRangeRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["put", b"put", "range", b"range", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delete_range", b"delete_range", "put", b"put", "range", b"range", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["put", b"put", "range", b"range", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_range", b"delete_range", "put", b"put", "range", b"range", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["range", "put"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["range", "put", "delete_range"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -260,21 +313,25 @@ class ResponseOperation(_message.Message):
 
     RANGE_FIELD_NUMBER: _builtins.int
     PUT_FIELD_NUMBER: _builtins.int
+    DELETE_RANGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def range(self) -> Global___RangeResponse: ...
     @_builtins.property
     def put(self) -> Global___PutResponse: ...
+    @_builtins.property
+    def delete_range(self) -> Global___DeleteRangeResponse: ...
     def __init__(
         self,
         *,
         range: Global___RangeResponse | None = ...,
         put: Global___PutResponse | None = ...,
+        delete_range: Global___DeleteRangeResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["put", b"put", "range", b"range", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delete_range", b"delete_range", "put", b"put", "range", b"range", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["put", b"put", "range", b"range", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_range", b"delete_range", "put", b"put", "range", b"range", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["range", "put"]  # noqa: Y015
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["range", "put", "delete_range"]  # noqa: Y015
     _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
 
