@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 import uvloop
 
-from benchmarks.throughput import NODES, START_S_MAX, Raftkv
+from benchmarks.clusters import NODES, START_S_MAX, Raftkv
 from node.client import KvError, Status
 
 WRITERS = 200

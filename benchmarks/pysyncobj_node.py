@@ -1,4 +1,4 @@
-"""One PySyncObj node with a client port, for ``benchmarks/throughput.py``. PySyncObj is a library: what serves
+"""One PySyncObj node with a client port, for ``benchmarks/clusters.py``. PySyncObj is a library: what serves
 clients is ours, and as lean as can be (frames of msgpack, one for all replies of a turn), so that what is measured is
 PySyncObj.
 
