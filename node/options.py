@@ -68,6 +68,8 @@ class Options:
     snapshot_entries: int
     health: bool
     seed: int | None
+    voters: tuple[str, ...]
+    """Who founds the cluster."""
     joins_as: str | None
     bug: str | None
     announce_bug: str | None
@@ -194,6 +196,12 @@ def _parser(bugs: Sequence[str]) -> _Parser:
         f"(default {Timing().inflight_appends_max})",
     )
     add(
+        "--voters",
+        metavar="NAMES",
+        help="with commas, who founds the cluster (default: every --node); the same for all nodes. The others may be "
+        "added later",
+    )
+    add(
         "--join",
         metavar="IDENTITY",
         help="join a running cluster, with an empty --data, as whom it has added this node (the answer to AddLearner)",
@@ -226,6 +234,12 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         parser.error(f"--name {parsed.name}: no --node is called so (there are {', '.join(nodes)})")
     if parsed.join is not None and (host_of(parsed.join) != parsed.name or parsed.join == parsed.name):
         parser.error(f"--join {parsed.join}: not an identity of {parsed.name}, like {parsed.name}~3.17")
+    voters = tuple(nodes) if parsed.voters is None else tuple(dict.fromkeys(parsed.voters.split(",")))
+    strangers = [name for name in voters if name not in nodes]
+    if strangers:
+        parser.error(
+            f"--voters names {', '.join(map(repr, strangers))}: no --node is called so (there are {', '.join(nodes)})"
+        )
     shortest, longest = parsed.election_timeout_ms
     if parsed.heartbeat_ms >= shortest:
         parser.error(
@@ -250,6 +264,7 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         snapshot_entries=parsed.snapshot_entries,
         health=parsed.health,
         seed=parsed.seed,
+        voters=voters,
         joins_as=parsed.join,
         bug=parsed.bug,
         announce_bug=parsed.announce_bug,

@@ -140,7 +140,7 @@ def _build(
     parts = _parts(options)
     core = parts.core(
         name=identity,
-        voters=tuple(options.nodes) if identity == options.name else (),
+        voters=options.voters if identity == options.name else (),
         recovered=storage.recovered,
         timing=options.timing,
         random=random.Random(None if options.seed is None else f"{options.seed} {options.name}"),
