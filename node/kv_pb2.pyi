@@ -716,7 +716,10 @@ class Command(_message.Message):
 
     OPEN_SESSION_FIELD_NUMBER: _builtins.int
     WRITE_FIELD_NUMBER: _builtins.int
+    ZSTD_FIELD_NUMBER: _builtins.int
     STAMP_MS_FIELD_NUMBER: _builtins.int
+    zstd: _builtins.bytes
+    """another command, compressed (node/compression.py)"""
     stamp_ms: _builtins.int
     """the leader's account of the time that passed (node/machine/locks.py); 0: none"""
     @_builtins.property
@@ -728,13 +731,14 @@ class Command(_message.Message):
         *,
         open_session: Global___OpenSessionRequest | None = ...,
         write: Global___ExecuteRequest | None = ...,
+        zstd: _builtins.bytes = ...,
         stamp_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "open_session", b"open_session", "write", b"write"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "open_session", b"open_session", "write", b"write", "zstd", b"zstd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "open_session", b"open_session", "stamp_ms", b"stamp_ms", "write", b"write"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "open_session", b"open_session", "stamp_ms", b"stamp_ms", "write", b"write", "zstd", b"zstd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["open_session", "write"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["open_session", "write", "zstd"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 

@@ -67,6 +67,7 @@ class Options:
     timing: Timing
     snapshot_entries: int
     health: bool
+    compress_bytes: int
     seed: int | None
     voters: tuple[str, ...]
     """Who founds the cluster."""
@@ -173,6 +174,13 @@ def _parser(bugs: Sequence[str]) -> _Parser:
         help="take a snapshot, and compact the log behind it, every N applied entries (default 10000)",
     )
     add(
+        "--compress-bytes",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="compress commands of N bytes and more before they go into the log (default 0: never)",
+    )
+    add(
         "--log-tail-entries",
         type=_count,
         default=Timing().log_tail_entries,
@@ -263,6 +271,7 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         timing=timing,
         snapshot_entries=parsed.snapshot_entries,
         health=parsed.health,
+        compress_bytes=parsed.compress_bytes,
         seed=parsed.seed,
         voters=voters,
         joins_as=parsed.join,

@@ -157,6 +157,7 @@ def _build(
         trace=trace,
         transport_of=lambda received: Transport(options.name, peers, received, interference),
         snapshot_entries=options.snapshot_entries,
+        compress_bytes=options.compress_bytes,
         failed=end,
         callers=parts.callers(),
         snapshotting_of=parts.snapshotting,

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from node import kv_pb2
 from node.administration import Administration, members_reply
 from node.callers import PENDING_MAX, Answer, Callers, not_leader, read_reply
+from node.compression import pack
 from node.core import NOTHING, Raft
 from node.disk import Disk
 from node.identity import host_of
@@ -62,6 +63,7 @@ class Shell:
         trace: Trace,
         transport_of: Callable[[Callable[[Message], None]], Transport],
         snapshot_entries: int,
+        compress_bytes: int = 0,
         failed: Callable[[BaseException], None],
         callers: Callers | None = None,
         snapshotting_of: type[Snapshotting] = Snapshotting,
@@ -72,6 +74,7 @@ class Shell:
         self._machine = machine
         self._trace = trace
         self._report = failed
+        self._compress_bytes = compress_bytes
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._transport = transport_of(self.receive)
@@ -214,7 +217,7 @@ class Shell:
 
     def _write(self, command: kv_pb2.Command, answer: Answer) -> None:
         if not self._refuse(answer):
-            self._callers.write(command.SerializeToString(), answer)
+            self._callers.write(pack(command.SerializeToString(), self._compress_bytes), answer)
             self._schedule()
 
     def _stamp_ms(self, request: kv_pb2.ExecuteRequest) -> int:

@@ -29,7 +29,7 @@ from node.zoo import BUGS
 
 PEER_PORT = 7001
 CLIENT_PORT = 7000
-MODULES = ("google.protobuf", "msgspec", "orjson", "uvloop")
+MODULES = ("google.protobuf", "msgspec", "orjson", "uvloop", "zstandard")
 """What a node imports beyond the standard library (``compose/node.lock``)."""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from google.protobuf.message import DecodeError
 
 from node import kv_pb2
+from node.compression import unpack
 from node.events import Event
 from node.machine import counters, locks, registers, sets, transactions
 from node.machine.held import value_of
@@ -38,6 +39,14 @@ _HANDLERS: Mapping[str, Callable[[State, kv_pb2.ExecuteRequest], Result]] = {
     "transaction": transactions.transact,
 }
 """What goes through the log, by its name in ``kv.proto``."""
+
+
+def _command_of(data: bytes) -> kv_pb2.Command | None:
+    try:
+        command = kv_pb2.Command.FromString(data)
+    except DecodeError:
+        return None
+    return unpack(command.zstd) if command.HasField("zstd") else command
 
 
 class Machine:
@@ -86,9 +95,8 @@ class Machine:
         """Applies the committed command at this log index. Never raises: bytes that are no command give INVALID, on
         every node alike.
         """
-        try:
-            command = kv_pb2.Command.FromString(data)
-        except DecodeError:
+        command = _command_of(data)
+        if command is None:
             self._state.begin(index, 0)
             return INVALID
         self._state.begin(index, command.stamp_ms)
