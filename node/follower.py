@@ -24,7 +24,7 @@ class Follower(Election):
     def take_append(self, message: AppendEntries) -> None:
         """Figure 2, AppendEntries, steps 1-5."""
         if not self.leader_is_current(message):
-            self._refuse(message, conflict_index=0, conflict_term=0)
+            self._refuse_stale(message)
             return
         if self.role is Role.LEADER:
             return  # two leaders in one term: impossible (section 5.2); with a planted bug the trace tells, not a crash
@@ -94,6 +94,14 @@ class Follower(Election):
             self._refuse(message, conflict_index=self.log.last_index + 1, conflict_term=0)
         else:
             self._refuse(message, conflict_index=self.log.first_index_of_term(term), conflict_term=term)
+
+    def _refuse_stale(self, message: AppendEntries) -> None:
+        """Tells an old leader the newer term, and nothing else.
+
+        It may lead again in that term when this arrives, and must not take an echo of a read round of its former
+        leadership for one of the new: rounds count from 1 in each.
+        """
+        self.reply(AppendReply(source=self.name, target=message.source, term=self.term, success=False))
 
     def _refuse(self, message: AppendEntries, *, conflict_index: int, conflict_term: int) -> None:
         """A refusal still tells the leader that we are there, and in which term: it confirms a read round too."""

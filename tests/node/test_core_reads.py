@@ -144,3 +144,23 @@ def test_hears_majority_is_asked_with_those_that_answered() -> None:
     ask(member, 1)
     member.acknowledged("c", 1, read_round=1)
     assert asked[-1] == {"c"}
+
+
+def test_an_echo_of_a_former_leadership_confirms_nothing() -> None:
+    """A server leads in term 1, and again in term 3; an append of term 1 that was delayed until then reaches a follower
+    of term 3, whose refusal is of term 3. What it echoed was a round of term 1, and confirmed a read of term 3 without
+    asking anybody (found by the simulation, seed 1009).
+    """
+    follower = ByHand("b", term=3)
+    (refusal,) = follower.hear(append("b", by="a", term=1, read_round=5))
+    assert isinstance(refusal, AppendReply)
+    assert (refusal.success, refusal.term) == (False, 3)
+
+    again = ByHand(term=2)
+    again.lead()
+    again.acknowledged("b", 1)
+    ask(again, 9)
+    again.hear(refusal)
+    assert again.reads == {}
+    again.acknowledged("c", 1, read_round=1)
+    assert again.reads == {9: 1}
