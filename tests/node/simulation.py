@@ -58,7 +58,7 @@ class Simulation:
         self.invariants = self.cluster.invariants
         clients = Clients(self.cluster, self._random)
         faults = Faults(self.cluster, self._random)
-        administrator = Administrator(self.cluster, self._random)
+        administrator = Administrator(self.cluster, faults, self._random)
         self._healing = Healing(
             self.cluster, faults=faults, clients=clients, administrator=administrator, stream=self._random
         )

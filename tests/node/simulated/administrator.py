@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 from node.changes import Refused
 from node.core import Raft
 from node.messages import Configuration
 from tests.node.simulated.cluster import SimulatedCluster
+from tests.node.simulated.faults import Faults
+from tests.node.simulated.server import SimulatedServer
 
 VOTERS_MAX = 5
 SERVERS_MAX = 9
@@ -18,10 +21,11 @@ SERVERS_MAX = 9
 class Administrator:
     """Asks whoever takes itself for the leader."""
 
-    def __init__(self, cluster: SimulatedCluster, stream: random.Random) -> None:
+    def __init__(self, cluster: SimulatedCluster, faults: Faults, stream: random.Random) -> None:
         self.resting = False
         """Whether nothing is changed for now."""
         self._cluster = cluster
+        self._faults = faults
         self._random = stream
         self._acts: tuple[Callable[[Raft], None], ...] = (
             self._add_learner,
@@ -37,21 +41,33 @@ class Administrator:
         """The first change comes after a while, and then one after another."""
         every_ns = self._cluster.climate.change_every_ns
         if every_ns:
-            self._cluster.agenda.at(self._cluster.agenda.now_ns + 1 + self._random.randrange(2 * every_ns), self._act)
+            self._cluster.elected.append(self._elected)
+            self._next(every_ns)
+
+    def _next(self, every_ns: int) -> None:
+        self._cluster.agenda.at(self._cluster.agenda.now_ns + 1 + self._random.randrange(2 * every_ns), self._act)
+
+    def _elected(self, server: SimulatedServer) -> None:
+        """Who waited for a leader asks it at once."""
+        delay_ns = self._random.randrange(4 * self._cluster.climate.delay_ns)
+        self._cluster.agenda.at(self._cluster.agenda.now_ns + delay_ns, partial(self._act_at, server))
 
     def _act(self) -> None:
         """One change, of any kind, at any leader there is."""
-        self.begin()
-        if self.resting:
+        self._next(self._cluster.climate.change_every_ns)
+        if self._cluster.leaders:
+            self._act_at(self._random.choice(self._cluster.leaders))
+
+    def _act_at(self, server: SimulatedServer) -> None:
+        core = server.core
+        if self.resting or core is None or server not in self._cluster.running:
             return
-        leaders = [server for server in self._cluster.leaders if server in self._cluster.running]
-        if not leaders:
-            return
-        server = self._random.choice(leaders)
-        if server.core is not None:
-            self._cluster.wake(server)
-            self._random.choice(self._acts)(server.core)
-            self._cluster.touched(server)
+        self._cluster.wake(server)
+        before = core.configuration_index
+        self._random.choice(self._acts)(core)
+        self._cluster.touched(server)
+        if core.configuration_index != before:
+            self._faults.tempt(server, self._cluster.climate.topple)
 
     def _ask(self, core: Raft, voters: list[str], learners: list[str], *, joint: bool = False) -> bool:
         target = Configuration(voters=tuple(voters), learners=tuple(learners))

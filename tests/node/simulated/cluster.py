@@ -26,7 +26,7 @@ class SimulatedCluster:
         self.climate = climate
         self.random = stream
         self.network = Network(agenda, climate, stream, self._deliver)
-        self.elected: Callable[[SimulatedServer], None] = lambda server: None  # noqa: ARG005
+        self.elected: list[Callable[[SimulatedServer], None]] = []
         """Told of each server that begins to lead."""
         self.kept_down: set[str] = set()
         """Who does not come back by itself."""
@@ -137,7 +137,8 @@ class SimulatedCluster:
         server.drain()
         if core.role is Role.LEADER and (server.name, core.term) not in self._reigns:
             self._reigns.add((server.name, core.term))
-            self.elected(server)
+            for listener in self.elected:
+                listener(server)
         if self.agenda.record is not None:
             self.agenda.note(f"      {tell_server(core, server.name)}")
         due_ns = server.clock.when(core.next_deadline_ns())

@@ -32,7 +32,7 @@ class Faults:
         ]
         self._weights = [weight for weight, _ in weighed]
         self._kinds = [kind for _, kind in weighed]
-        cluster.elected = self._elected
+        cluster.elected.append(self._elected)
 
     def begin(self) -> None:
         """Sometimes the world begins in pieces."""
@@ -122,7 +122,11 @@ class Faults:
         if self.resting or core is None:
             return
         unsettled = core.commit < core.last_index and core.term_at(core.commit + 1) != core.term
-        if self._random.random() < (self._climate.topple**0.5 if unsettled else self._climate.topple):
+        self.tempt(server, self._climate.topple**0.5 if unsettled else self._climate.topple)
+
+    def tempt(self, server: SimulatedServer, probability: float) -> None:
+        """A leader has begun something; perhaps it will not end it."""
+        if self._random.random() < probability:
             delay_ns = int(self._random.random() ** 2 * 6 * self._climate.delay_ns)
             incarnation = server.incarnation
             self._cluster.agenda.at(self._cluster.agenda.now_ns + delay_ns, lambda: self._topple(server, incarnation))
