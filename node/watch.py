@@ -89,7 +89,11 @@ class History:
 
     def _account(self, events: Sequence[Event], sign: int) -> None:
         self._count += sign * len(events)
-        self._weight += sign * sum(EVENT_WEIGHT + len(event.key) + weight(event.value) for event in events)
+        for event in events:  # nearly always one, of a register: every write pays for this
+            value = event.value
+            self._weight += sign * (
+                EVENT_WEIGHT + len(event.key) + (len(value) if type(value) is bytes else weight(value))
+            )
 
 
 @dataclass(slots=True, eq=False)
