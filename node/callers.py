@@ -80,10 +80,15 @@ class Callers:
         """The highest index acknowledged since the trace was told; 0: none."""
 
     @property
+    def waiting(self) -> int:
+        """Operations that are under way."""
+        fresh = len(self._writes) + len(self._reads) + len(self._reads_through)
+        return fresh + len(self._logged) + self._reads_under_way
+
+    @property
     def full(self) -> bool:
         """Whether further operations must be refused."""
-        waiting = len(self._writes) + len(self._reads) + len(self._reads_through)
-        return waiting + len(self._logged) + self._reads_under_way >= PENDING_MAX
+        return self.waiting >= PENDING_MAX
 
     def write(self, command: bytes, answer: Answer) -> None:
         """A command that shall go into the log with the next turn."""

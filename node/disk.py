@@ -65,6 +65,11 @@ class Disk:
         """Whether nothing is under way or queued: a promise that needs no write may be sent at once."""
         return not self._busy and not self._queue and not self._broken
 
+    @property
+    def queued(self) -> int:
+        """What waits for the work under way."""
+        return len(self._queue)
+
     def persist(self, change: Change | None, done: Callable[[], None]) -> None:
         """Queues a change; ``done`` is called in the loop once it, and all before it, are durable."""
         self._queue.append(_Write(change, done))

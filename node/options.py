@@ -75,6 +75,10 @@ class Options:
     bug: str | None
     announce_bug: str | None
     hooks: frozenset[str] = frozenset()
+    metrics: int | None = None
+    """The port of the page for Prometheus."""
+    otlp: str | None = None
+    """Where traces for OpenTelemetry go."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -118,6 +122,18 @@ def _share(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    return int(text)
+
+
+def _collector(text: str) -> str:
+    if text != "console" and not re.match(r"https?://[^/]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither console nor a URL like http://127.0.0.1:4318/v1/traces")
+    return text
+
+
 def _parser(bugs: Sequence[str]) -> _Parser:
     parser = _Parser(
         prog="python -m node",
@@ -146,6 +162,13 @@ def _parser(bugs: Sequence[str]) -> _Parser:
         metavar="MIN-MAX",
         help="patience with a silent leader, drawn anew each time (default 500-1000); the same on all nodes, for reads "
         "by lease rest on the lower end",
+    )
+    add(
+        "--first-election-timeout-ms",
+        type=_range_ms,
+        default=(100, 300),
+        metavar="MIN-MAX",
+        help="the same for a node with an empty log that knows no leader (default 100-300)",
     )
     add("--heartbeat-ms", type=_positive, default=100, metavar="MS", help="a leader's heartbeat (default 100)")
     add(
@@ -214,6 +237,19 @@ def _parser(bugs: Sequence[str]) -> _Parser:
         metavar="IDENTITY",
         help="join a running cluster, with an empty --data, as whom it has added this node (the answer to AddLearner)",
     )
+    add(
+        "--metrics",
+        type=_port,
+        metavar="PORT",
+        help="tell Prometheus at http://HOST:PORT/metrics, on the host of the client port (needs prometheus-client)",
+    )
+    add(
+        "--otlp",
+        type=_collector,
+        metavar="URL|console",
+        help="send OpenTelemetry traces of clients' operations to a collector, as in http://127.0.0.1:4318/v1/traces, "
+        "or to standard output (needs opentelemetry-sdk, and opentelemetry-exporter-otlp-proto-http for a collector)",
+    )
     add("--seed", type=int, metavar="N", help="seed of the election time-outs (default: different every time)")
     add("--bug", choices=bugs, metavar="NAME", help=f"plant a bug, for testing a tester: {', '.join(bugs)}")
     add("--announce-bug", choices=bugs, metavar="NAME", help="log the line that --bug logs, but stay correct")
@@ -256,6 +292,8 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
     timing = Timing(
         election_ns_min=shortest * MS,
         election_ns_max=longest * MS,
+        first_election_ns_min=parsed.first_election_timeout_ms[0] * MS,
+        first_election_ns_max=parsed.first_election_timeout_ms[1] * MS,
         heartbeat_ns=parsed.heartbeat_ms * MS,
         adaptive=parsed.adaptive,
         priority=parsed.priority,
@@ -278,4 +316,6 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
         bug=parsed.bug,
         announce_bug=parsed.announce_bug,
         hooks=frozenset(parsed.hooks),
+        metrics=parsed.metrics,
+        otlp=parsed.otlp,
     )

@@ -15,9 +15,10 @@ import uvloop
 
 from node.health import Health
 from node.identity import IdentityError, settle_identity
+from node.instruments import Instruments, MissingPackageError
 from node.interference import Interference
 from node.messages import Recovered
-from node.options import EXIT_IO, EXIT_SOFTWARE, EXIT_UNRECOVERABLE, Options
+from node.options import EXIT_IO, EXIT_SOFTWARE, EXIT_UNRECOVERABLE, EXIT_USAGE, Options
 from node.parts import Parts
 from node.service import serve
 from node.shell import Shell
@@ -38,8 +39,14 @@ def run(options: Options) -> int:
     """Runs the node; returns the exit status."""
     _announce(options)
     try:
+        instruments = Instruments(options)
+    except MissingPackageError as error:
+        _log.critical("%s", error)
+        return EXIT_USAGE
+    parts = instruments.parts(BUGS[options.bug].parts if options.bug else Parts())
+    try:
         options.log.mkdir(parents=True, exist_ok=True)
-        storage = _parts(options).storage(options.data)
+        storage = parts.storage(options.data)
         identity = settle_identity(
             options.data, node=options.name, joins_as=options.joins_as, is_new=storage.recovered == Recovered()
         )
@@ -52,11 +59,7 @@ def run(options: Options) -> int:
     for note in storage.notes:
         _log.warning("%s", note)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(options, storage, identity))
-
-
-def _parts(options: Options) -> Parts:
-    return BUGS[options.bug].parts if options.bug else Parts()
+        return runner.run(_serve(options, parts, instruments, storage, identity))
 
 
 def _announce(options: Options) -> None:
@@ -67,7 +70,7 @@ def _announce(options: Options) -> None:
             _log.warning("PLANTED BUG ACTIVE: %s", bug)
 
 
-async def _serve(options: Options, storage: Storage, identity: str) -> int:
+async def _serve(options: Options, parts: Parts, instruments: Instruments, storage: Storage, identity: str) -> int:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[BaseException | None] = loop.create_future()
 
@@ -77,19 +80,20 @@ async def _serve(options: Options, storage: Storage, identity: str) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, None)
-    trace = Trace(options.log / "trace.jsonl", options.name)
+    trace = instruments.trace(options.log / "trace.jsonl", options.name)
     try:
         interference = _hook(options)
-        shell = _build(options, storage, identity, trace, end, interference)
+        shell = _build(options, parts, storage, identity, trace, end, interference)
         await shell.start()
-        server = await serve(shell, options.nodes[options.name].clients, interference)
+        instruments.start(shell)
+        server = await serve(instruments.operations(shell), options.nodes[options.name].clients, interference)
     except OSError as error:
         return _failed(error)
     except ValueError as error:  # the core or the machine: each file is sound, but they can't be one node's
         _log.critical("can't start from what is on disk: %s. %s", error, NEXT_STEP)
         return EXIT_UNRECOVERABLE
     _log.info("serving clients at %s", options.nodes[options.name].clients)
-    lag = Lag(_every_second(options, shell))
+    lag = Lag(instruments.lag(_every_second(options, shell)))
     gc.collect()
     gc.freeze()  # what is loaded by now never becomes garbage, and the log's entries form no cycles: collect seldom
     gc.set_threshold(50_000, 20, 100)
@@ -102,6 +106,7 @@ async def _serve(options: Options, storage: Storage, identity: str) -> int:
     _log.info("stopping")
     await shell.stop()
     await server.stop(LAST_WORDS_S)
+    await loop.run_in_executor(None, instruments.stop)
     trace.close()
     storage.close()
     return 0
@@ -131,13 +136,13 @@ def _hook(options: Options) -> Interference | None:
 
 def _build(
     options: Options,
+    parts: Parts,
     storage: Storage,
     identity: str,
     trace: Trace,
     end: Callable[[BaseException], None],
     interference: Interference | None = None,
 ) -> Shell:
-    parts = _parts(options)
     core = parts.core(
         name=identity,
         voters=options.voters if identity == options.name else (),

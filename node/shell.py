@@ -26,6 +26,7 @@ from node.callers import PENDING_MAX, Answer, Callers, not_leader, read_reply
 from node.compression import pack
 from node.core import NOTHING, Raft
 from node.disk import Disk
+from node.facts import Facts
 from node.identity import host_of
 from node.machine import Machine, Result, ResultKind
 from node.machine.locks import LeaderClock
@@ -201,6 +202,17 @@ class Shell:
             state_hash=self._machine.state_hash() if state_hash else "",
             wall_ns=time.time_ns(),
         )
+
+    def facts(self) -> Facts:
+        """What this node is like, for those who measure it."""
+        queues = {
+            "operations": self._callers.waiting,
+            "disk": self._disk.queued,
+            "inbox": len(self._inbox),
+            "watches": len(self._watches),
+        }
+        matches = self._core.matches() if self._core.role is Role.LEADER else {}
+        return Facts(status=self.status(state_hash=False), matches=matches, queues=queues)
 
     def tell_lag(self, max_ms: float) -> None:
         """Puts the event loop's worst lag of the last second into the trace; a leader's match indexes too, because once
