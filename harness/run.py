@@ -118,8 +118,8 @@ async def attack(run: Run, cluster: Cluster, session: Session, live: LiveCheck) 
 
 
 async def serve(run: Run, cluster: Cluster, live: LiveCheck) -> Session:
-    """Starts every node and waits until one leads. Meanwhile the judging process starts, too: it has to be there for
-    the first operation.
+    """Starts every node and waits until one leads, unless the scenario begins without. Meanwhile the judging process
+    starts, too: it has to be there for the first operation.
 
     Raises:
         HarnessError: a node died while starting, nobody led in time, or the run was interrupted.
@@ -132,7 +132,8 @@ async def serve(run: Run, cluster: Cluster, live: LiveCheck) -> Session:
     live.start()
     session = SYSTEMS[run.scenario.head.system].session(addresses(cluster), run.scenario.options)
     try:
-        await wait_serving(run, cluster, session)
+        if run.scenario.head.begin == "serving":
+            await wait_serving(run, cluster, session)
     except BaseException:
         await close_session(session)
         raise

@@ -70,6 +70,8 @@ class Head(BaseModel):
     behind: Behind | None = None
     """With ``heal: majority`` or ``either``: who is left behind, and how, as far as that is not to be drawn."""
     quiet: Quiet | None = None
+    begin: Literal["serving", "started"] = "serving"
+    """When load and faults begin: once somebody leads, or as soon as the processes run."""
     ok_min: int = Field(default=100, ge=0)
     lag_max: Duration = 2_000_000_000
     workload: Any = "register"

@@ -146,7 +146,9 @@ class Raftkv:
             for word in ("--node", f"{other.name}={other.address}:{PEER_PORT}:{CLIENT_PORT}")
         ]
         low_s, high_s = range_s(options.election_timeout)
+        first_low_s, first_high_s = range_s(options.first_election_timeout)
         timing = [
+            f"--first-election-timeout-ms={round(first_low_s * 1000)}-{round(first_high_s * 1000)}",
             f"--election-timeout-ms={round(low_s * 1000)}-{round(high_s * 1000)}",
             f"--heartbeat-ms={options.heartbeat // 1_000_000}",
         ]

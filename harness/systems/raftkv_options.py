@@ -34,6 +34,8 @@ class RaftkvOptions(BaseModel):
 
     election_timeout: DurationRange = "500ms-1000ms"
     """Five Python nodes and a client on two cores flap with the paper's 150-300 ms (measured)."""
+    first_election_timeout: DurationRange = "100ms-300ms"
+    """The same for a node with an empty log that knows no leader."""
     heartbeat: Duration = 100_000_000
     snapshot_entries: int = Field(default=10_000, ge=1)
     log_tail_entries: int = Field(default=1000, ge=0)
