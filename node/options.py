@@ -170,13 +170,6 @@ def _parser(bugs: Sequence[str]) -> _Parser:
         metavar="MIN-MAX",
         help="the same for a node with an empty log that knows no leader (default 100-300)",
     )
-    add(
-        "--first-election-timeout-ms",
-        type=_range_ms,
-        default=(100, 300),
-        metavar="MIN-MAX",
-        help="the same for a node with an empty log that knows no leader (default 100-300)",
-    )
     add("--heartbeat-ms", type=_positive, default=100, metavar="MS", help="a leader's heartbeat (default 100)")
     add(
         "--adaptive",
@@ -299,8 +292,6 @@ def parse(argv: Sequence[str], bugs: Sequence[str]) -> Options:
     timing = Timing(
         election_ns_min=shortest * MS,
         election_ns_max=longest * MS,
-        first_election_ns_min=parsed.first_election_timeout_ms[0] * MS,
-        first_election_ns_max=parsed.first_election_timeout_ms[1] * MS,
         first_election_ns_min=parsed.first_election_timeout_ms[0] * MS,
         first_election_ns_max=parsed.first_election_timeout_ms[1] * MS,
         heartbeat_ns=parsed.heartbeat_ms * MS,
