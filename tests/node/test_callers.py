@@ -10,6 +10,7 @@ from node.core import Raft
 from node.machine import Machine, Result, ResultKind
 from node.messages import Entry, EntryKind, HardState, ReadState, Recovered, Role
 from node.timing import Timing
+from node.zoo import BUGS
 
 OK = Result(ResultKind.OK)
 
@@ -105,6 +106,33 @@ def test_reads_wait_until_their_index_is_applied() -> None:
     node.callers.serve_reads(5, machine)
     node.callers.confirmed(ReadState(token=2, index=None), node.core)
     assert (node.outcome("a"), node.outcome("b")) == (kv_pb2.OK, kv_pb2.NOT_LEADER)
+
+
+def test_a_granted_read_whose_index_is_never_applied_is_refused_after_a_while() -> None:
+    """The leader has answered, and then nothing more arrives: definite, not silent."""
+    node = Alone()
+    machine = Machine()
+    node.read("a")
+    node.callers.feed(node.core, 0)
+    node.callers.confirmed(ReadState(token=1, index=500), node.core)
+    deadline_ns = node.core.now_ns + node.core.timing.forward_ns
+    node.callers.serve_reads(499, machine)
+    node.callers.feed(node.core, deadline_ns - 1)
+    assert node.outcome("a") == 0
+    node.callers.feed(node.core, deadline_ns)
+    assert node.outcome("a") == kv_pb2.NOT_LEADER
+    node.callers.serve_reads(500, machine)
+
+
+def test_read_before_apply_serves_whatever_was_granted() -> None:
+    """Bug R7."""
+    node = Alone()
+    node.callers = BUGS["read-before-apply"].parts.callers()
+    node.read("a")
+    node.callers.feed(node.core, 0)
+    node.callers.confirmed(ReadState(token=1, index=500), node.core)
+    node.callers.serve_reads(4, Machine())
+    assert node.outcome("a") == kv_pb2.OK
 
 
 def test_stopping_tells_what_is_certain() -> None:
