@@ -75,7 +75,7 @@ ROWS = (
         row="S1",
         what="installing a snapshot keeps conflicting entries of the log: the follower never catches up",
         provoked_by="lag and a leader change",
-        observer="LIVE",
+        observer="LIVE, INV",
         source="hashicorp/raft#697",
         parts=Parts(core=SnapshotConflict),
     ),
