@@ -60,8 +60,9 @@ class Promises:
             raise Violation(f"durable before said: {voter} votes for {candidate}; its disk has {disk.hard_state}")
 
     def _accepted(self, reply: AppendReply, disk: Disk) -> None:
+        """Unless the disk knows of a newer term, whose leader may have cut, in the same turn, what was accepted."""
         end = max(disk.snapshot.index, disk.entries[-1].index if disk.entries else 0)
-        if reply.match > end:
+        if reply.match > end and reply.term == disk.hard_state.term:
             raise Violation(f"durable before said: {reply.source} accepts up to {reply.match}; its disk ends at {end}")
 
     def voters_for(self, candidate: str, term: int) -> set[str]:
