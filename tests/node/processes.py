@@ -60,7 +60,7 @@ class Processes:
         """The name of a running node that leads and has applied an entry of its term."""
         async with asyncio.timeout(20):
             while True:
-                for name in self.running:
+                for name in list(self.running):
                     status = await self.status(name)
                     if status is not None and status.role == "leader" and status.applied == status.commit > 0:
                         return name
