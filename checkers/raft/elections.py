@@ -98,12 +98,19 @@ def one_vote_a_term(testimony: Testimony) -> Iterator[Finding]:
 
     A vote that was traced but not yet durable may be lost by a kill before anybody heard of it; then the next
     incarnation may vote anew. So two votes collide if one incarnation gave both, or the first was durable, or it made a
-    leader (a candidate asks for votes only after its own vote is on disk).
+    leader (a candidate asks for votes only after its own vote is on disk). One that was durable is not taken back
+    either: whoever has none in this term is free to give another.
     """
     for story in testimony.stories:
         ballots: dict[int, _Ballot] = {}
         incarnation = 0
+        durable: dict[int, int] = {}
         for position, event in story.trace.select(Vote, Durable, RoleChange, Start):
+            if isinstance(event, Durable):
+                if event.vote is not None:
+                    durable.setdefault(event.term, position)
+                elif event.term in durable:
+                    yield _taken_back(story, durable.pop(event.term), position)
             if isinstance(event, Start):
                 incarnation += 1
                 _recall(ballots, event, position, incarnation)
@@ -120,6 +127,16 @@ def one_vote_a_term(testimony: Testimony) -> Iterator[Finding]:
             else:
                 yield _two_votes(story, term, candidate, known, position)
                 ballots[term] = _Ballot(candidate, position, incarnation, firm)
+
+
+def _taken_back(story: Story, given: int, position: int) -> Finding:
+    first, second = story.at(given), story.at(position)
+    term, vote = first.event.term, first.event.vote  # type: ignore[union-attr]
+    message = (
+        f"{story.trace.node} had its vote of term {term} for {vote} on disk {first.words} and none in that term "
+        f"{second.words}; it is free to vote once more"
+    )
+    return accuse("one vote a term", message, [first, second], term=term, votes=[vote, None])
 
 
 def _recall(ballots: dict[int, _Ballot], start: Start, position: int, incarnation: int) -> None:

@@ -91,6 +91,10 @@ REFUSED: dict[str, tuple[str, dict[str, list[Row]]]] = {
         },
     ),
     "two votes": ("one vote a term", {"n1": [start(), vote(1, "n1"), vote(1, "n2")]}),
+    "durable vote taken back": (
+        "one vote a term",
+        {"n1": [start(), vote(1, "n1"), durable(1, 0, "n1"), durable(1, 1)]},
+    ),
     "durable vote, another after a restart": (
         "one vote a term",
         {"n1": [start(), vote(1, "n1"), durable(1, 0, "n1"), start(1), vote(1, "n2")]},
