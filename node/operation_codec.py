@@ -83,7 +83,7 @@ def mode_of(request: _Request) -> kv_pb2.ReadMode.ValueType | None:
 
 
 def value_to_proto(value: Value) -> kv_pb2.Value:
-    """A value of any type. The elements of a set are sorted, so that equal sets have equal messages."""
+    """A value of any type; the elements of a set are in no order."""
     if value is None:
         return kv_pb2.Value()
     if isinstance(value, bytes):
@@ -91,7 +91,7 @@ def value_to_proto(value: Value) -> kv_pb2.Value:
     if isinstance(value, int):
         return kv_pb2.Value(number=value)
     if isinstance(value, frozenset):
-        return kv_pb2.Value(set=kv_pb2.Elements(elements=sorted(value)))
+        return kv_pb2.Value(set=kv_pb2.Elements(elements=value))
     return kv_pb2.Value(list=kv_pb2.Elements(elements=value))
 
 

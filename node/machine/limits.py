@@ -20,9 +20,11 @@ TRANSACTION_BYTES_MAX = 1 << 20
 SESSIONS_MAX = 10_000
 SESSION_BYTES_MAX = 64 << 20
 """What all sessions remember; beyond either, the one whose last use lies furthest back in the log is forgotten."""
-COLLECTION_BYTES_MAX = 8 << 20
-"""Of one set or list, each element counted with eight bytes more."""
-READ_BYTES_MAX = 8 << 20
+COLLECTION_BYTES_MAX = 4 << 20
+"""Of one set or list, each element counted with eight bytes more. To read the largest (260 000 elements of 8 bytes)
+holds the event loop up for a tenth of a second.
+"""
+READ_BYTES_MAX = 4 << 20
 """What the reads of one transaction may find."""
 STATE_BYTES_MAX = 768 << 20
 """All keys, values and fences, each key counted with sixteen bytes more; a peer takes no snapshot beyond 1 GiB."""

@@ -39,6 +39,7 @@ from node.client import (
     UnreachableError,
     WrongTypeError,
 )
+from node.frames import encode_frame
 from node.machine import KEY_BYTES_MAX
 from node.requests import fault_of
 from node.service import serve
@@ -53,6 +54,7 @@ class ScriptedNode:
     def __init__(self, reply: Callable[[kv_pb2.ExecuteRequest], kv_pb2.Reply | None] | None = None) -> None:
         self.reply = reply or (lambda request: kv_pb2.Reply(outcome=kv_pb2.OK, value=request.key.encode(), index=7))
         self.requests: list[kv_pb2.ExecuteRequest] = []
+        self.listener: Listener | None = None
         self.asked = asyncio.Event()
 
     def open_session(self, answer: Answer) -> None:
@@ -72,7 +74,8 @@ class ScriptedNode:
 
     def watch(self, request: kv_pb2.WatchRequest, listener: Listener) -> None:
         del request
-        listener(kv_pb2.Reply(outcome=kv_pb2.STOPPING))
+        self.listener = listener
+        self.asked.set()
 
     def administer(self, request: kv_pb2.AdminRequest, answer: Answer) -> None:
         del request
@@ -264,3 +267,34 @@ def test_requests_are_checked_at_the_edge(request_: kv_pb2.ExecuteRequest, fault
     """What reaches the log can be applied."""
     found = fault_of(request_)
     assert found is None if fault is None else found is not None and fault in found
+
+
+async def test_a_watch_whose_client_does_not_read_is_told_to_wait() -> None:
+    """Its listener says so after a bounded number of replies, and no more once the client has read them; when the
+    client leaves, nobody wants more.
+    """
+    node, reply = ScriptedNode(), kv_pb2.Reply(outcome=kv_pb2.OK, more=True, value=bytes(64 << 10))
+    (port,) = free_ports(1)
+    server = await serve(node, Address("127.0.0.1", port))
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        call = kv_pb2.Calls(calls=[kv_pb2.Call(id=1, watch=kv_pb2.WatchRequest(key="k"))])
+        writer.write(encode_frame(call.SerializeToString()))
+        await node.asked.wait()
+        listener = node.listener
+        assert listener is not None
+        told = 0
+        while listener.writable and told < 2000:
+            listener(reply)
+            told += 1
+            await asyncio.sleep(0)
+        assert told < 2000
+        async with asyncio.timeout(10):
+            while not listener.writable:
+                await reader.read(1 << 20)
+            writer.close()
+            while listener.wanted:
+                listener(reply)
+                await asyncio.sleep(0)
+    finally:
+        await server.stop(0)
