@@ -34,10 +34,10 @@ class Election(Membership):
 
         Thesis 4.2.2: a server that is not part of its latest configuration must go on to stand for election until that
         configuration is committed, for it may be the only one whose log is complete enough to commit it (figure 4.6).
+        Of what is committed it may know little, after a restart: so any configuration counts that may be the last one.
         """
-        if self.name in self.configuration.electorate:
-            return True
-        return self.configuration_index > self.commit and self.name in self.configuration_at(self.commit).electorate
+        possible = [one for index, one in self.configurations if index > self.commit]
+        return any(self.name in one.electorate for one in (self.configuration_at(self.commit), *possible))
 
     def start_election(self, *, transfer: bool = False) -> None:
         """Section 5.2: increments the term, votes for itself, restarts its timer, asks all others. With ``transfer`` in

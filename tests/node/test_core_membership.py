@@ -5,6 +5,8 @@ must leave the correct core whole.
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from node.changes import LEARNER_LAG_ENTRIES_MAX, Refused, Why
@@ -16,13 +18,15 @@ from node.messages import (
     Configuration,
     Entry,
     EntryKind,
+    HardState,
     Message,
+    Recovered,
     RequestVote,
     Role,
     Snapshot,
     VoteReply,
 )
-from node.timing import MS
+from node.timing import MS, Timing
 from tests.node.by_hand import ByHand, Cluster
 
 ABC = ("a", "b", "c")
@@ -542,3 +546,20 @@ def append_of_config(source: str, target: str, *, term: int, to: Configuration) 
     return AppendEntries(
         source=source, target=target, term=term, prev_index=0, prev_term=0, entries=(config_entry(1, term, to),)
     )
+
+
+def test_a_leader_that_demoted_itself_stands_again_after_a_restart() -> None:
+    """Thesis 4.2.2, after a crash: it holds the change that takes its vote, and the one before that gave it; which of
+    them is committed it has forgotten. Nobody else's log is complete, so if it does not stand, nobody wins any more
+    (found by the simulation, seed 20366).
+    """
+    recovered = Recovered(
+        hard_state=HardState(term=3, vote="a"),
+        snapshot=Snapshot.of(39, 2, to("b", learners="a")),
+        entries=(config_entry(40, 3, to("ab")), config_entry(41, 3, to("b", learners="a"))),
+    )
+    core = Raft(name="a", voters=(), recovered=recovered, timing=Timing(), random=random.Random(0), now_ns=0)
+    core.tick(core.next_deadline_ns())
+    (asked,) = core.ready().messages_after_persist
+    assert isinstance(asked, RequestVote)
+    assert (asked.target, asked.last_index) == ("b", 41)
