@@ -1,4 +1,4 @@
-"""The paper's own sentences as tests (Ongaro & Ousterhout 2014, extended version), with its figures 7 and 8.
+"""The paper's own sentences as tests (Ongaro & Ousterhout 2014, extended version), with its figures 7, 8, 12 and 13.
 
 Each test quotes or paraphrases what it holds the core to. The idea is etcd-io/raft's ``raft_paper_test.go``.
 """
@@ -341,6 +341,72 @@ def test_figure_8_e_an_entry_of_its_own_term_commits_all_before_it() -> None:
     assert s5.core.role is not Role.LEADER
 
 
+def _elect(cluster: Cluster, name: str) -> None:
+    """Lets it try until it leads: a server that was away must first learn how far the terms have gone."""
+    for _ in range(3):
+        if cluster.members[name].core.role is not Role.LEADER:
+            cluster.elect(name)
+    assert cluster.members[name].core.role is Role.LEADER
+
+
+def _figure_8_until_c(kind: type[Raft]) -> Cluster:
+    timing = Timing(entries_per_append_max=1)
+    # (a) S1, leader of term 2, has its entry at index 2 on S1 and S2.
+    logs = {"a": [1, 2], "b": [1, 2], "c": [1], "d": [1], "e": [1]}
+    cluster = Cluster(ByHand(n, voters=FIVE, log=log, term=2, timing=timing, kind=kind) for n, log in logs.items())
+    # (b) S1 is away; S5 is elected for term 3 by S3, S4 and itself, and has another entry at index 2, alone.
+    cluster.cut = lambda m: {"a", "b"} & {m.source, m.target} != set() or isinstance(m, AppendEntries)
+    _elect(cluster, "e")
+    assert (cluster.members["e"].core.term, terms_of(cluster.members["e"].core)) == (3, [1, 3])
+    # (c) S5 is away; S1 is elected for term 4 and goes on to replicate: index 2, of term 2, is on S1, S2 and S3.
+    cluster.cut = lambda m: (
+        {"d", "e"} & {m.source, m.target} != set()
+        or (
+            isinstance(m, AppendEntries)
+            and any(entry.term == 4 for entry in m.entries)
+            and cluster.members[m.target].core.last_index == 2
+        )
+    )
+    _elect(cluster, "a")
+    cluster.deliver(cluster.members["a"].time_out())
+    cluster.deliver(cluster.members["a"].acknowledged("b", 2))  # which S2 has had since (a)
+    cluster.members["e"].time_out()
+    assert cluster.members["e"].core.role is Role.FOLLOWER  # it heard nobody for long
+    assert cluster.members["a"].core.term == 4
+    assert [terms_of(cluster.members[name].core) for name in "abcde"] == [[1, 2, 4], [1, 2], [1, 2], [1], [1, 3]]
+    return cluster
+
+
+@pytest.mark.parametrize(("kind", "lost"), [(Raft, False), (CommitsByCounting, True)])
+def test_figure_8_a_b_c_d(kind: type[Raft], lost: bool) -> None:
+    """Figure 8, (a) to (d): S5 is elected for term 5 by S2, S3 and S4, and its entry of term 3 takes the place of the
+    one of term 2 on all of them: which S1 must not have called committed.
+    """
+    cluster = _figure_8_until_c(kind)
+    told = [entry.term for entry in cluster.members["a"].applied]
+    cluster.isolate("a")
+    _elect(cluster, "e")
+    cluster.deliver(cluster.members["e"].time_out())
+    assert cluster.members["e"].core.term == 5
+    assert all(terms_of(cluster.members[name].core) == [1, 3, 5] for name in "bcde")
+    assert (2 in told) is lost
+
+
+def test_figure_8_a_b_c_e() -> None:
+    """Figure 8, (a) to (c) and (e): S1 brings an entry of its own term to a majority before it falls. Then all before
+    it is committed too, and S5 cannot win: not with any votes that there are.
+    """
+    cluster = _figure_8_until_c(Raft)
+    cluster.isolate("d", "e")
+    cluster.deliver(cluster.members["a"].time_out())
+    assert [terms_of(cluster.members[name].core) for name in "abc"] == [[1, 2, 4]] * 3
+    assert cluster.members["a"].core.commit == 3
+    cluster.isolate("a")
+    for _ in range(3):
+        cluster.elect("e")
+        assert cluster.members["e"].core.role is not Role.LEADER
+
+
 # 7 and 8
 
 
@@ -374,3 +440,16 @@ def test_a_leader_begins_with_a_noop() -> None:
     entry = leader.core.entry(3)
     assert entry is not None
     assert (entry.kind, entry.term) == (EntryKind.NOOP, 2)
+
+
+def test_figure_12_a_snapshot_takes_the_place_of_committed_entries() -> None:
+    """Figure 12: the state up to the last committed index, with that index and its term, replaces the entries; what
+    follows stays, and the consistency check of the first entry behind it still works.
+    """
+    member = ByHand(term=3, timing=Timing(log_tail_entries=0))
+    member.hear(append(term=3, terms=[1, 1, 1, 2, 3, 3, 3], commit=5))
+    member.core.compacted(Snapshot(index=5, term=3, voters=("a", "b", "c")))
+    assert (member.core.first_index, member.core.last_index, member.core.term_at(5)) == (6, 7, 3)
+    assert member.core.snapshot.index == 5
+    assert _success(member, append(term=3, prev=(5, 3), terms=[3, 3, 3]))
+    assert not _success(member, append(term=3, prev=(9, 3), terms=[3]))
