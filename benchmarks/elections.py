@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
+import signal
 import statistics
 import tempfile
 import time
@@ -146,11 +148,10 @@ def table(rounds: Sequence[Round], load: tuple[float, float]) -> str:
     return "\n".join(lines)
 
 
-async def run(options: argparse.Namespace, folder: Path) -> list[Round]:
-    """All rounds."""
+async def run(options: argparse.Namespace, folder: Path, rounds: list[Round]) -> None:
+    """All rounds, each as soon as it was measured."""
     arguments = ["--heartbeat-ms", str(options.heartbeat_ms), "--election-timeout-ms", options.election_timeout_ms]
     cluster = Processes(folder, options.nodes, [*arguments, *options.option])
-    rounds = []
     try:
         for name in cluster.names:
             cluster.start(name)
@@ -164,7 +165,6 @@ async def run(options: argparse.Namespace, folder: Path) -> list[Round]:
         for name in list(cluster.running):
             cluster.end(name)
         await cluster.client.close()
-    return rounds
 
 
 def main() -> None:
@@ -180,8 +180,10 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="a line for every kill")
     options = parser.parse_args()
     before = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="elections-") as folder:
-        rounds = asyncio.run(run(options, Path(folder)))
+    rounds: list[Round] = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it gets what was measured so far
+    with tempfile.TemporaryDirectory(prefix="elections-") as folder, contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run(options, Path(folder), rounds))
     print(table(rounds, (before, os.getloadavg()[0])))
     if options.json:
         options.json.write_text(json.dumps([asdict(each) for each in rounds], indent=1) + "\n")

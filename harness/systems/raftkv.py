@@ -154,6 +154,7 @@ class Raftkv:
         ]
         hooked = [word for hook in sorted(hooks) for word in ("--hook", hook)]
         planted = [*(("--bug", bug) if bug else ()), *(("--announce-bug", announce_bug) if announce_bug else ())]
+        asked = [*(["--adaptive"] if options.adaptive else ()), *(["--health"] if options.health else ())]
         own = ["--name", place.name, "--data", place.data_dir, "--log", place.log_dir, "--seed", str(seed)]
         argv = [
             place.python,
@@ -170,6 +171,9 @@ class Raftkv:
             str(options.append_entries),
             "--inflight-appends",
             str(options.inflight_appends),
+            "--compress-bytes",
+            str(options.compress_bytes),
+            *asked,
             *hooked,
             *planted,
         ]

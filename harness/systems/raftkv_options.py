@@ -44,6 +44,12 @@ class RaftkvOptions(BaseModel):
     """Entries that one message to a follower carries at most."""
     inflight_appends: int = Field(default=64, ge=1)
     """Messages with entries that a follower may have unanswered before it is sent more."""
+    adaptive: bool = False
+    """Election time-outs and heartbeats follow measured round trips, within the range."""
+    health: bool = False
+    """A leader hands over to a node that is in better health."""
+    compress_bytes: int = Field(default=0, ge=0)
+    """Commands of so many bytes and more are compressed before they go into the log; 0: never."""
     attempt_timeout: Duration = 1_000_000_000
     """One attempt of a client at one node."""
     operation_budget: Duration = 4_000_000_000
