@@ -45,10 +45,9 @@ class LateSync(Wal):
 
     def sync(self) -> None:
         """Only if the last time is long ago: what was written since is not durable yet, but is taken to be."""
-        now_s = time.monotonic()
-        if now_s - self._synced_s >= SYNCED_EVERY_S:
+        if time.monotonic() - self._synced_s >= SYNCED_EVERY_S:
             super().sync()
-            self._synced_s = now_s
+            self._synced_s = time.monotonic()  # a slow disk must not make this a log that is synced every time
 
     def seal(self) -> None:
         """Nothing more is written for a while: time to sync."""
