@@ -168,7 +168,6 @@ FOUND = (
     "stale-append-truncates",
     "catchup-old-leader",
     "wrong-quorum",
-    "config-not-rolled-back",
     "local-read",
 )
 

@@ -111,6 +111,10 @@ class Healing:
             if min(server.applied for server in well if server.name in members) > floor:
                 invariants.sometimes[f"progress with the others {ailment.partition(':')[0]}"] += 1
                 return
+        if len(well) < len(self._cluster.servers) and not somebody_can_win(well):
+            # What was under way when the calm began has brought a change that nobody can settle without the others.
+            invariants.sometimes["nobody could win without the others"] += 1
+            return
         states = [(s.name, s.core.role.value, s.core.term, s.core.commit) for s in well if s.core]
         leads = any(s.core and s.core.role is Role.LEADER for s in well)
         raise Violation(
