@@ -151,6 +151,7 @@ async def test_a_failing_disk_ends_the_node(tmp_path: Path) -> None:
         cluster.end("n1")
         cluster.start("n1", preexec=small_files)
         process = cluster.running["n1"]
+        await cluster.wait_leader()  # on a busy machine that alone takes seconds
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(3):
                 await cluster.do(Put("k", bytes(50_000)), session=session, sequence=1)
