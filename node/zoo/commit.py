@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from node import kv_pb2
 from node.callers import Callers
@@ -41,9 +41,9 @@ class WrongQuorum(Raft):
     Published as ktoso/akka-raft#42.
     """
 
-    def quorum_size(self, *voters: Any) -> int:
+    def quorum_size(self, voters: Sequence[str]) -> int:
         """One too few."""
-        return super().quorum_size(*voters) - 1
+        return super().quorum_size(voters) - 1
 
 
 class TruncatedSuccess(Callers):

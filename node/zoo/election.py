@@ -16,7 +16,7 @@ class DupVote(Raft):
 
     def ballot_is_won(self) -> bool:
         """So many replies as a majority has members."""
-        return len(self.ballots) > len(self.voters) // 2
+        return len(self.ballots) >= self.quorum_size(self.voters)
 
 
 class StaleVote(Raft):

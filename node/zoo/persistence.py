@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import os
+from threading import Timer
 
 from node import log_pb2
 from node.entries import decode_entries
@@ -35,24 +36,25 @@ class TermGoesBack(Storage):
         return log_pb2.HardState(vote=state.vote)
 
 
-SYNCED_EVERY_S = 0.1
+SYNC_AFTER_S = 0.1
 
 
 class LateSync(Wal):
-    """A log that is synced ten times a second while it is written, and when it is idle."""
+    """A log that is synced in the background, a little later."""
 
-    _synced_s = 0.0
+    _later: Timer | None = None
 
     def sync(self) -> None:
-        """Only if the last time is long ago: what was written since is not durable yet, but is taken to be."""
-        if time.monotonic() - self._synced_s >= SYNCED_EVERY_S:
-            super().sync()
-            self._synced_s = time.monotonic()  # a slow disk must not make this a log that is synced every time
+        """Not now: what was written is taken to be durable, and will be so in a moment."""
+        if self._later is None or not self._later.is_alive():
+            self._later = Timer(SYNC_AFTER_S, _sync_and_close, [os.dup(self._fd)])
+            self._later.daemon = True
+            self._later.start()
 
-    def seal(self) -> None:
-        """Nothing more is written for a while: time to sync."""
-        super().sync()
-        super().seal()
+
+def _sync_and_close(fd: int) -> None:
+    os.fdatasync(fd)
+    os.close(fd)
 
 
 class AckBeforeFsync(Storage):

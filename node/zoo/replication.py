@@ -47,7 +47,7 @@ class FailedWriteReuse(Shell):
         if self._core.role is not Role.LEADER:
             super()._disk_failed(error)
             return
-        self._core.log.truncate(self._durable_index + 1)
+        self._core.truncate_log(self._durable_index + 1)
         self._disk = Disk(self._storage, self._loop, self._disk_failed)
         self._schedule()
 
