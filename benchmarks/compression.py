@@ -16,6 +16,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import statistics
 import tempfile
 import time
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whoever stops it stops the nodes, too
     kinds: dict[str, Callable[[random.Random, int], bytes]] = {"json": rows, "random": noise}
     variants = {"plain": ["--snapshot-entries", "1000000"]}
     variants["packed"] = [*variants["plain"], "--compress-bytes", str(COMPRESS_BYTES)]
