@@ -1,9 +1,7 @@
 """Generates ``node/*_pb2.py`` and their type stubs from ``node/proto/*.proto``: ``python -m node.proto.generate`` in
 the repository's root.
 
-The generated files are committed, so that running a node needs no compiler; a test asserts that they are current. No
-gRPC stubs are generated: four method names are all that they would hold, and they would tie the program to the
-generator's grpcio version.
+The generated files are committed, so that running a node needs no compiler; a test asserts that they are current.
 """
 
 from __future__ import annotations

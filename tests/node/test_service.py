@@ -1,4 +1,4 @@
-"""The client library against the gRPC service: every reply and every failure is told as definite or indefinite,
+"""The client library against the client port: every reply and every failure is told as definite or indefinite,
 rightly.
 """
 
