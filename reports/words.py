@@ -241,6 +241,7 @@ _TARGETS: Mapping[str, str] = {
     "all": "all nodes",
     "followers": "the followers",
     "follower": "a follower",
+    "follower": "a follower",
 }
 
 

@@ -13,6 +13,7 @@ from harness.errors import nearest
 SELECTORS = {
     "leader": "the node that leads when the fault begins",
     "followers": "every node but the leader",
+    "follower": "one node that does not lead, drawn at random",
     "minority": "the largest number of nodes that is less than half, drawn at random",
     "majority": "the smallest number of nodes that is more than half, drawn at random",
     "one": "one node drawn at random",
@@ -20,7 +21,7 @@ SELECTORS = {
     "subject": "the node whose event fired the trigger (only with `when`)",
 }
 
-NEEDS_LEADER = frozenset({"leader", "followers"})
+NEEDS_LEADER = frozenset({"leader", "followers", "follower"})
 
 Selector = str | Sequence[str]
 
@@ -40,8 +41,8 @@ def check_selector(selector: Selector, nodes: Sequence[str], *, triggered: bool)
             raise ValueError("target 'subject' needs a trigger: add `when`, or name a node")
         if name == "minority" and len(nodes) < 3:
             raise ValueError(f"target 'minority' is nobody among {len(nodes)} node(s): use 'one', or at least 3 nodes")
-        if name == "followers" and len(nodes) < 2:
-            raise ValueError("target 'followers' is nobody in a cluster of one: use 'one', or more nodes")
+        if name in ("followers", "follower") and len(nodes) < 2:
+            raise ValueError(f"target {name!r} is nobody in a cluster of one: use 'one', or more nodes")
 
 
 def resolve_targets(
@@ -78,4 +79,7 @@ def _select(
             return [leader] if leader in nodes and leader is not None else []
         case "followers":
             return [node for node in nodes if node != leader] if leader is not None else []
+        case "follower":
+            others = [node for node in nodes if node != leader]
+            return random.sample(others, 1) if others and leader is not None else []
     raise ValueError(f"target {selector!r}: {nearest(selector, SELECTORS)}")

@@ -34,6 +34,14 @@ def test_leader_and_followers_split_the_cluster() -> None:
     assert resolve_targets("followers", nodes=NODES, leader=None, random=Random(0)) == ()
 
 
+@given(st.integers())
+def test_a_follower_is_one_of_those_who_do_not_lead(seed: int) -> None:
+    """Anyone of them; without a leader, nobody can tell."""
+    (name,) = resolve_targets("follower", nodes=NODES, leader="n3", random=Random(seed))
+    assert name != "n3"
+    assert resolve_targets("follower", nodes=NODES, leader=None, random=Random(seed)) == ()
+
+
 @pytest.mark.parametrize(
     ("selector", "targets"),
     [
