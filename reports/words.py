@@ -241,7 +241,6 @@ _TARGETS: Mapping[str, str] = {
     "all": "all nodes",
     "followers": "the followers",
     "follower": "a follower",
-    "follower": "a follower",
 }
 
 
