@@ -210,7 +210,7 @@ class EtcdClient:
         done = await self._change([free], [put], look=key)
         if done.succeeded:
             return self._completion(Outcome.OK, done.header.revision, None)
-        return self._completion(Outcome.FAIL, invocation.value, f"held by {_observed(done)}")
+        return self._completion(Outcome.FAIL, invocation.value, "held by somebody else")
 
     async def _release(self, key: bytes, invocation: Invocation) -> Completion:
         """Removes the key, if it is this client's."""
@@ -220,7 +220,7 @@ class EtcdClient:
         done = await self._change([mine], [delete], look=key)
         if done.succeeded:
             return self._completion(Outcome.OK, invocation.value, None)
-        return self._completion(Outcome.FAIL, invocation.value, f"held by {_observed(done)}")
+        return self._completion(Outcome.FAIL, invocation.value, "not held by who releases")
 
     async def _call(self, method: str, request: Any, reply: Any, *, weak: bool = False) -> Any:
         """Asks the present node; one without a leader refuses at once, but for what needs none."""

@@ -112,10 +112,12 @@ def refusal_of(invocation: Invocation, done: kv.Done) -> str:
     """Why an operation was answered and changed nothing."""
     observed = decode(done.value)
     match invocation.f:
-        case "acquire" | "release":
-            return "the lock is free" if observed == 0 else f"the lock is held, token {observed}"
+        case "acquire":
+            return "held by somebody else"
+        case "release":
+            return "not held by who releases"
         case "write":
-            return f"fenced off: token {observed} was shown before"
+            return "fenced off"
     return f"mismatch: the value was {observed}"
 
 
