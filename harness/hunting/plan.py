@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -157,14 +158,23 @@ def trails(bugs: Sequence[str], plan: ZooPlan, ways: Sequence[Way]) -> Iterator[
             yield from (makers[way](bug, plan) for bug in bugs)
 
 
+@cache
 def blind_runs(plan: ZooPlan, system: str | None = None) -> Sequence[PlannedRun]:
-    """The runs of the plan's suite, in order."""
-    suite = load_suite(plan.blind.suite)
-    shifted = [
+    """The runs of the plan's suite, in order; only those of this system."""
+    systems: dict[str, str] = {}
+    return [
         PlannedRun(scenario=run.scenario, seed=run.seed + plan.blind.seed_offset, overrides=run.overrides)
-        for run in suite.runs
+        for run in load_suite(plan.blind.suite).runs
+        if system in (None, _system(run, systems))
     ]
-    return [run for run in shifted if system in (None, load_scenario(run.scenario, run.overrides).head.system)]
+
+
+def _system(run: PlannedRun, known: dict[str, str]) -> str:
+    """Scenarios are loaded once, however many seeds they are run with."""
+    name = f"{run.scenario} {run.overrides}"
+    if name not in known:
+        known[name] = load_scenario(run.scenario, run.overrides).head.system
+    return known[name]
 
 
 def planted(bug: str) -> Mapping[str, Any]:
