@@ -296,8 +296,9 @@ class Membership:
         """Step by step, as it is found to be; a step that is refused is tried again. True if it got so far."""
         for _ in range(POLLS_MAX):
             found = await self._electorate.membership()
-            if found is not None:
-                step = next_step(found.of(name), await self.cluster.nodes[name].state())
+            member = None if found is None else found.of(name)
+            if found is not None and (member is None or member.id != self._before.get(name)):  # else an old view
+                step = next_step(member, await self.cluster.nodes[name].state())
                 if step in (until, Step.DONE):
                     return True
                 await self._take(step, name, found)

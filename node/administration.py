@@ -48,7 +48,9 @@ class _Handover:
 class Administration:
     """All calls of operators under way at one node."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, recovered: int = 0) -> None:
+        """``recovered``: the index of the configuration with which the node started."""
+        self._recovered = recovered
         self._asked: list[_Asked] = []
         self._changes: list[_Change] = []
         self._handovers: list[_Handover] = []
@@ -59,6 +61,15 @@ class Administration:
             answer(kv_pb2.Reply(outcome=kv_pb2.BUSY, detail=f"{PENDING_MAX} calls of operators are under way"))
         else:
             self._asked.append(_Asked(request, answer))
+
+    def members(self, core: Raft, applied: int) -> kv_pb2.Reply:
+        """The membership as of what is applied. A node that starts again applies its log anew: until it is as far as
+        the configuration that it had, it would tell what was long ago, so it tells nothing.
+        """
+        if applied < min(self._recovered, core.configuration_index):
+            detail = f"started again, and what is committed since index {applied} is not known yet"
+            return kv_pb2.Reply(outcome=kv_pb2.BUSY, leader=host_of(core.leader or ""), detail=detail)
+        return kv_pb2.Reply(outcome=kv_pb2.OK, index=applied, members=members_reply(core, applied))
 
     def feed(self, core: Raft) -> None:
         """Hands what came in to the core, in its order."""
@@ -97,6 +108,9 @@ class Administration:
     # Changes
 
     def _change(self, core: Raft, asked: _Asked) -> None:
+        if core.role is not Role.LEADER:  # and may know nobody yet
+            asked.answer(not_leader(core.leader))
+            return
         try:
             target = _target_of(asked.request, core)
         except ValueError as error:

@@ -153,7 +153,9 @@ class KvClient:
         return _status((await self._nodes[node].call(call, timeout_s)).status)
 
     async def members(self, node: str, timeout_s: float) -> Sequence[Member]:
-        """The membership as this node has it applied. Raises :class:`KvError`."""
+        """The membership as this node has it applied. Raises :class:`KvError`: :class:`BusyError` while a node that
+        started again does not know yet what is committed.
+        """
         return await self._administer(node, kv_pb2.AdminRequest(members=kv_pb2.MembersRequest()), timeout_s)
 
     async def add_learner(self, leader: str, node: str, timeout_s: float) -> str:

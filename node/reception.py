@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from node import kv_pb2
-from node.administration import Administration, members_reply
+from node.administration import Administration
 from node.callers import PENDING_MAX, Answer, Callers, not_leader, read_reply
 from node.compression import pack
 from node.core import Raft
@@ -64,8 +64,7 @@ class Reception:
     def administer(self, request: kv_pb2.AdminRequest, answer: Answer) -> None:
         """An operator's call; the membership is told by any node, as of what it has applied."""
         if request.HasField("members"):
-            members = members_reply(self._core, self._applied.index)
-            answer(kv_pb2.Reply(outcome=kv_pb2.OK, index=self._applied.index, members=members))
+            answer(self._administration.members(self._core, self._applied.index))
         elif self._stopped:
             answer(kv_pb2.Reply(outcome=kv_pb2.STOPPING))
         else:

@@ -79,7 +79,7 @@ class Shell(Reception):
         self._storage = storage
         self._disk = Disk(storage, self._loop, self._disk_failed)
         self._callers = callers or Callers()
-        self._administration = Administration()
+        self._administration = Administration(recovered=core.configuration_index)
         self._leader_clock = LeaderClock()
         self._watches = Watches(History(core.snapshot.index + 1))
         self._snapshotting = snapshotting_of(

@@ -170,3 +170,25 @@ def test_a_node_that_stops_leaves_nobody_waiting(taken_up: bool) -> None:
         desk.administration.feed(desk.member.core)
     desk.administration.stop()
     assert desk.outcomes == (["UNKNOWN"] if taken_up else ["STOPPING"])
+
+
+def test_a_node_that_starts_again_does_not_tell_what_was_long_ago() -> None:
+    """Its log is applied anew, and the configurations of long ago come by; the one that it had may have been cut,
+    though.
+    """
+    core = ByHand("a").core
+    core.configurations.append((7, Configuration(voters=("a", "b"))))
+    administration = Administration(recovered=7)
+    assert administration.members(core, 3).outcome == kv_pb2.BUSY
+    told = administration.members(core, 7)
+    assert (told.outcome, [member.node for member in told.members.members]) == (kv_pb2.OK, ["a", "b"])
+    core.roll_back(7)
+    assert administration.members(core, 3).outcome == kv_pb2.OK
+
+
+def test_who_knows_nobody_refuses_as_any_follower() -> None:
+    """Not because the members that are named are unknown to it: that would be for ever."""
+    desk = Desk()
+    desk.member = ByHand("d", voters=())
+    desk.ask(change_voters=kv_pb2.ChangeVoters(voters=["a", "b"]))
+    assert desk.outcomes == ["NOT_LEADER"]
