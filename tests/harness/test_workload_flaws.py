@@ -13,7 +13,7 @@ from harness.fake_store import Flaws
 from harness.workloads import WORKLOADS
 from tests.harness.flawed_stores import FLAWS, NODES, UNHURRIED, run
 
-RUNS = 20
+RUNS = 10
 RATE = 250.0
 """In the fast tests; half of what is usual."""
 
