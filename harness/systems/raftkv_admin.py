@@ -14,6 +14,8 @@ ASK_TIMEOUT_S = 1.0
 CHANGE_TIMEOUT_S = 3.0
 REDIRECTIONS_MAX = 4
 JOIN = "--join"
+FOUNDER = (0, 0)
+"""Whom no entry added."""
 
 _T = TypeVar("_T")
 
@@ -58,13 +60,15 @@ class RaftkvAdmin:
         return Member(node=node, id=identity, voter=False, started=False)
 
     async def joining(self, node: str, argv: Sequence[str]) -> Sequence[str]:
-        """See the protocol. Who joins must say as whom."""
-        for other in self.nodes:
-            listed = await self.members(other) if other != node else None
-            identity = next((member.id for member in listed or () if member.node == node), None)
-            if identity is not None:
-                return [*_without_join(argv), JOIN, identity]
-        raise AdminError(f"no node tells that {node} is a member, so it cannot join", refused=True)
+        """See the protocol. Who joins must say as whom: the newest of all answers, for nodes that lag tell of members
+        that have left.
+        """
+        answers = await asyncio.gather(*(self.members(other) for other in self.nodes if other != node))
+        identities = [member.id for listed in answers for member in listed or () if member.node == node]
+        identity = max(identities, key=_added_by, default="")
+        if _added_by(identity) == FOUNDER:
+            raise AdminError(f"no node tells that {node} was added, so it cannot join", refused=True)
+        return [*_without_join(argv), JOIN, identity]
 
     async def promote(self, member: Member) -> None:
         """See the protocol."""
@@ -125,6 +129,12 @@ class RaftkvAdmin:
                     refused = isinstance(error, kv.DefiniteError)
                     raise AdminError(f"{asked}: {error}", refused=refused) from None
         raise AdminError(trouble, refused=True)
+
+
+def _added_by(identity: str) -> tuple[int, int]:
+    """Term and index of the entry that added it: no two have the same, and later ones are greater."""
+    term, _, index = identity.partition("~")[2].partition(".")
+    return (int(term), int(index)) if index else FOUNDER
 
 
 def _without_join(argv: Sequence[str]) -> list[str]:
