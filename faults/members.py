@@ -175,24 +175,31 @@ class Membership:
         found = await self._check_quorum(*self.targets)
         for name in self.targets:
             self.cluster.nodes[name].dismiss()
-        try:
-            await admin.change_voters([name for name in found.voters if name not in self.targets])
-        except AdminError as error:
-            self._note(f"joint change: {error}")
-            if error.refused:
-                raise NotNowError("; ".join(self._trouble)) from None
-        for _ in range(OUT_POLLS_MAX):
-            after = await self._electorate.membership()
-            if after is not None and not any(after.of(name) for name in self.targets):
-                break
-            await self.sleep(POLL_S)
-        else:
+        if not await self._take_out_together(admin):
+            if not self._asked:
+                raise NotNowError("; ".join(self._trouble))
             return
         for name in self.targets:
             member = found.of(name)
             self._before[name] = member.id if member else ""
             await self._end(self.cluster.nodes[name])
             await self._empty(self.cluster.nodes[name])
+
+    async def _take_out_together(self, admin: JointAdmin) -> bool:
+        """Whether a majority comes to say that none of them is a member; as :meth:`_take_out`."""
+        for attempt in range(OUT_POLLS_MAX):
+            found = await self._electorate.membership()
+            if found is not None and not any(found.of(name) for name in self.targets):
+                return True
+            if found is not None and attempt % POLLS_PER_TRY == 0:
+                try:
+                    await admin.change_voters([name for name in found.voters if name not in self.targets])
+                    self._asked = True
+                except AdminError as error:
+                    self._note(f"joint change: {error}")
+                    self._asked = self._asked or not error.refused
+            await self.sleep(POLL_S)
+        return False
 
     async def _leave_side_by_side(self) -> None:
         """All requests at once; what was refused of them is asked for again, one after the other.

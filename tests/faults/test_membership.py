@@ -270,13 +270,22 @@ async def test_a_joint_change_is_one_change_each_way() -> None:
     assert [name for name in FIVE if after[name] != before[name]] == ["n1", "n4"]
 
 
+async def test_a_joint_change_in_doubt_is_asked_for_again() -> None:
+    """A leader may be lost while it is under way."""
+    fault, _, admin = made("joint", "n1", "n4")
+    admin.refusals.append("leadership was lost")
+    assert (await fault.inject()).holds
+    assert set(standing(admin)) == {"n2", "n3", "n5"}
+
+
 async def test_a_joint_change_that_is_refused_leaves_everything_as_it_is() -> None:
-    """Nothing was asked for twice, and nobody ended."""
+    """It is asked for again for a while; nobody ended."""
     fault, cluster, admin = made("joint", "n1", "n4")
-    admin.refusals.append("another change is under way")
+    admin.refusals += ["another change is under way"] * 1_000
     with pytest.raises(NotNowError, match="another change"):
         await fault.inject()
     assert await cluster.nodes["n4"].state() is ProcessState.RUNNING
+    admin.refusals.clear()
     assert (await fault.heal()).holds is True
     assert set(standing(admin)) == set(FIVE)
 
