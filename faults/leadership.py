@@ -74,8 +74,8 @@ class Leadership:
         """Transfers; holds if a majority names the new leader.
 
         Raises:
-            NotNowError: no majority names a leader, the only target leads already, or the system refused (another
-                fault may be in the way just then) and nobody else leads.
+            NotNowError: no majority names a leader, the only target leads already, or the system said that it did not
+                come to pass: another fault may be in the way just then, and may have made somebody else lead.
         """
         before = await self._electorate.leader()
         if before is None:
@@ -85,7 +85,7 @@ class Leadership:
             raise NotNowError(f"{before} leads already")
         refused = len(self._refused)
         after = await self._transfer(wanted[0])
-        if after == before and len(self._refused) > refused:
+        if after != wanted[0] and len(self._refused) > refused:
             raise NotNowError(self._refused[-1])
         if self.how == "disturb":
             self._disturbing = asyncio.create_task(self._disturb(), name="disturb leadership")

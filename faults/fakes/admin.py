@@ -30,6 +30,8 @@ class FakeAdmin:
     """So many promotions are refused first."""
     frozen: bool = False
     """Transfers are accepted, and nothing happens."""
+    overtaken_by: str | None = None
+    """Who comes to lead while a transfer to somebody else is under way."""
     blind: set[str] = field(default_factory=set)
     """Nodes whose view of the membership is that of the start."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -114,6 +116,9 @@ class FakeAdmin:
     async def transfer(self, node: str) -> None:
         """To a voter that answers."""
         await self._begin(f"transfer to {node}")
+        if self.overtaken_by is not None:
+            self.lead = self.overtaken_by
+            raise AdminError("leadership was lost")
         if not self.frozen:
             self.lead = node
         self._end()

@@ -64,6 +64,14 @@ async def test_a_refusal_or_a_transfer_without_effect_is_no_bite() -> None:
     assert not (await fault.inject()).holds
 
 
+async def test_a_transfer_that_another_fault_prevented_was_not_possible_just_then() -> None:
+    """The system said that it did not come to pass, and somebody else leads by now."""
+    fault, _, admin = made("transfer", "n3")
+    admin.overtaken_by = "n2"
+    with pytest.raises(NotNowError, match="leadership was lost"):
+        await fault.inject()
+
+
 async def test_a_disturbance_goes_on_until_it_is_healed() -> None:
     """Each target leads in turn; refusals on the way end nothing; afterwards nobody asks any more."""
     fault, _, admin = made("disturb", "n2", "n3")
