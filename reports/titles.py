@@ -34,6 +34,10 @@ RULES: Mapping[str, str] = {
     "acknowledged on a majority": "a write was acknowledged before a majority had stored it",
     "committed on a majority": "a leader committed an entry before a majority had stored it",
     "match never goes back": "a leader took back how far it knew a follower's log to match",
+    "elected by a majority": "a leader was elected without the votes of a majority",
+    "cut by a later term": "a follower removed entries of its own leader's term",
+    "one change at a time": "the membership was changed again before the change before it was done",
+    "configuration follows the log": "a node goes by a membership that is not the one in its log",
     "quorums intersect": "two configurations were in force whose majorities need not share a node",
 }
 """What happened, for each invariant: its kind is the rule that was broken."""
