@@ -2,7 +2,7 @@
 key of its own, on a bridge that nobody else is on.
 
 ``python -m tests.integration.ssh_lab COUNT FOLDER`` makes them, writes ``hosts.yaml`` (for scenarios), ``known_hosts``
-and the key pair to the folder, prints its process id, and takes everything away when its input ends. Whoever wants to
+and the key pair to the folder, says when it is ready, and takes everything away when its input ends. Whoever wants to
 reach the hosts enters its namespaces (:func:`inside`).
 
 Each host has two users: root, and :data:`TESTER`, who may do everything by ``sudo`` without a password. He and the
