@@ -17,7 +17,7 @@ import psutil
 from harness.systems import etcd_pb2 as pb
 from harness.systems.etcd_connection import EtcdConnection, EtcdError
 from node.client import KvClient, KvError, Put
-from node.frames import FrameReader, encode_frame
+from node.network.frames import FrameReader, encode_frame
 from tests.node.addresses import free_ports
 
 NODES = ("n1", "n2", "n3")

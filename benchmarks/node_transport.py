@@ -26,9 +26,9 @@ import grpc
 import grpc.aio
 import uvloop
 
-from node.messages import AppendEntries, AppendReply, Entry, EntryKind, Message
-from node.transport import Address, Transport
-from node.wire import decode_message, encode_message
+from node.network.transport import Address, Transport
+from node.network.wire import decode_message, encode_message
+from node.raft.messages import AppendEntries, AppendReply, Entry, EntryKind, Message
 
 ENTRIES = tuple(Entry(index, 1, EntryKind.COMMAND, bytes(100)) for index in range(1, 17))
 SECONDS = 2.0

@@ -16,7 +16,7 @@ import msgspec
 import uvloop
 from pysyncobj import SyncObj, SyncObjConf, replicated
 
-from node.frames import FrameReader, encode_frame
+from node.network.frames import FrameReader, encode_frame
 
 
 class Store(SyncObj):  # type: ignore[misc]  # it has no types

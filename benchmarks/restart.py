@@ -33,9 +33,9 @@ import uvloop
 from benchmarks.catch_up import processor_s
 from node import kv_pb2
 from node.client import KvClient, KvError, Put
+from node.durable.storage import Change, Storage
 from node.machine import Machine
-from node.messages import Entry, EntryKind, HardState, Snapshot
-from node.storage import Change, Storage
+from node.raft.messages import Entry, EntryKind, HardState, Snapshot
 from tests.node.addresses import free_ports
 
 VALUE = b"0123456789abcdef"

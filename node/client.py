@@ -4,8 +4,8 @@ No retries, no routing, no hidden waiting: what to try again, where and when is 
 caller can keep an honest account of its attempts. Every failure is either :class:`DefiniteError` (nothing happened and
 nothing will) or :class:`IndefiniteError` (it may have happened, or may yet).
 
-How that is known: :mod:`node.conversation`. One :class:`KvClient` may be shared by any number of tasks of one event
-loop, and should be: calls of all of them travel together.
+How that is known: :mod:`node.network.conversation`. One :class:`KvClient` may be shared by any number of tasks of one
+event loop, and should be: calls of all of them travel together.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from node import kv_pb2
-from node.conversation import Conversation
-from node.events import Event
-from node.failures import BusyError as BusyError
-from node.failures import CompactedError as CompactedError
-from node.failures import ConnectionLostError as ConnectionLostError
-from node.failures import DefiniteError as DefiniteError
-from node.failures import FullError as FullError
-from node.failures import IndefiniteError as IndefiniteError
-from node.failures import InDoubtError as InDoubtError
-from node.failures import InvalidRequestError as InvalidRequestError
-from node.failures import KvError as KvError
-from node.failures import NotLeaderError as NotLeaderError
-from node.failures import SessionExpiredError as SessionExpiredError
-from node.failures import StoppingError as StoppingError
-from node.failures import TimedOutError as TimedOutError
-from node.failures import UnreachableError as UnreachableError
-from node.failures import WrongTypeError as WrongTypeError
-from node.interference import Action as Action
-from node.interference import Direction as Direction
-from node.interference import Rule as Rule
-from node.interference import Tally
+from node.network.conversation import Conversation
+from node.network.failures import BusyError as BusyError
+from node.network.failures import CompactedError as CompactedError
+from node.network.failures import ConnectionLostError as ConnectionLostError
+from node.network.failures import DefiniteError as DefiniteError
+from node.network.failures import FullError as FullError
+from node.network.failures import IndefiniteError as IndefiniteError
+from node.network.failures import InDoubtError as InDoubtError
+from node.network.failures import InvalidRequestError as InvalidRequestError
+from node.network.failures import KvError as KvError
+from node.network.failures import NotLeaderError as NotLeaderError
+from node.network.failures import SessionExpiredError as SessionExpiredError
+from node.network.failures import StoppingError as StoppingError
+from node.network.failures import TimedOutError as TimedOutError
+from node.network.failures import UnreachableError as UnreachableError
+from node.network.failures import WrongTypeError as WrongTypeError
+from node.network.interference import Action as Action
+from node.network.interference import Direction as Direction
+from node.network.interference import Rule as Rule
+from node.network.interference import Tally
+from node.network.rules import rule_to_proto, tally_from_proto
 from node.operation_codec import event_from_proto, reads_of, request_of, value_of
 from node.operations import Append as Append
 from node.operations import CompareAndSet as CompareAndSet
@@ -45,7 +45,7 @@ from node.operations import Operation as Operation
 from node.operations import Put as Put
 from node.operations import ReadMode as ReadMode
 from node.operations import Value
-from node.rules import rule_to_proto, tally_from_proto
+from node.serving.events import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,9 +196,9 @@ class KvClient:
     async def interfere(
         self, node: str, timeout_s: float, *, rule: Rule | None = None, lasts_s: float = 0.0, clear: Iterable[str] = ()
     ) -> Sequence[Tally]:
-        """For testers: clears rules, sets one, and tells all that are in force (:mod:`node.interference`). Raises
-        :class:`UnreachableError`, :class:`TimedOutError`, or :class:`InvalidRequestError` if the node has no hook or
-        refuses the rule.
+        """For testers: clears rules, sets one, and tells all that are in force (:mod:`node.network.interference`).
+        Raises :class:`UnreachableError`, :class:`TimedOutError`, or :class:`InvalidRequestError` if the node has no
+        hook or refuses the rule.
         """
         request = kv_pb2.InterfereRequest(clear=clear)
         if rule is not None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from node.wal import sync_directory, write_fully
+from node.durable.wal import sync_directory, write_fully
 
 _ADDED_BY = "~"
 _FILE = "identity"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from node import kv_pb2
-from node.events import Event, EventKind
 from node.operations import (
     Acquire,
     Append,
@@ -29,6 +28,7 @@ from node.operations import (
     Transaction,
     Value,
 )
+from node.serving.events import Event, EventKind
 
 MODES: Mapping[ReadMode, kv_pb2.ReadMode.ValueType] = {
     ReadMode.LEADER: kv_pb2.LEADER,

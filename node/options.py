@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from node.identity import host_of
-from node.timing import MS, Timing
-from node.transport import Address
+from node.network.transport import Address
+from node.raft.timing import MS, Timing
 
 EXIT_USAGE = 64
 EXIT_UNRECOVERABLE = 65

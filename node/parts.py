@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node.callers import Callers
-from node.core import Raft
+from node.durable.snapshotting import Snapshotting
+from node.durable.storage import Storage
 from node.machine import Machine
+from node.raft.core import Raft
+from node.serving.callers import Callers
 from node.shell import Shell
-from node.snapshotting import Snapshotting
-from node.storage import Storage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,18 +13,18 @@ from collections.abc import Callable
 
 import uvloop
 
-from node.health import Health
+from node.durable.storage import NEXT_STEP, Storage, UnrecoverableError
 from node.identity import IdentityError, settle_identity
-from node.instruments import Instruments, MissingPackageError
-from node.interference import Interference
-from node.messages import Recovered
+from node.network.interference import Interference
+from node.network.transport import Transport
+from node.observing.health import Health
+from node.observing.instruments import Instruments, MissingPackageError
+from node.observing.trace import Trace
 from node.options import EXIT_IO, EXIT_SOFTWARE, EXIT_UNRECOVERABLE, EXIT_USAGE, Options
 from node.parts import Parts
-from node.service import serve
+from node.raft.messages import Recovered
+from node.serving.service import serve
 from node.shell import Shell
-from node.storage import NEXT_STEP, Storage, UnrecoverableError
-from node.trace import Trace
-from node.transport import Transport
 from node.zoo import BUGS
 
 LAST_WORDS_S = 0.1

@@ -6,10 +6,10 @@ its Readies, then let things out in this order: trace, messages, disk work, repl
 must tell of an event before anybody can hear of it. Everything that arrives during a turn, or while a sync is under
 way, is one batch of the next: one proposal, one AppendEntries per follower, one frame of the log.
 
-Duties of :class:`node.messages.Ready` and where they are done: 1 (send now) and 5 (apply) in the turn itself; 2
-(persist) is queued on :class:`node.disk.Disk`, which reports back in order, and then 3 and 4 follow in a later turn.
-Applying does not wait for this node's own sync: what is committed is durable on a majority, and the state machine is
-rebuilt from the log anyway.
+Duties of :class:`node.raft.messages.Ready` and where they are done: 1 (send now) and 5 (apply) in the turn itself; 2
+(persist) is queued on :class:`node.durable.disk.Disk`, which reports back in order, and then 3 and 4 follow in a later
+turn. Applying does not wait for this node's own sync: what is committed is durable on a majority, and the state machine
+is rebuilt from the log anyway.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.administration import Administration
-from node.callers import Callers
-from node.core import NOTHING, Raft
-from node.disk import Disk
+from node.durable.disk import Disk
+from node.durable.snapshotting import Snapshotting
+from node.durable.storage import Change, Storage
 from node.identity import host_of
 from node.machine import Machine, Result, ResultKind
 from node.machine.locks import LeaderClock
-from node.messages import Entry, EntryKind, Message, Ready, Role, Snapshot, SnapshotReply, TimeoutNow, VoteReply
-from node.reception import Reception
-from node.snapshotting import Snapshotting
-from node.storage import Change, Storage
-from node.trace import Trace
-from node.transport import Transport
-from node.watch import History, Watches
+from node.network.transport import Transport
+from node.observing.trace import Trace
+from node.raft.core import NOTHING, Raft
+from node.raft.messages import Entry, EntryKind, Message, Ready, Role, Snapshot, SnapshotReply, TimeoutNow, VoteReply
+from node.serving.administration import Administration
+from node.serving.callers import Callers
+from node.serving.reception import Reception
+from node.serving.watch import History, Watches
 
 _NOTHING = Result(ResultKind.OK)
 _log = logging.getLogger("node")
@@ -154,7 +154,7 @@ class Shell(Reception):
         self._schedule()
 
     def rate(self, health: int) -> None:
-        """How healthy this node is (:mod:`node.health`), as followers tell their leader."""
+        """How healthy this node is (:mod:`node.observing.health`), as followers tell their leader."""
         self._core.rate(health)
 
     # The turn

@@ -105,7 +105,7 @@ class Plan:
         return Storage(name=node, folder=folder, wanted=self.setup.storage, undo=undo, keep_data=self.keep_data)
 
     def server_spec(self, place: Place, launch: Launch, data: Path) -> ContainerSpec:
-        """The server: what the system launches, with its output in ``node.log``."""
+        """The server: what the system launches, with its output in ``node.raft.log``."""
         home = self.folder / place.name
         return ContainerSpec(
             name=self.server(place.name),

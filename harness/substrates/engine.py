@@ -24,7 +24,7 @@ THREADS = 10
 """Requests under way at the same time: the engine works on so many containers side by side."""
 TIMEOUT_S = 60
 NODE_LOG_BYTES = "1m"
-"""What the engine itself keeps of a container's output; the node's own goes to ``node.log``."""
+"""What the engine itself keeps of a container's output; the node's own goes to ``node.raft.log``."""
 
 _T = TypeVar("_T")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from node import kv_pb2
-from node.events import EventKind
 from node.machine.limits import COUNTER_MAX, COUNTER_MIN
 from node.machine.result import Result, ResultKind, refused
 from node.machine.state import FULL, State, new_weight, wrong_type
+from node.serving.events import EventKind
 
 _OVERFLOW = refused("the counter would leave the range of 64 bits")
 

@@ -1,7 +1,7 @@
 """How much the state may hold: limits that are part of the machine's definition, the same on all nodes, so no options.
 
-The first group is asked of requests, before anything reaches the log (:mod:`node.requests`); the second of the state,
-when a command is applied.
+The first group is asked of requests, before anything reaches the log (:mod:`node.serving.requests`); the second of the
+state, when a command is applied.
 """
 
 from __future__ import annotations

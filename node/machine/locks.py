@@ -31,10 +31,10 @@ held keeps its token and renews the lease from now.
 from __future__ import annotations
 
 from node import kv_pb2
-from node.events import EventKind
 from node.machine.held import Lock
 from node.machine.result import OK, Result, ResultKind
 from node.machine.state import FULL, State, new_weight, wrong_type
+from node.serving.events import EventKind
 
 
 class LeaderClock:

@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from google.protobuf.message import DecodeError
 
 from node import kv_pb2
-from node.compression import unpack
-from node.events import Event
+from node.durable.compression import unpack
 from node.machine import counters, locks, registers, sets, transactions
 from node.machine.held import value_of
 from node.machine.limits import SESSION_BYTES_MAX, SESSIONS_MAX, STATE_BYTES_MAX
@@ -25,6 +24,7 @@ from node.machine.sessions import Session, Sessions
 from node.machine.state import State
 from node.machine.state_format import Saved, decode
 from node.operations import Value
+from node.serving.events import Event
 
 _HANDLERS: Mapping[str, Callable[[State, kv_pb2.ExecuteRequest], Result]] = {
     "put": registers.put,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from node import kv_pb2
-from node.events import Event, EventKind
 from node.machine.limits import VALUE_BYTES_MAX
 from node.machine.result import OK, Result, ResultKind, refused
 from node.machine.state import FULL, State, new_weight, wrong_type
+from node.serving.events import Event, EventKind
 
 _PUT = EventKind.PUT
 _TOO_LONG = refused(f"the value would have more than {VALUE_BYTES_MAX} bytes")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import cast
 
 from node import kv_pb2
-from node.events import EventKind
 from node.machine.held import Set
 from node.machine.limits import COLLECTION_BYTES_MAX
 from node.machine.result import OK, Result, refused
 from node.machine.state import FULL, State, new_weight, wrong_type
+from node.serving.events import EventKind
 
 _TOO_BIG = refused(f"the set would have more than {COLLECTION_BYTES_MAX} bytes")
 

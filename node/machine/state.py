@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.events import Event, EventKind
 from node.machine.buckets import Buckets
 from node.machine.held import NAMES, Held, List, Set, weight_of
 from node.machine.limits import STATE_BYTES_MAX
 from node.machine.result import Result, ResultKind
 from node.operations import Value
+from node.serving.events import Event, EventKind
 
 KEY_WEIGHT = 16
 """What a key counts beside its own characters."""

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from typing import cast
 
 from node import kv_pb2
-from node.events import EventKind
 from node.machine.held import List, value_of, weight_of
 from node.machine.limits import COLLECTION_BYTES_MAX, READ_BYTES_MAX
 from node.machine.result import Result, ResultKind, refused
 from node.machine.state import FULL, State, new_weight, wrong_type
 from node.operations import Value
+from node.serving.events import EventKind
 
 _TOO_BIG = refused(f"the list would have more than {COLLECTION_BYTES_MAX} bytes")
 _READS_TOO_BIG = refused(f"the reads would find more than {READ_BYTES_MAX} bytes")

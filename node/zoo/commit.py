@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from node import kv_pb2
-from node.callers import Callers
-from node.core import Raft
 from node.parts import Parts
+from node.raft.core import Raft
+from node.serving.callers import Callers
 from node.zoo.bug import Bug
 
 

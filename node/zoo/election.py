@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from node.core import Raft
-from node.messages import RequestVote, Role, VoteReply
 from node.parts import Parts
+from node.raft.core import Raft
+from node.raft.messages import RequestVote, Role, VoteReply
 from node.zoo.bug import Bug
 
 

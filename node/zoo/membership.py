@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from node.core import Raft
 from node.parts import Parts
+from node.raft.core import Raft
 from node.zoo.bug import Bug
 
 

@@ -6,11 +6,11 @@ import os
 from threading import Timer
 
 from node import log_pb2
-from node.entries import decode_entries
-from node.messages import HardState
+from node.durable.entries import decode_entries
+from node.durable.storage import LogReplay, Storage
+from node.durable.wal import Wal
 from node.parts import Parts
-from node.storage import LogReplay, Storage
-from node.wal import Wal
+from node.raft.messages import HardState
 from node.zoo.bug import Bug
 
 

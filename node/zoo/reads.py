@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from node.callers import Callers
-from node.core import Raft
 from node.parts import Parts
+from node.raft.core import Raft
+from node.serving.callers import Callers
 from node.zoo.bug import Bug
 
 

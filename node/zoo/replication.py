@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from node.core import Raft
-from node.disk import Disk
-from node.messages import AppendEntries, Message, Role
+from node.durable.disk import Disk
 from node.parts import Parts
+from node.raft.core import Raft
+from node.raft.messages import AppendEntries, Message, Role
 from node.shell import Shell
 from node.zoo.bug import Bug
 

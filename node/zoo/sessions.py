@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain
 
-from node.callers import Callers, Read
-from node.core import Raft
 from node.machine import Machine, Result, Session
 from node.parts import Parts
+from node.raft.core import Raft
+from node.serving.callers import Callers, Read
 from node.zoo.bug import Bug
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from node.core import Raft
+from node.durable.snapshots import SnapshotStore
+from node.durable.storage import Storage
 from node.machine import Machine, Session
-from node.messages import Snapshot
 from node.parts import Parts
-from node.snapshots import SnapshotStore
-from node.storage import Storage
+from node.raft.core import Raft
+from node.raft.messages import Snapshot
 from node.zoo.bug import Bug
 
 

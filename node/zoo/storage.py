@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from node.durable.storage import Storage
+from node.durable.wal import Wal, WalCorruptError
 from node.parts import Parts
-from node.storage import Storage
-from node.wal import Wal, WalCorruptError
 from node.zoo.bug import Bug
 
 

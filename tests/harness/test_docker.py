@@ -316,14 +316,14 @@ class TestSubnets:
 class TestImages:
     def test_the_tag_follows_from_what_goes_in(self, tmp_path: Path) -> None:
         """A changed source is another image; anything else is the same."""
-        for name in ("compose/Dockerfile", "compose/node.lock", "node/core.py"):
+        for name in ("compose/Dockerfile", "compose/node.lock", "node/parts.py"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("1")
         image = Image(target="raftkv", tag="capsize/raftkv")
         first = images.reference(image, tmp_path)
         (tmp_path / "README.md").write_text("other")
         assert images.reference(image, tmp_path) == first
-        (tmp_path / "node/core.py").write_text("2")
+        (tmp_path / "node/parts.py").write_text("2")
         assert images.reference(image, tmp_path) != first
         assert first.startswith("capsize/raftkv:")
 

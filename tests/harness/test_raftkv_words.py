@@ -10,7 +10,7 @@ from faults.message import Type
 from harness.clients import Invocation
 from harness.systems.raftkv_words import decode, operation_of, padded
 from node import operations as op
-from node.interference import TYPES
+from node.network.interference import TYPES
 
 
 @pytest.mark.parametrize("size", [1, 2, 64])

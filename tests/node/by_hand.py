@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from node.core import Raft, Timing
-from node.messages import (
+from node.raft.core import Raft, Timing
+from node.raft.messages import (
     AppendEntries,
     AppendReply,
     Entry,
@@ -20,7 +20,7 @@ from node.messages import (
     Snapshot,
     VoteReply,
 )
-from node.timing import MS
+from node.raft.timing import MS
 
 FOREVER_NS = 10**15
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from node import kv_pb2
-from node.administration import PENDING_MAX, Administration, members_reply
-from node.messages import AppendEntries, Configuration, Entry, EntryKind, Role
+from node.raft.messages import AppendEntries, Configuration, Entry, EntryKind, Role
+from node.serving.administration import PENDING_MAX, Administration, members_reply
 from tests.node.by_hand import ByHand
 
 

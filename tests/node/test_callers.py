@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 from node import kv_pb2
-from node.callers import PENDING_MAX, Callers
-from node.core import Raft
 from node.machine import Machine, Result, ResultKind
-from node.messages import Entry, EntryKind, HardState, ReadState, Recovered, Role
-from node.timing import Timing
+from node.raft.core import Raft
+from node.raft.messages import Entry, EntryKind, HardState, ReadState, Recovered, Role
+from node.raft.timing import Timing
+from node.serving.callers import PENDING_MAX, Callers
 from node.zoo import BUGS
 
 OK = Result(ResultKind.OK)

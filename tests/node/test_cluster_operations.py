@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.client import CompactedError
-from node.failures import WrongTypeError
+from node.network.failures import WrongTypeError
 from node.operations import (
     Acquire,
     Get,

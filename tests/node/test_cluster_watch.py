@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from checkers import History, Validity, check
-from node.events import EventKind
-from node.failures import CompactedError, DefiniteError, KvError
+from node.network.failures import CompactedError, DefiniteError, KvError
 from node.operations import Delete, Operation, Put
+from node.serving.events import EventKind
 from tests.node.processes import Processes, processes
 
 pytestmark = pytest.mark.integration

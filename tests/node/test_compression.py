@@ -7,7 +7,7 @@ import random
 import zstandard
 
 from node import kv_pb2
-from node.compression import COMMAND_BYTES_MAX, pack, unpack
+from node.durable.compression import COMMAND_BYTES_MAX, pack, unpack
 from node.machine import Machine, ResultKind
 
 TEXT = b"the quick brown fox jumps over the lazy dog; " * 1000

@@ -11,13 +11,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from node import conversation, frames, kv_pb2, service
-from node.callers import Answer
+from node import kv_pb2
 from node.client import BusyError, ConnectionLostError, Get, KvClient, UnreachableError
-from node.conversation import Conversation
-from node.frames import FrameReader, encode_frame
-from node.service import ClientServer, serve
-from node.transport import Address
+from node.network import conversation, frames
+from node.network.conversation import Conversation
+from node.network.frames import FrameReader, encode_frame
+from node.network.transport import Address
+from node.serving import service
+from node.serving.callers import Answer
+from node.serving.service import ClientServer, serve
 from tests.node.addresses import free_ports
 from tests.node.test_service import ScriptedNode
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from node.messages import AppendEntries, Role, VoteReply
-from node.round_trips import RoundTrips
-from node.timing import MS, Timing
+from node.raft.messages import AppendEntries, Role, VoteReply
+from node.raft.round_trips import RoundTrips
+from node.raft.timing import MS, Timing
 from tests.node.by_hand import ByHand, append
 
 TIMING = Timing(

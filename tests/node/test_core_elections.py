@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from node.core import Timing
-from node.messages import AppendEntries, AppendReply, RequestVote, Role, Snapshot, VoteReply
-from node.timing import MS
+from node.raft.core import Timing
+from node.raft.messages import AppendEntries, AppendReply, RequestVote, Role, Snapshot, VoteReply
+from node.raft.timing import MS
 from tests.node.by_hand import ByHand, Cluster, append
 
 PRE = RequestVote(source="c", target="a", term=2, last_index=9, last_term=1, pre=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from node.messages import AppendReply, Message, ReadReply, ReadRequest, RequestVote, Role
-from node.timing import MS, Timing
+from node.raft.messages import AppendReply, Message, ReadReply, ReadRequest, RequestVote, Role
+from node.raft.timing import MS, Timing
 from tests.node.by_hand import ByHand, Cluster, append
 
 TIMING = Timing(election_ns_min=500 * MS, election_ns_max=1000 * MS)

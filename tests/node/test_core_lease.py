@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from node.core import Raft
-from node.messages import AppendReply, Configuration, Message, RequestVote, Role, VoteReply
-from node.timing import MS, Timing
+from node.raft.core import Raft
+from node.raft.messages import AppendReply, Configuration, Message, RequestVote, Role, VoteReply
+from node.raft.timing import MS, Timing
 from node.zoo import BUGS
 from tests.node.by_hand import ByHand, append
 

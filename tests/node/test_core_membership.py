@@ -9,11 +9,11 @@ import random
 
 import pytest
 
-from node.changes import LEARNER_LAG_ENTRIES_MAX, Refused, Why
-from node.core import Raft
 from node.identity import host_of
-from node.membership import decode_configuration, encode_configuration
-from node.messages import (
+from node.raft.changes import LEARNER_LAG_ENTRIES_MAX, Refused, Why
+from node.raft.core import Raft
+from node.raft.membership import decode_configuration, encode_configuration
+from node.raft.messages import (
     AppendEntries,
     Configuration,
     Entry,
@@ -26,7 +26,7 @@ from node.messages import (
     Snapshot,
     VoteReply,
 )
-from node.timing import MS, Timing
+from node.raft.timing import MS, Timing
 from tests.node.by_hand import ByHand, Cluster
 
 ABC = ("a", "b", "c")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from node.health import LAG_MS, Health, Readings, Scale, read
-from node.messages import AppendReply, Role, TimeoutNow
-from node.preference import MARGIN
-from node.timing import MS, Timing
+from node.observing.health import LAG_MS, Health, Readings, Scale, read
+from node.raft.messages import AppendReply, Role, TimeoutNow
+from node.raft.preference import MARGIN
+from node.raft.timing import MS, Timing
 from tests.node.by_hand import ByHand
 
 HANDOVER_S = 5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from node.core import Raft, Timing
-from node.messages import AppendEntries, AppendReply, Role
+from node.raft.core import Raft, Timing
+from node.raft.messages import AppendEntries, AppendReply, Role
 from node.zoo import BUGS
 from tests.node.by_hand import ByHand, append
 

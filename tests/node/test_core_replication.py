@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from node.core import Raft, Timing
-from node.messages import AppendEntries, AppendReply, Message
-from node.progress import ProgressState
+from node.raft.core import Raft, Timing
+from node.raft.messages import AppendEntries, AppendReply, Message
+from node.raft.progress import ProgressState
 from tests.node.by_hand import ByHand, append, terms_of
 
 

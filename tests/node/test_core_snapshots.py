@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from node.core import Timing
-from node.log import Log
-from node.messages import AppendEntries, Entry, EntryKind, InstallSnapshot, Message, Snapshot, SnapshotReply
-from node.progress import ProgressState
-from node.timing import MS
+from node.raft.core import Timing
+from node.raft.log import Log
+from node.raft.messages import AppendEntries, Entry, EntryKind, InstallSnapshot, Message, Snapshot, SnapshotReply
+from node.raft.progress import ProgressState
+from node.raft.timing import MS
 from tests.node.by_hand import ByHand, append, log_of, terms_of
 
 ABC = ("a", "b", "c")

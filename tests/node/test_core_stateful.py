@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from node.core import Timing
 from node.identity import host_of
-from node.messages import Configuration
 from node.parts import Parts
-from node.timing import MS
+from node.raft.core import Timing
+from node.raft.messages import Configuration
+from node.raft.timing import MS
 from node.zoo import BUGS
 from tests.node.simulated.bench import Bench
 from tests.node.simulated.violation import Violation

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from node.changes import Why
-from node.core import Raft
-from node.messages import AppendReply, Configuration, Message, RequestVote, Role, TimeoutNow
+from node.raft.changes import Why
+from node.raft.core import Raft
+from node.raft.messages import AppendReply, Configuration, Message, RequestVote, Role, TimeoutNow
 from tests.node.by_hand import ByHand, Cluster
 
 

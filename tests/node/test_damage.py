@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from faults.disks.decay import Edit, apply
-from node.messages import Entry, EntryKind, HardState, Snapshot
-from node.storage import Change, Storage, UnrecoverableError
+from node.durable.storage import Change, Storage, UnrecoverableError
+from node.raft.messages import Entry, EntryKind, HardState, Snapshot
 
 SEGMENT_BYTES = 150
 STATES = {3: b"state at three " * 2, 6: b"state at six " * 2}

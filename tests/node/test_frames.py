@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node import kv_pb2
-from node.frames import BATCH_BYTES_MAX, FRAME_BYTES_MAX, FrameReader, WireError, batches, encode_frame
+from node.network.frames import BATCH_BYTES_MAX, FRAME_BYTES_MAX, FrameReader, WireError, batches, encode_frame
 
 
 @given(payloads=st.lists(st.binary(max_size=50), max_size=8), cuts=st.lists(st.integers(0, 500), max_size=8))

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from node import interference, kv_pb2
+from node import kv_pb2
 from node.client import InvalidRequestError, KvClient
-from node.interference import HELD_MAX, TYPES, Interference, Rule, fault_of, type_of
-from node.messages import AppendEntries, AppendReply, Message, RequestVote, VoteReply
-from node.rules import interfere, rule_from_proto, rule_to_proto
-from node.service import serve
-from node.transport import Address, Transport
+from node.network import interference
+from node.network.interference import HELD_MAX, TYPES, Interference, Rule, fault_of, type_of
+from node.network.rules import interfere, rule_from_proto, rule_to_proto
+from node.network.transport import Address, Transport
+from node.raft.messages import AppendEntries, AppendReply, Message, RequestVote, VoteReply
+from node.serving.service import serve
 from tests.node.addresses import free_ports
 from tests.node.test_service import ScriptedNode
 from tests.node.test_transport import Received, connected, message
@@ -38,7 +39,7 @@ class Due:
 
 
 class Loop:
-    """Implements :class:`node.interference.Timers`: time stands still until it is moved."""
+    """Implements :class:`node.network.interference.Timers`: time stands still until it is moved."""
 
     def __init__(self) -> None:
         self.now_s = 0.0

@@ -12,16 +12,16 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from node import kv_pb2
-from node.facts import Facts
-from node.instruments import Instruments, MissingPackageError
-from node.messages import Role
-from node.metrics import Metrics
+from node.network.transport import Address
+from node.observing.facts import Facts
+from node.observing.instruments import Instruments, MissingPackageError
+from node.observing.metrics import Metrics
+from node.observing.trace import Trace
 from node.operation_codec import request_of
 from node.operations import Get, Operation, Put, ReadMode
 from node.options import Options, parse
 from node.parts import Parts
-from node.trace import Trace
-from node.transport import Address
+from node.raft.messages import Role
 from tests.node.addresses import free_ports
 
 SECOND_NS = 1_000_000_000
@@ -136,7 +136,7 @@ def test_a_missing_package_is_named(
     option: tuple[str, str], module: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the option that needs it, and what to do."""
-    for name in ("node.metrics", "node.telemetry"):
+    for name in ("node.observing.metrics", "node.observing.telemetry"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingPackageError, match=f"{option[0]}.* needs .*{package}.*python -m pip install"):

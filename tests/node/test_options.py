@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from node.options import EXIT_USAGE, parse
-from node.timing import MS
+from node.raft.timing import MS
 
 NODES = ["--node", "n1=10.99.0.11:7001:7000", "--node", "n2=10.99.0.12:7001:7000"]
 GOOD = ["--name", "n1", *NODES, "--data", "d", "--log", "l"]

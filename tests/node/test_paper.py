@@ -7,8 +7,17 @@ from __future__ import annotations
 
 import pytest
 
-from node.core import Raft, Timing
-from node.messages import AppendEntries, AppendReply, EntryKind, InstallSnapshot, RequestVote, Role, Snapshot, VoteReply
+from node.raft.core import Raft, Timing
+from node.raft.messages import (
+    AppendEntries,
+    AppendReply,
+    EntryKind,
+    InstallSnapshot,
+    RequestVote,
+    Role,
+    Snapshot,
+    VoteReply,
+)
 from tests.node.by_hand import ByHand, Cluster, append, terms_of
 
 FIVE = ("a", "b", "c", "d", "e")

@@ -40,7 +40,7 @@ from node.operations import (
     Transaction,
     Value,
 )
-from node.requests import fault_of
+from node.serving.requests import fault_of
 from tests.node.machine_model import OPERATIONS
 
 

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 import pytest
 
 from node import kv_pb2
-from node.callers import Answer
 from node.client import (
     Append,
     BusyError,
@@ -39,12 +38,13 @@ from node.client import (
     UnreachableError,
     WrongTypeError,
 )
-from node.frames import encode_frame
 from node.machine import KEY_BYTES_MAX
-from node.requests import fault_of
-from node.service import serve
-from node.transport import Address
-from node.watch import Listener
+from node.network.frames import encode_frame
+from node.network.transport import Address
+from node.serving.callers import Answer
+from node.serving.requests import fault_of
+from node.serving.service import serve
+from node.serving.watch import Listener
 from tests.node.addresses import free_ports
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from node import kv_pb2
-from node.core import Raft
+from node.durable.storage import Change, Storage
 from node.machine import Machine
-from node.messages import RequestVote
+from node.network.transport import Address, Transport
+from node.observing.trace import Trace
+from node.raft.core import Raft
+from node.raft.messages import RequestVote
+from node.raft.timing import MS, Timing
 from node.shell import Shell
-from node.storage import Change, Storage
-from node.timing import MS, Timing
-from node.trace import Trace
-from node.transport import Address, Transport
 from tests.node.addresses import free_ports
 
 QUICK = Timing(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from node.core import Raft
-from node.messages import HardState, Recovered
 from node.parts import Parts
+from node.raft.core import Raft
+from node.raft.messages import HardState, Recovered
 from node.zoo import BUGS
 from tests.node.simulation import STEPS_A_SEED, Simulation, explore, hunt
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from node.disk import Disk
+from node.durable.disk import Disk
+from node.durable.snapshots import CHUNK_BYTES, Arrival
+from node.durable.snapshotting import Snapshotting
+from node.durable.storage import Storage
 from node.machine import Machine
-from node.messages import InstallSnapshot, Message, Snapshot, SnapshotReply
-from node.snapshots import CHUNK_BYTES, Arrival
-from node.snapshotting import Snapshotting
-from node.storage import Storage
-from node.trace import Trace
+from node.observing.trace import Trace
+from node.raft.messages import InstallSnapshot, Message, Snapshot, SnapshotReply
 from tests.node.test_core_snapshots import compacted_leader, snapshot
 
 CHUNKS = 5

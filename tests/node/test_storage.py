@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node.messages import Entry, EntryKind, HardState, Recovered, Snapshot
-from node.snapshots import BadSnapshotError, SnapshotStore, encode_snapshot
-from node.storage import Change, Storage, UnrecoverableError
+from node.durable.snapshots import BadSnapshotError, SnapshotStore, encode_snapshot
+from node.durable.storage import Change, Storage, UnrecoverableError
+from node.raft.messages import Entry, EntryKind, HardState, Recovered, Snapshot
 from node.zoo.persistence import AckBeforeFsync, VoteNotDurable
 
 FILES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,9 +9,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from node import kv_pb2
+from node.observing.telemetry import Telemetry
 from node.operation_codec import request_of
 from node.operations import Get, Operation, Put
-from node.telemetry import Telemetry
 
 
 class Node:

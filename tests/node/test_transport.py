@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from node import transport
-from node.frames import encode_frame
-from node.messages import AppendReply, Message
-from node.transport import Address, Link, Transport
-from node.wire import encode_message
+from node.network import transport
+from node.network.frames import encode_frame
+from node.network.transport import Address, Link, Transport
+from node.network.wire import encode_message
+from node.raft.messages import AppendReply, Message
 from tests.node.addresses import free_ports
 
 

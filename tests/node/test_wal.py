@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node.wal import Wal, WalCorruptError, decode_frame, encode_frame
+from node.durable.wal import Wal, WalCorruptError, decode_frame, encode_frame
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=12)
 FILES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

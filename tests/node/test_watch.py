@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node import kv_pb2
-from node.events import Event, EventKind
 from node.machine import Machine
 from node.operation_codec import event_from_proto
 from node.operations import (
@@ -26,7 +25,8 @@ from node.operations import (
     Transaction,
     Value,
 )
-from node.watch import PROGRESS_NS, SERVED_MAX, WATCHES_MAX, History, Watches
+from node.serving.events import Event, EventKind
+from node.serving.watch import PROGRESS_NS, SERVED_MAX, WATCHES_MAX, History, Watches
 from tests.node.machine_model import KEYS, OPERATIONS, Model, command, opened
 from tests.node.test_machine_types import Client
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import node
-from node.frames import WireError
-from node.messages import (
+from node.network.frames import WireError
+from node.network.wire import decode_message, encode_message
+from node.raft.messages import (
     AppendEntries,
     AppendReply,
     Entry,
@@ -24,7 +25,6 @@ from node.messages import (
     SnapshotReply,
     VoteReply,
 )
-from node.wire import decode_message, encode_message
 
 NUMBERS = st.integers(0, 2**64 - 1)
 ENTRIES = st.lists(st.builds(Entry, NUMBERS, NUMBERS, st.sampled_from(EntryKind), st.binary()), max_size=4).map(tuple)

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable
 from functools import partial
 
-from node.changes import Refused
-from node.core import Raft
-from node.messages import Configuration
+from node.raft.changes import Refused
+from node.raft.core import Raft
+from node.raft.messages import Configuration
 from tests.node.simulated.cluster import SimulatedCluster
 from tests.node.simulated.faults import Faults
 from tests.node.simulated.server import SimulatedServer

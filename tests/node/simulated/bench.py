@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection
 
-from node.core import Timing
-from node.messages import Message, Role
 from node.parts import Parts
-from node.timing import MS
+from node.raft.core import Timing
+from node.raft.messages import Message, Role
+from node.raft.timing import MS
 from tests.node.simulated.clock import Clock
 from tests.node.simulated.invariants import Invariants
 from tests.node.simulated.server import SimulatedServer

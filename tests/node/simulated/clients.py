@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from node.messages import Role
+from node.raft.messages import Role
 from tests.node.simulated.cluster import SimulatedCluster
 from tests.node.simulated.server import SimulatedServer
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from node.core import Timing
-from node.timing import MS
+from node.raft.core import Timing
+from node.raft.timing import MS
 
 DRIFT_PPM_PROMISED = 24_000
 """A clock that much too fast gains 49 thousandths on one that much too slow: ``Timing.clock_drift_permille`` is 50."""

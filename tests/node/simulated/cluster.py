@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable
 from functools import partial
 
-from node.messages import Message, Role
 from node.parts import Parts
-from node.timing import MS
+from node.raft.messages import Message, Role
+from node.raft.timing import MS
 from tests.node.simulated.agenda import Agenda
 from tests.node.simulated.climate import Climate
 from tests.node.simulated.clock import Clock

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from itertools import combinations
 
-from node.core import Raft
-from node.membership import decode_configuration
-from node.messages import Configuration, Entry, EntryKind, Snapshot
+from node.raft.core import Raft
+from node.raft.membership import decode_configuration
+from node.raft.messages import Configuration, Entry, EntryKind, Snapshot
 from tests.node.simulated.violation import Violation
 
 

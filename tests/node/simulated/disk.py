@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from node.messages import Entry, HardState, Ready, Recovered, Snapshot
+from node.raft.messages import Entry, HardState, Ready, Recovered, Snapshot
 
 
 @dataclass

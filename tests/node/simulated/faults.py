@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from functools import partial
 
-from node.messages import Role
-from node.timing import MS
+from node.raft.messages import Role
+from node.raft.timing import MS
 from tests.node.simulated.cluster import SimulatedCluster
 from tests.node.simulated.server import SimulatedServer
 

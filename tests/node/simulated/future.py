@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from node.messages import Configuration
+from node.raft.messages import Configuration
 from tests.node.simulated.configurations import configuration_in, is_quorum
 from tests.node.simulated.disk import Disk
 from tests.node.simulated.promises import Durable

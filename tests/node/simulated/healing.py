@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 
-from node.messages import Role
-from node.timing import MS
+from node.raft.messages import Role
+from node.raft.timing import MS
 from tests.node.simulated.administrator import Administrator
 from tests.node.simulated.clients import Clients
 from tests.node.simulated.cluster import SimulatedCluster

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from node.core import Raft
-from node.messages import (
+from node.raft.core import Raft
+from node.raft.messages import (
     AppendReply,
     Entry,
     EntryKind,

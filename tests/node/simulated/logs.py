@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from node.core import Raft
-from node.messages import Entry, EntryKind
+from node.raft.core import Raft
+from node.raft.messages import Entry, EntryKind
 from tests.node.simulated.violation import Violation
 
 

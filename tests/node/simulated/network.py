@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 
-from node.messages import Message
-from node.timing import MS
+from node.raft.messages import Message
+from node.raft.timing import MS
 from tests.node.simulated.agenda import Agenda
 from tests.node.simulated.climate import Climate
 from tests.node.simulated.telling import tell_message

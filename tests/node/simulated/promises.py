@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from node.core import Raft
-from node.messages import AppendReply, Configuration, HardState, Message, RequestVote, VoteReply
+from node.raft.core import Raft
+from node.raft.messages import AppendReply, Configuration, HardState, Message, RequestVote, VoteReply
 from tests.node.simulated.disk import Disk
 from tests.node.simulated.violation import Violation
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from node.core import Raft, Timing
-from node.messages import Configuration, Entry, InstallSnapshot, Message, Ready, Role, Snapshot, SnapshotReply
 from node.parts import Parts
+from node.raft.core import Raft, Timing
+from node.raft.messages import Configuration, Entry, InstallSnapshot, Message, Ready, Role, Snapshot, SnapshotReply
 from tests.node.simulated.clock import Clock
 from tests.node.simulated.disk import Disk
 from tests.node.simulated.invariants import Invariants, Read

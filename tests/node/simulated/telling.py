@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from node.core import Raft
-from node.messages import Entry, EntryKind, Message
+from node.raft.core import Raft
+from node.raft.messages import Entry, EntryKind, Message
 
 _LEFT_OUT = frozenset({"source", "target", "term"})
 
