@@ -22,6 +22,8 @@ lease is shorter than the patience of voters (``Timing.clock_drift_permille``).
 
 EXIT_DAMAGED = 65
 EXIT_DISK = 74
+EXIT_PYTHON = 1
+"""Of a node that was started with too few files to be read as a program: before it could say anything itself."""
 STOPS = frozenset({"CRASH", "fatal"})
 """A node that gives up says so in its log; a defect that it says so about is still known by its status."""
 
@@ -78,8 +80,8 @@ RAFTKV_PROMISES = Promises(
             words="any lack of processor, memory, files or room on the disk: it is slow, or stops, and loses nothing",
             may_stop=MayStop(
                 why="a node that is given too little memory, files or room may stop",
-                statuses=frozenset({EXIT_DISK, -9, 137}),
-                kinds=STOPS,
+                statuses=frozenset({EXIT_DISK, EXIT_PYTHON, -9, 137}),
+                kinds=STOPS | {"traceback"},
                 when=more_than_slow,
             ),
         ),

@@ -161,6 +161,22 @@ def test_being_slow_is_no_reason_to_stop(system: str, family: str, resolved: dic
 
 
 @pytest.mark.parametrize(
+    ("resolved", "blame"),
+    [({"files": {"spare": 0}}, Blame.BEYOND_PROMISE), ({"cpu": 0.1}, Blame.SYSTEM)],
+    ids=["no files", "slow processor"],
+)
+@pytest.mark.parametrize("kind", ["CRASH", "traceback"])
+def test_a_node_with_too_few_files_may_fail_before_it_can_say_why(
+    kind: str, resolved: dict[str, Any], blame: Blame
+) -> None:
+    """Python itself ends, with status 1 and a traceback, when it cannot open the program's files. (A false alarm of a
+    blind hunt: a node was killed and started again while files were short.)
+    """
+    ended = Finding(checker="logs", kind=kind, message="n1 ended", nodes=("n1",), evidence={"status": 1})
+    assert blamed("raftkv", [{**row("resource", ("n1",)), "resolved": resolved}], ended) is blame
+
+
+@pytest.mark.parametrize(
     ("kinds", "healed_s", "blame"),
     [
         (("error", "error"), None, Blame.BEYOND_PROMISE),
