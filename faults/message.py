@@ -57,6 +57,18 @@ Type = Literal[
 """Names of messages, of which a system with a hook knows those that it has."""
 
 
+PURPOSES: Mapping[str, Any] = {
+    "elections": ("RequestVote", "VoteReply"),
+    "pre-votes": ("PreVote", "PreVoteReply"),
+    "replication": ("AppendEntries", "AppendReply"),
+    "snapshots": ("InstallSnapshot", "SnapshotReply"),
+    "others": ("TimeoutNow", "ReadRequest", "ReadReply"),
+    "everything": "all",
+}
+"""What messages are for; a random schedule draws one of these, and often a single type of it."""
+ONE_TYPE_SHARE = 0.5
+
+
 class MessageParameters(Parameters):
     """Which messages, and what becomes of them."""
 
@@ -273,12 +285,17 @@ class MessageFamily(Targeted):
         return MessageFault(targets=tuple(resolved["targets"]), rule=rule, cluster=cluster)
 
     def draw(self, random: Random, nodes: tuple[str, ...]) -> MessageParameters:
-        """Any action on messages of one type, or of all, mostly not on each of them."""
+        """Any action on messages of one purpose, of one type, or on all, mostly not on each of them. Purposes come
+        first: most messages serve replication, and of those that decide an election there are few.
+        """
         action = random.choice(get_args(Action))
-        kind = random.choice(("all", *get_args(Type)))
+        purpose = random.choice(tuple(PURPOSES))
+        kind: str | tuple[str, ...] = PURPOSES[purpose]
+        if random.random() < ONE_TYPE_SHARE and kind != "all":
+            kind = random.choice(PURPOSES[purpose])
         probability = random.choice((0.1, 0.3, 0.5)) if kind == "all" else random.choice((0.3, 0.7, 1.0))
         target = random.choice(["one", "leader", "all"] + ["minority"] * (len(nodes) > 2))
-        delay = f"{random.choice((5, 20, 100, 400))}ms"
+        delay = f"{random.choice((5, 20, 100, 400, 1000))}ms"
         values = {"target": target, "type": kind, "action": action, "probability": probability}
         if action != "drop":
             values["delay"] = delay

@@ -28,6 +28,8 @@ _WORDS: Mapping[tuple[Way, Direction], str] = {
 
 
 LEADER = "leader"
+LEADER_SHARE = 0.4
+"""How often it is the leader who stays behind, if nobody says who: more changes when that one is missed."""
 
 
 class Behind(BaseModel):
@@ -121,5 +123,5 @@ def draw_leaving(
         direction = random.choice(drawn) if asked.direction is None else asked.direction
     if asked.names:
         order, count = (*asked.names, *(name for name in order if name not in asked.names)), len(asked.names)
-    leader = asked.target == LEADER
+    leader = asked.target == LEADER or (asked.target is None and random.random() < LEADER_SHARE)
     return Leaving(order=order, count=1 if leader else count, way=way, direction=direction, leader=leader)
