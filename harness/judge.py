@@ -376,7 +376,7 @@ def _left_out(planned: Sequence[PlannedFault], evidence: Evidence) -> Iterator[F
     """Faults that were asked for and never came."""
     executed = {fault.id for fault in evidence.faults} | {row["id"] for row in evidence.rows}
     missed = [fault for fault in planned if fault.id not in executed]
-    silent = [fault for fault in missed if fault.when is not None]
+    silent = [fault for fault in missed if fault.when is not None and not fault.drawn]
     timed = [fault for fault in missed if fault.when is None]
     if silent:
         names = ", ".join(f"fault {fault.id} ({fault.family})" for fault in silent)

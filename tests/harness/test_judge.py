@@ -263,6 +263,15 @@ def test_a_fault_that_was_left_out_does_no_harm(run: Folder) -> None:
     assert run.judge() == (Validity.VALID, set())
 
 
+def test_a_drawn_fault_whose_trigger_never_fires_does_no_harm(run: Folder) -> None:
+    """Nobody asked for this very thing at that moment; what was asked for by name makes the run unknown."""
+    before = run.scenario
+    trigger(run)
+    assert run.judge()[0] is Validity.UNKNOWN
+    run.scenario = before + "  - {when: {event: became_leader}, for: 1s, random: [pause]}\n"
+    assert run.judge() == (Validity.VALID, set())
+
+
 def test_a_healed_majority_is_judged(run: Folder) -> None:
     """As run.json tells of it: served, and then not."""
     recovery = {**run.facts["recovery"], "healed_ns": 5 * SECOND, "caught_up_ns": {"n1": 5 * SECOND, "n2": 5 * SECOND}}
