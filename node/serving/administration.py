@@ -126,8 +126,8 @@ class Administration:
     def _judge(self, change: _Change, entry: Entry, core: Raft, *, joint: bool) -> _Change | None:
         if entry.index < change.index:
             return change
-        if not change.done and entry.index == change.index and entry.term != change.term:
-            change.answer(not_leader(None))  # another entry is committed where it would be: it never happens
+        if not change.done and (entry.index, entry.term) != (change.index, change.term):
+            change.answer(_missed(change, entry))
             return None
         if joint:
             return replace(change, done=True)
@@ -156,6 +156,17 @@ class Administration:
         leads = host_of(core.leader or "")
         one.answer(kv_pb2.Reply(outcome=outcome, leader=leads, detail="" if outcome == kv_pb2.OK else f"{leads} leads"))
         return True
+
+
+def _missed(change: _Change, entry: Entry) -> kv_pb2.Reply:
+    """The reply to a change that was not seen committed, now that another configuration is, there or further on.
+
+    Another one in its very place: it never happens. Further on: something else was committed there, or a snapshot stood
+    for it; this one, of whoever leads now, says nothing of it.
+    """
+    if entry.index == change.index:
+        return not_leader(None)
+    return kv_pb2.Reply(outcome=kv_pb2.UNKNOWN, index=change.index, detail="leadership was lost")
 
 
 def members_reply(core: Raft, index: int) -> kv_pb2.MembersReply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node import kv_pb2
+from node.raft.membership import encode_configuration
 from node.raft.messages import AppendEntries, Configuration, Entry, EntryKind, Role
 from node.serving.administration import PENDING_MAX, Administration, members_reply
 from tests.node.by_hand import ByHand
@@ -105,6 +106,25 @@ def test_a_change_whose_place_is_taken_never_happens() -> None:
     other = Entry(index, 9, EntryKind.CONFIG, b"")
     desk.administration.applied(other, desk.member.core)
     assert desk.outcomes == ["NOT_LEADER"]
+
+
+def test_a_change_is_not_taken_for_that_of_a_later_leader() -> None:
+    """A leader that slept through its deposition wakes up to its successor's log, all at once: whatever the successor
+    has committed further on says nothing of the change that was under way.
+    """
+    desk = Desk().lead()
+    desk.ask(remove="c")
+    index = desk.member.core.last_index
+    other = encode_configuration(Configuration(voters=("a", "b", "c"), learners=("d~2.4",)))
+    entries = (Entry(index, 2, EntryKind.NOOP), Entry(index + 1, 2, EntryKind.CONFIG, other))
+    desk.member.hear(
+        AppendEntries(
+            source="b", target="a", term=2, prev_index=index - 1, prev_term=1, entries=entries, commit=index + 1
+        )
+    )
+    desk.turn()
+    assert desk.member.core.configuration.voters == ("a", "b", "c")
+    assert desk.outcomes == ["UNKNOWN"]
 
 
 def test_a_leader_that_removes_itself_says_that_it_is_done() -> None:
