@@ -90,6 +90,7 @@ class Shell(Reception):
             trace=trace,
             entries=snapshot_entries,
             send=self._transport.send,
+            promise=lambda message: self._promise((message,)),
             turn=self._schedule,
             failed=self._snapshots_failed,
         )
@@ -339,10 +340,15 @@ class Shell(Reception):
         )
         if change != _NO_CHANGE:
             self._disk.persist(change, lambda: self._after_sync(_Synced(change, ready.messages_after_persist)))
-        elif self._disk.idle and not self._synced:
-            self._send(ready.messages_after_persist)
-        elif ready.messages_after_persist:
-            self._disk.persist(None, lambda: self._after_sync(_Synced(None, ready.messages_after_persist)))
+        else:
+            self._promise(ready.messages_after_persist)
+
+    def _promise(self, messages: Sequence[Message]) -> None:
+        """Duty 3 for messages without work of their own: they leave once all that was asked for before is durable."""
+        if self._disk.idle and not self._synced:
+            self._send(messages)
+        elif messages:
+            self._disk.persist(None, lambda: self._after_sync(_Synced(None, messages)))
 
     def _after_sync(self, synced: _Synced) -> None:
         self._synced.append(synced)

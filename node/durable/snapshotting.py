@@ -65,10 +65,13 @@ class Snapshotting:
         trace: Trace,
         entries: int,
         send: Callable[[Message], None],
+        promise: Callable[[Message], None],
         turn: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """``entries``: a snapshot is taken when this many were applied since the last one."""
+        """``entries``: a snapshot is taken when this many were applied since the last one. ``promise`` sends a message
+        that must not leave before what the core asked for is durable.
+        """
         self._core = core
         self._machine = machine
         self._storage = storage
@@ -76,6 +79,7 @@ class Snapshotting:
         self._trace = trace
         self._entries = entries
         self._send = send
+        self._promise = promise
         self._turn = turn
         self._failed = failed
         self._loop = asyncio.get_running_loop()
@@ -162,7 +166,9 @@ class Snapshotting:
     # Receiving
 
     def arrived(self, chunk: InstallSnapshot) -> None:
-        """Stores a chunk that the core accepted and asks for the next byte."""
+        """Stores a chunk that the core accepted and asks for the next byte: an answer in a term that may have come with
+        the chunk, and is revealed by nothing before it is durable.
+        """
         if self._arrival is None or self._arrival.snapshot != chunk.snapshot:
             self._arrival = Arrival(chunk.snapshot, bytearray())
         arrival = self._arrival
@@ -172,7 +178,7 @@ class Snapshotting:
             _log.error("snapshot %d is larger than %d bytes: given up", chunk.snapshot.index, SNAPSHOT_BYTES_MAX)
             self._arrival = None
             return
-        self._send(self._core.chunk_reply(chunk, next_offset=next_offset))
+        self._promise(self._core.chunk_reply(chunk, next_offset=next_offset))
         if arrival.complete and not was_complete:
             self._in_background(lambda: self._verify(arrival), lambda loaded: self._stored(arrival, loaded))
 
@@ -189,8 +195,9 @@ class Snapshotting:
         if isinstance(received, BadSnapshotError):
             _log.error("refused a snapshot: %s", received)
             return
-        self._received = received
         self._core.installed(received.snapshot)
+        if self._core.snapshot == received.snapshot:  # else it came late, and one that waits to be installed must stay
+            self._received = received
         self._turn()
 
     def install(self, snapshot: Snapshot) -> None:

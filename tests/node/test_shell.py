@@ -7,7 +7,7 @@ import errno
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from node.machine import Machine
 from node.network.transport import Address, Transport
 from node.observing.trace import Trace
 from node.raft.core import Raft
-from node.raft.messages import RequestVote
+from node.raft.messages import InstallSnapshot, Message, RequestVote, Snapshot, SnapshotReply
 from node.raft.timing import MS, Timing
 from node.shell import Shell
 from tests.node.addresses import free_ports
@@ -44,10 +44,25 @@ class FailingStorage(Storage):
         super().persist(changes)
 
 
+class Recording(Transport):
+    """Notes what is sent, to whomever."""
+
+    def __init__(
+        self, name: str, peers: Mapping[str, Address], received: Callable[[Message], None], sent: list[Message]
+    ) -> None:
+        super().__init__(name, peers, received)
+        self._sent = sent
+
+    def send(self, message: Message) -> None:
+        self._sent.append(message)
+        super().send(message)
+
+
 class Running:
-    """One node of a one-node cluster, in this process."""
+    """One node of a one-node cluster, in this process. ``sent`` is what it said to others."""
 
     def __init__(self, folder: Path, clock: Callable[[], int]) -> None:
+        self.sent: list[Message] = []
         self.storage = FailingStorage(folder / "data")
         self.failures: list[BaseException] = []
         self.failed = asyncio.Event()
@@ -69,7 +84,7 @@ class Running:
             machine=machine,
             storage=self.storage,
             trace=self.trace,
-            transport_of=lambda received: Transport("n1", {"n1": Address("127.0.0.1", port)}, received),
+            transport_of=lambda received: Recording("n1", {"n1": Address("127.0.0.1", port)}, received, self.sent),
             snapshot_entries=10,
             failed=self._fail,
             clock=clock,
@@ -97,6 +112,15 @@ class Running:
         future: asyncio.Future[kv_pb2.Reply] = asyncio.get_running_loop().create_future()
         ask(future.set_result)
         return await asyncio.wait_for(future, 10)
+
+
+async def wait_until(true: Callable[[], object]) -> None:
+    """Bounded by ten seconds."""
+    async with asyncio.timeout(10):
+        while True:
+            if true():
+                return
+            await asyncio.sleep(0.002)
 
 
 @asynccontextmanager
@@ -203,6 +227,22 @@ async def test_every_vote_is_traced_though_several_are_given_in_one_turn(tmp_pat
     lines = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
     votes = [(line["term"], line["for"]) for line in lines if line["event"] == "vote"]
     assert [vote for vote in votes if vote[1] != "n1"] == [(5, "n2"), (6, "n3")]
+
+
+@pytest.mark.parametrize("failing", [False, True])
+async def test_a_chunk_is_answered_once_its_term_is_durable(tmp_path: Path, *, failing: bool) -> None:
+    """An answer tells the leader's term; a crash must not make the node forget a term that it has told."""
+    async with running(tmp_path) as node:
+        await node.wait_leader()
+        node.storage.failing = failing
+        taken = Snapshot(index=90, term=4, voters=("n1", "n2"))
+        chunk = InstallSnapshot(
+            source="n2", target="n1", term=5, snapshot=taken, offset=0, data=b"some of it", done=False
+        )
+        node.shell.receive(chunk)
+        await wait_until(lambda: node.failures or node.sent)
+        answers = [message for message in node.sent if isinstance(message, SnapshotReply)]
+        assert [(one.term, one.next_offset) for one in answers] == ([] if failing else [(5, 10)])
 
 
 async def test_a_torn_trace_line_is_ended_before_the_next_life(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from node.durable.storage import Storage
 from node.machine import Machine
 from node.observing.trace import Trace
 from node.raft.messages import InstallSnapshot, Message, Snapshot, SnapshotReply
+from tests.node.by_hand import ByHand
 from tests.node.test_core_snapshots import compacted_leader, snapshot
 
 CHUNKS = 5
@@ -33,6 +34,7 @@ class Sending:
         self.failures: list[BaseException] = []
         self.disk = Disk(self.storage, asyncio.get_running_loop(), self.failures.append)
         self.sent: list[Message] = []
+        self.promised: list[Message] = []
         self.snapshotting = Snapshotting(
             core=self.leader.core,
             machine=Machine(),
@@ -41,6 +43,7 @@ class Sending:
             trace=self.trace,
             entries=1000,
             send=self.sent.append,
+            promise=self.promised.append,
             turn=lambda: None,
             failed=self.failures.append,
         )
@@ -140,3 +143,44 @@ async def test_a_snapshot_that_is_gone_makes_room_for_the_current_one(sending: S
         sending.snapshotting.replied(sending.answer(sending.chunk()))
     assert sending.arrival.complete
     assert sending.arrival.snapshot == newer
+
+
+async def test_a_late_snapshot_does_not_take_the_place_of_one_that_waits(tmp_path: Path) -> None:
+    """Two leaders' snapshots are verified one after the other, and both are told in between two turns, the older last:
+    what the next turn installs is the newer one, as the core says.
+    """
+    follower = ByHand("b")
+    storage, trace = Storage(tmp_path / "data"), Trace(tmp_path / "trace.jsonl", "b")
+    failures: list[BaseException] = []
+    verified = asyncio.Semaphore(0)
+    disk = Disk(storage, asyncio.get_running_loop(), failures.append)
+    snapshotting = Snapshotting(
+        core=follower.core,
+        machine=Machine(),
+        storage=storage,
+        disk=disk,
+        trace=trace,
+        entries=1000,
+        send=follower.sent.append,
+        promise=follower.sent.append,
+        turn=verified.release,
+        failed=failures.append,
+    )
+    leader = Storage(tmp_path / "leader")
+    state = Machine().copy().encode()
+    for one in (snapshot(5), snapshot(4)):
+        leader.save_snapshot(one, state)
+        data, done = leader.snapshot_chunk(one, 0)
+        snapshotting.arrived(
+            InstallSnapshot(source="a", target="b", term=1, snapshot=one, offset=0, data=data, done=done)
+        )
+    for _ in range(2):
+        await asyncio.wait_for(verified.acquire(), 10)
+    installed = follower.core.ready().install
+    assert installed == snapshot(5)
+    snapshotting.install(installed)
+    await disk.close()
+    await snapshotting.close()
+    for each in (storage, leader, trace):
+        each.close()
+    assert not failures
