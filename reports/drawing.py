@@ -22,6 +22,7 @@ from itertools import pairwise, permutations
 from checkers.operation import Operation
 from checkers.verdict import Finding
 from reports.contradiction import NO_VALUE, Doomed, condemn, observed, precedes, who, written
+from reports.focus import focused
 from reports.lenient import integer, plain, sequence
 from reports.words import duration, moment, operation_words, value_words
 
@@ -108,7 +109,7 @@ class Drawing:
 
 def draw(finding: Finding, around: Surroundings | None = None) -> Drawing | None:
     """The drawing of a finding, or None if it has no operations."""
-    operations = finding.operations[:OPERATIONS_MAX]
+    operations = focused(finding)[:OPERATIONS_MAX]
     if not operations:
         return None
     around = around or Surroundings()

@@ -52,11 +52,11 @@ def how_many(record: Record) -> str:
     words = []
     if len(keyed) > 0:
         total = integer(record.statistics.get("linearizability", {}).get("keys"))
-        of = f" of {total}" if total is not None else ""
-        words.append(
-            f"{plural(len(keyed), 'finding')} on {len({str(item.key) for item in keyed})}{of} keys: "
-            "only the first on each key is reported, more may exist."
-        )
+        keys = len({str(item.key) for item in keyed})
+        on = f"{keys} of {total} keys" if total is not None else plural(keys, "key")
+        once = len({(item.checker, str(item.key)) for item in keyed}) == len(keyed)
+        rest = "only the first on each key is reported, more may exist" if once else "more may exist"
+        words.append(f"{plural(len(keyed), 'finding')} on {on}: {rest}.")
         if len(keyed) > 1:
             words.append("Clearest first: those under a fault, then those of the fewest operations, then by time.")
     counted = mapping(record.statistics.get("raft", {}).get("violations"))
@@ -93,7 +93,7 @@ def meanwhile(finding: Finding, faults: Sequence[Fault]) -> Sequence[str]:
     if not finding.operations:
         return ()
     point = _point(finding)
-    what = f"the {point.f} at {moment(point.call_ns)}"
+    what = f"the {'transaction' if point.f == 'txn' else point.f} at {moment(point.call_ns)}"
     said = []
     for fault in faults:
         relation = _relation(fault, point)

@@ -54,6 +54,19 @@ PATTERNS: Mapping[str, str] = {
     "operation inside a compare-and-set chain": "a value was seen where there was no room for it",
     "no order possible": "the answers fit no order of the operations",
     "not linearizable": "the answers fit no order of the operations",
+    "stale": "a read did not show what an earlier one had shown",
+    "lost": "something acknowledged is gone",
+    "internal": "a transaction did not see what it had done itself",
+    "unwritten-read": "a transaction read an element that nobody wrote",
+    "G1a": "a transaction read what certainly did not happen",
+    "G1b": "a transaction read the middle of another one",
+    "future-read": "a transaction read what it only wrote afterwards",
+    "dirty-update": "a transaction went on from what certainly did not happen",
+    "duplicate-elements": "an element that was appended once stands twice",
+    "incompatible-order": "two reads show one list in orders that exclude each other",
+    "cyclic-versions": "values followed one another in a circle",
+    "lost-update": "two transactions went on from the same value",
+    "no-serial-order": "the transactions fit no order",
     "CRASH": "a node died by itself",
     "no progress": "after everything was healed, the system did not serve",
     "no leader": "after everything was healed, nobody led",
@@ -62,11 +75,20 @@ PATTERNS: Mapping[str, str] = {
 """What happened, for the other kinds that accuse the system: their kind is the name of a pattern."""
 
 
+CYCLES = ("G0", "G1c", "G-single", "G-nonadjacent", "G2")
+"""How the names of cycles between transactions begin (Adya); the rest of a name says what else counted."""
+
+CIRCLE = "each of these transactions must come before the next, in a circle"
+
+
 def title(finding: Finding) -> str:
     """What happened, in a line; a kind that is not known here stands for itself."""
     if finding.kind in RULES:
         return capital(f"{_broken(finding)} (rule broken: {finding.kind})")
-    happened = PATTERNS.get(finding.kind)
+    circle = (
+        "transactions that each must come before the next, in a circle" if finding.kind.startswith(CYCLES) else None
+    )
+    happened = PATTERNS.get(finding.kind, circle)
     return capital(f"{happened} ({finding.kind})" if happened else finding.kind)
 
 

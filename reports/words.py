@@ -60,8 +60,16 @@ def size(value: float) -> str:
     raise AssertionError("unreachable")
 
 
+class Shortened(str):
+    """Words for a value that somebody has already made as short as they should be."""
+
+    __slots__ = ()
+
+
 def value_words(value: Any, limit: int = 28) -> str:
     """A value of an operation, short enough for a label."""
+    if isinstance(value, Shortened):
+        return value
     words = "nil" if value is None else text(value)
     return words if len(words) <= limit else f"{words[: limit - 1]}…"
 
