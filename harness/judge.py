@@ -403,7 +403,7 @@ def sentence_of(verdict: Verdict, scenario: str, faults: int) -> str:
     if verdict.findings and verdict.validity is not Validity.VALID:
         first = verdict.findings[0]
         more = len([finding for finding in verdict.findings if finding.blame is first.blame]) - 1
-        return first.message + (f" (and {more} more findings)" if more > 0 else "")
+        return first.message + (f" (and {more} more finding{'s' if more > 1 else ''})" if more > 0 else "")
     counts = next((result.statistics for result in verdict.results if result.checker == "statistics"), {})
     ok = counts.get("outcomes", {}).get("ok", {}).get("count", 0)
     acknowledged = f"all {ok:,} acknowledged operations"

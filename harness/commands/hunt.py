@@ -83,8 +83,10 @@ def zoo_command(
     """Hunts every planted bug; 0: everything was done and no control was invalid; 1: a control was; 2: not all done."""
     plan = load_plan(plan_file or SHIPPED)
     every = all_quarry()
-    chosen = [quarry(name) for name in bugs.split(",")] if bugs is not None else every
+    chosen = [quarry(name) for name in _names(bugs)] if bugs is not None else every
     wanted = _ways(ways)
+    if markdown is not None:
+        _writable(markdown)
     folder = folder.resolve() if folder is not None else _new_folder(runs_root, "zoo")
     facts = _settle(folder, plan)
     runner, hunt = _hunt(list(trails([one.name for one in chosen], plan, wanted)), _book(folder), folder, runs_root)
@@ -113,11 +115,15 @@ def _missed(data: Mapping[str, Any]) -> str:
 
 
 def _ways(text: str | None) -> Sequence[Way]:
-    names = WAYS if text is None else text.split(",")
+    names = WAYS if text is None else _names(text)
     for name in names:
         if name not in WAYS:
             raise UsageError(f"--ways {name!r}: there is no such way to hunt: {nearest(name, WAYS)}")
     return [way for way in WAYS if way in names]
+
+
+def _names(text: str) -> Sequence[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _budget_s(text: str | None) -> float:
@@ -140,6 +146,14 @@ def _make(folder: Path) -> None:
         raise UsageError(f"cannot create {str(folder)!r}: {error.strerror}; choose another folder") from None
 
 
+def _writable(page: Path) -> None:
+    """A page that cannot be written is better refused before a hunt of hours than after it."""
+    try:
+        page.open("a").close()
+    except OSError as error:
+        raise UsageError(f"--markdown {str(page)!r} cannot be written: {error.strerror}; give another file") from None
+
+
 def _book(folder: Path) -> Book:
     return Book.open(folder / "results.jsonl")
 
@@ -155,24 +169,42 @@ def _settle(folder: Path, plan: ZooPlan) -> Mapping[str, Any]:
     revision = f"{(git['revision'] or 'unknown')[:12]}{' with changes' if git['dirty'] else ''}"
     mine = {"plan": plan.model_dump(), "revision": revision}
     if path.exists():
-        before = orjson.loads(path.read_bytes())
+        before = _before(path)
         for name, value in mine.items():
-            if before["settled"][name] != value:
-                others = f"{before['settled'][name]}, now {value}"
+            if before["settled"].get(name) != value:
+                others = f"{before['settled'].get(name)}, now {value}"
                 raise UsageError(
                     f"--folder {str(folder)!r} holds a hunt with another {name} ({others}): the results of both would "
                     "not be one measurement; give another folder"
                 )
-        return dict(before["facts"])
+        return before["facts"]
     machine = machine_facts()
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": shlex.join(["capsize", *(word for word in sys.argv[1:] if not os.path.isabs(word))]),
+        "command": shlex.join(["capsize", *map(_nowhere, sys.argv[1:])]),
         "revision": revision,
         "machine": f"{machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, Python {machine['python']}",
     }
     path.write_bytes(orjson.dumps({"settled": mine, "facts": facts}, option=orjson.OPT_INDENT_2))
     return facts
+
+
+def _before(path: Path) -> Mapping[str, dict[str, Any]]:
+    """What an earlier sitting wrote down."""
+    try:
+        before = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise UsageError(f"{str(path)!r} cannot be read: {error}; give another --folder") from None
+    parts = ("settled", "facts")
+    if not isinstance(before, dict) or not all(isinstance(before.get(part), dict) for part in parts):
+        raise UsageError(f"{str(path)!r} is not the beginning of a hunt; give another --folder")
+    return before
+
+
+def _nowhere(word: str) -> str:
+    """A word of the command line without the places of this machine: pages are published."""
+    option, equals, value = word.rpartition("=")
+    return f"{option}{equals}{os.path.basename(value)}" if os.path.isabs(value) else word
 
 
 def _hunt(hunted: Sequence[Trail], book: Book, folder: Path, runs_root: Path) -> tuple[Runner, Hunt]:

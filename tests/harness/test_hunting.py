@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.hunt import zoo_command
 from harness.errors import UsageError
 from harness.hunting.hunt import Book, Hunt, ended
 from harness.hunting.plan import (
@@ -204,3 +205,21 @@ async def test_the_table_counts_and_the_pages_say_what_was_missed(tmp_path: Path
     assert "| R1 | local-read | LIN | 4 of 5; median 100.0 s, 90 % 100.0 s; 1 valid | stale read | **missed**" in text
     assert "1 false alarm in 8 control runs" in html
     assert "local-read, seed 1005: invalid" in text
+
+
+def test_a_folder_whose_plan_is_torn_is_refused(tmp_path: Path) -> None:
+    """So is one whose plan.json is something else, and a page that nobody can write: before anything is run."""
+    for content in ("{", "{}", '{"settled": 1, "facts": {}}'):
+        (tmp_path / "plan.json").write_text(content)
+        with pytest.raises(UsageError, match="another --folder"):
+            zoo_command(None, BUG, "own", 1, "0s", tmp_path, None, tmp_path)
+    with pytest.raises(UsageError, match=r"--markdown .*another file"):
+        zoo_command(None, BUG, "own", 1, "0s", tmp_path, tmp_path / "none" / "zoo.md", tmp_path)
+
+
+def test_a_page_that_hunted_nothing_says_so() -> None:
+    """Nothing is green that was not looked at."""
+    data = table(all_quarry(), PLAN, Book(Path("none")), FACTS)
+    html = page.render(linked(data, Path("runs"), Path("runs")))
+    assert "Nothing was hunted" in html
+    assert "none hunted by its own scenario; none hunted blind; no control run." in html
