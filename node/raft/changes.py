@@ -126,7 +126,7 @@ class Changes(Catchup):
             if lag is not None:
                 return Refused(why=Why.NOT_NOW, words=f"{host_of(name)} has not caught up: {lag}")
         if not self.would_hear_majority(target):
-            heard = ", ".join(sorted(host_of(name) for name in self.heard_lately() if name in target.voters))
+            heard = ", ".join(sorted(host_of(name) for name in self.known_alive() if name in target.voters))
             words = f"of the voters that there would be, only {heard or 'nobody'} was heard lately: no majority"
             return Refused(why=Why.NOT_NOW, words=words)
         return None
@@ -145,8 +145,16 @@ class Changes(Catchup):
 
     def would_hear_majority(self, target: Configuration) -> bool:
         """Whether so many of the new voters answer that they could commit the change, and go on after it."""
-        heard = self.heard_lately()
+        heard = self.known_alive()
         return sum(1 for voter in target.voters if voter in heard) >= self.quorum_size(target.voters)
+
+    def known_alive(self) -> set[str]:
+        """Those heard lately, without the benefit of the doubt in which a leader begins (``Progress.contact_ns``): once
+        it has committed anything it has heard who is there, and to take somebody out for the sake of one that is long
+        dead could be the end.
+        """
+        doubtful = () if self.commit < self.term_start else self.progress.values()
+        return self.heard_lately() - {one.name for one in doubtful if not one.heard}
 
     def heard_lately(self) -> set[str]:
         """This server, and whom it heard within the longest election time-out."""

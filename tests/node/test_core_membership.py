@@ -303,6 +303,17 @@ def test_a_cluster_that_could_not_go_on_is_refused() -> None:
     assert refused(leader, to("ab")) is None
 
 
+def test_a_new_leader_does_not_take_the_dead_for_the_living() -> None:
+    """Whom it never heard in its term may be gone for ever: with it, no majority would be left without the one that is
+    to be taken out.
+    """
+    leader = ByHand("a", voters=ABC)
+    leader.lead()
+    leader.acknowledged("b", leader.core.last_index)
+    assert refused(leader, to("ac")) is Why.NOT_NOW, "c has not said a word"
+    assert refused(leader, to("ab")) is None
+
+
 # Whole changes
 
 
