@@ -60,7 +60,8 @@ def hunt_command(bug: str, runs: int, first_seed: int, blind: bool, runs_root: P
     results = hunt.book.of(trail)
     seconds = sum(result.seconds for result in results)
     if not own_score(results).found:
-        hunt.report(f"{name} was not found in {len(results)} runs, {seconds:.0f} s")
+        early = "interrupted: " if runner.stop.is_set() else ""
+        hunt.report(f"{early}{name} was not found in {len(results)} runs, {seconds:.0f} s")
         return NOT_FOUND
     last = results[-1]
     hunt.report(f"{name} found in run {len(results)}, after {seconds:.0f} s: {', '.join(last.kinds)}")

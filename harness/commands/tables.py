@@ -95,5 +95,18 @@ def show_bugs() -> None:
         for bug in system.bugs.values()
     ]
     _show(
-        "Planted bugs (--bug NAME)", ("name", "system", "what is wrong", "provoked by", "seen by", "published as"), rows
+        "Planted bugs (--bug NAME; capsize hunt NAME)",
+        ("name", "system", "what is wrong", "provoked by", "expected of", "published as"),
+        rows,
     )
+    _show("\nWho is expected to see it first", ("", ""), OBSERVERS.items())
+
+
+OBSERVERS = {
+    "LIN": "the judge of what clients saw: linearizability, or what the workload's checker asks",
+    "DUR": "the same, by what was acknowledged and is gone",
+    "INV": "an invariant of Raft, in the traces of the nodes",
+    "CONV": "hashes of the replicas' states that differ",
+    "LIVE": "after healing, a majority does not serve, or a node does not catch up",
+    "CRASH": "a node that ends by itself",
+}

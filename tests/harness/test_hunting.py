@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands.hunt import zoo_command
+from harness.commands.tables import OBSERVERS
 from harness.errors import UsageError
 from harness.hunting.hunt import Book, Hunt, ended
 from harness.hunting.plan import (
@@ -223,3 +224,9 @@ def test_a_page_that_hunted_nothing_says_so() -> None:
     html = page.render(linked(data, Path("runs"), Path("runs")))
     assert "Nothing was hunted" in html
     assert "none hunted by its own scenario; none hunted blind; no control run." in html
+
+
+def test_the_list_of_bugs_explains_every_observer_that_it_names() -> None:
+    """A row says INV or DUR; who reads it must not have to guess."""
+    named = {code for one in all_quarry() for code in one.bug.observer.split(", ")}
+    assert named == set(OBSERVERS)
