@@ -26,6 +26,7 @@ from harness.nemesis.nemesis import Nemesis
 from harness.nemesis.triggers import event_ns
 from harness.nemesis.world import World
 from harness.planning.schedule import plan_schedule, plan_swarms, setup_of
+from harness.progress import LiveProgress
 from harness.readiness import Recovery, ask_leader, wait_leader
 from harness.recorder import Recorder
 from harness.running import Run
@@ -87,6 +88,7 @@ async def attack(run: Run, cluster: Cluster, session: Session, live: LiveCheck) 
     recorder = Recorder(run.folder.history, run.clock)
     lag = LagMonitor()
     lag.start()
+    live.start_traces(run.clock.origin_ns)
     nemesis = make_nemesis(run, cluster, session, recorder)
     freezer = Freezer(run=run, cluster=cluster, recorder=recorder, nemesis=nemesis)
     load = Load(run=run, session=session, recorder=recorder, nemesis=nemesis, freezer=freezer, live=live)
@@ -237,9 +239,24 @@ def _refuse(run: Run, exits: Mapping[str, int]) -> None:
 
 
 def live_check(run: Run) -> LiveCheck:
-    """What judges the run while it goes on, as far as its workload can be."""
-    model = WORKLOADS[run.scenario.workload].model
-    return LiveCheck(history=run.folder.history, model=model, log=run.folder.log, run_id=run.run_id)
+    """What judges the run while it goes on, as far as its workload and its nodes' clocks allow."""
+    head = run.scenario.head
+    return LiveCheck(
+        history=run.folder.history,
+        model=WORKLOADS[run.scenario.workload].model,
+        log=run.folder.log,
+        run_id=run.run_id,
+        traces=tuple(map(run.folder.trace, run.scenario.nodes)) if judges_traces(run) else (),
+        patient=head.on_violation == "freeze",
+    )
+
+
+def judges_traces(run: Run) -> bool:
+    """Whether traces are judged while the run lives: they tell one clock's time, and somebody would act on it, or at
+    least sees it.
+    """
+    wanted = run.scenario.head.on_violation != "continue" or isinstance(run.progress, LiveProgress)
+    return wanted and SYSTEMS[run.scenario.head.system].traces and bool(run.record.facts.get("one_clock"))
 
 
 def leaving_of(run: Run) -> Leaving | None:
