@@ -101,18 +101,15 @@ def zoo_command(
     if runner.abandon.is_set():
         return EXIT_INTERRUPTED
     data = write()
-    totals = data["totals"]
-    hunt.report(f"own: {totals['own_found']} of {totals['own_hunted']}; missed by one of the two ways: {_missed(data)}")
-    hunt.report(f"blind: {totals['blind_found']} of {totals['blind_hunted']}")
-    hunt.report(f"controls: {data['control']['runs']} runs, {totals['alarms']} alarms")
+    hunt.report(zoo_page.sentence(data))
+    if lost := [row["name"] for row in zoo_page.missed(data)]:
+        hunt.report(f"missed by one of the two ways: {', '.join(lost)}")
     hunt.report(f"page: {folder / 'summary.html'}")
     if not done:
-        hunt.report(f"not all done; to go on: capsize zoo --folder {shlex.quote(str(folder))}")
-    return ALARM if totals["alarms"] else FOUND if done else NOT_FOUND
-
-
-def _missed(data: Mapping[str, Any]) -> str:
-    return ", ".join(row["name"] for row in zoo_page.missed(data)) or "none"
+        again = {"--plan": plan_file, "--bugs": bugs, "--ways": ways, "--folder": folder, "--runs": runs_root}
+        given = [word for option, value in again.items() if value is not None for word in (option, str(value))]
+        hunt.report(f"not all done; to go on: capsize zoo {shlex.join(given)}")
+    return ALARM if data["totals"]["alarms"] else FOUND if done else NOT_FOUND
 
 
 def _ways(text: str | None) -> Sequence[Way]:
@@ -176,7 +173,7 @@ def _settle(folder: Path, plan: ZooPlan) -> Mapping[str, Any]:
                 others = f"{before['settled'].get(name)}, now {value}"
                 raise UsageError(
                     f"--folder {str(folder)!r} holds a hunt with another {name} ({others}): the results of both would "
-                    "not be one measurement; give another folder"
+                    "not be one measurement; give another folder, or what was given then"
                 )
         return before["facts"]
     machine = machine_facts()

@@ -230,3 +230,16 @@ def test_the_list_of_bugs_explains_every_observer_that_it_names() -> None:
     """A row says INV or DUR; who reads it must not have to guess."""
     named = {code for one in all_quarry() for code in one.bug.observer.split(", ")}
     assert named == set(OBSERVERS)
+
+
+def test_the_line_that_goes_on_repeats_what_was_asked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Without the plan and the bugs it would be refused, or hunt everything."""
+    plan = tmp_path / "mine.yaml"
+    plan.write_text("own: {first_seed: 1, runs: 1}\ncontrol: {first_seed: 1, runs: 1}\nblind: {suite: smoke}\n")
+    folder = tmp_path / "hunt"
+    assert zoo_command(plan, BUG, "own", 1, "0s", folder, None, tmp_path) == 2
+    line = "".join(capfd.readouterr().out.split("\n"))
+    assert f"capsize zoo --plan {plan} --bugs {BUG} --ways own --folder {folder} --runs {tmp_path}" in line
+    assert zoo_command(plan, BUG, "own", 1, "0s", folder, None, tmp_path) == 2
+    with pytest.raises(UsageError, match="another plan"):
+        zoo_command(None, BUG, "own", 1, "0s", folder, None, tmp_path)
