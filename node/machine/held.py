@@ -45,7 +45,11 @@ class List:
 
 
 class Lock(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
-    """Nobody's if ``token`` is 0. ``until_ms`` is in the machine's time; 0: for ever."""
+    """Nobody's if ``token`` is 0. ``until_ms`` is the last millisecond of the lease, in the machine's time; 0: for ever.
+
+    It belongs to the lease because stamps are rounded down: else an owner that asked late in a millisecond would have
+    its lease cut short by a part of one.
+    """
 
     owner: str
     token: int
@@ -53,7 +57,7 @@ class Lock(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
 
     def token_at(self, now_ms: int) -> int:
         """The holder's fencing token; 0: free."""
-        return 0 if self.until_ms and now_ms >= self.until_ms else self.token
+        return 0 if self.until_ms and now_ms > self.until_ms else self.token
 
 
 Held = bytes | int | Set | List | Lock

@@ -80,7 +80,7 @@ class Model:
         """As clients see it."""
         held = self.keys.get(key)
         if isinstance(held, Lock):
-            return held.token if self.now_ms < held.until_ms else 0
+            return held.token if self.now_ms <= held.until_ms else 0
         if isinstance(held, set):
             return frozenset(held)
         return tuple(held) if isinstance(held, list) else held
@@ -134,7 +134,7 @@ class Model:
 
     def acquire(self, acquire: Acquire, index: int) -> Answer:
         lock = self.typed(acquire.key, Lock)
-        free = lock is None or self.now_ms >= lock.until_ms
+        free = lock is None or self.now_ms > lock.until_ms
         if not free and lock.owner != acquire.owner:
             return MISMATCH, lock.token, ()
         token = index if free else lock.token
@@ -144,7 +144,7 @@ class Model:
 
     def release(self, release: Release, _: int) -> Answer:
         lock = self.typed(release.key, Lock)
-        held = lock is not None and self.now_ms < lock.until_ms
+        held = lock is not None and self.now_ms <= lock.until_ms
         if not held or lock.owner != release.owner or release.token not in (0, lock.token):
             return MISMATCH, lock.token if held else 0, ()
         lock.until_ms = float("-inf")

@@ -32,7 +32,7 @@ def test_tokens_rise_for_ever() -> None:
     """Over releases, leases that ran out, and deletes."""
     client = Client()
     tokens = [client.do(Acquire("l", "me", lease_ms=10), stamp_ms=1).value]
-    tokens.append(client.do(Acquire("l", "you"), stamp_ms=11).value)
+    tokens.append(client.do(Acquire("l", "you"), stamp_ms=12).value)
     client.do(Release("l", "you"))
     tokens.append(client.do(Acquire("l", "me")).value)
     client.do(Delete("l"))
@@ -44,11 +44,25 @@ def test_a_lease_runs_out_in_the_machines_time() -> None:
     """Not before; whoever asks then takes it, and the former owner, too, gets a new token."""
     client = Client()
     first = client.do(Acquire("l", "me", lease_ms=100), stamp_ms=1000).value
-    assert client.do(Acquire("l", "you"), stamp_ms=1099).kind is ResultKind.MISMATCH
-    assert client.do(Acquire("l", "me", lease_ms=100), stamp_ms=1100).value != first
+    assert client.do(Acquire("l", "you"), stamp_ms=1100).kind is ResultKind.MISMATCH
+    assert client.do(Acquire("l", "me", lease_ms=100), stamp_ms=1101).value != first
     assert client.do(Acquire("l", "me", lease_ms=100), stamp_ms=1150).value == client.machine.get("l")
-    assert client.do(Acquire("l", "you"), stamp_ms=1249).kind is ResultKind.MISMATCH
-    assert client.do(Acquire("l", "you"), stamp_ms=1250).kind is ResultKind.OK
+    assert client.do(Acquire("l", "you"), stamp_ms=1250).kind is ResultKind.MISMATCH
+    assert client.do(Acquire("l", "you"), stamp_ms=1251).kind is ResultKind.OK
+
+
+def test_a_lease_is_not_shorter_by_a_part_of_a_millisecond() -> None:
+    """Stamps are whole milliseconds: an owner that asked late in one has its lease in full all the same."""
+    clock, client = LeaderClock(), Client()
+    clock.stamp_ms(1, machine_ms=1, now_ns=0)
+
+    def acquire(owner: str, now_ns: int) -> ResultKind:
+        stamp_ms = clock.stamp_ms(1, machine_ms=client.machine.now_ms, now_ns=now_ns)
+        return client.do(Acquire("l", owner, lease_ms=1), stamp_ms=stamp_ms).kind
+
+    assert acquire("me", 5 * MS - 1) is ResultKind.OK
+    assert acquire("you", 6 * MS - 2) is ResultKind.MISMATCH
+    assert acquire("you", 7 * MS) is ResultKind.OK
 
 
 def test_time_never_goes_back() -> None:
