@@ -45,7 +45,7 @@ class List:
 
 
 class Lock(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
-    """Nobody's if ``token`` is 0. ``until_ms`` is the last millisecond of the lease, in the machine's time; 0: for ever.
+    """Nobody's if ``token`` is 0. ``until_ms`` is the lease's last millisecond, in the machine's time; 0: for ever.
 
     It belongs to the lease because stamps are rounded down: else an owner that asked late in a millisecond would have
     its lease cut short by a part of one.
