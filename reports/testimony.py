@@ -11,6 +11,7 @@ was written while the fault was being injected therefore stands before its bar, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import orjson
 
 from checkers.verdict import Finding
-from reports.lenient import mapping, text
+from reports.lenient import mapping, text, texts
 from reports.quotes import Quote
 from reports.record import Fault
 from reports.titles import lost_a_vote
@@ -214,7 +215,15 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "commit": lambda line: f"commits to {_of(line, 'index')}",
     "truncate": lambda line: f"cuts its log from {_of(line, 'from')}",
     "ack": lambda line: f"acknowledges {_of(line, 'index')}",
+    "config": lambda line: _members(line),
 }
+
+
+def _members(line: Mapping[str, Any]) -> str:
+    """``voters n1, n2, n3 (before: n1, n2)``; the second while a joint change is under way."""
+    before = f" (before: {', '.join(texts(line['outgoing']))})" if line.get("outgoing") else ""
+    return f"voters {', '.join(texts(line.get('voters'))) or '?'}{before}"
+
 
 _VOTES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "start": lambda line: f"restarts: term {_of(line, 'term')}, vote {_of(line, 'vote', 'none')}",
@@ -236,5 +245,6 @@ def said(line: str, *, vote: bool = False) -> str:
 def _row(line: str) -> Mapping[str, Any]:
     try:
         return mapping(orjson.loads(line))
-    except orjson.JSONDecodeError:
-        return {}
+    except orjson.JSONDecodeError:  # a long line is quoted in part; its event stands near its beginning
+        event = re.search(r'"event":"([a-z_]+)"', line)
+        return {"event": event[1].replace("_", " ")} if event and event[1] not in _WORDS else {}

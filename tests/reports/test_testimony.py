@@ -71,3 +71,11 @@ def test_a_line_written_while_a_fault_was_injected_comes_first(folders: dict[str
     assert scene is not None
     assert scene.marks[0].x < scene.strikes[0].x
     assert scene.strikes[0].time.startswith("5.500")
+
+
+def test_a_configuration_is_told_by_its_voters_and_a_cut_line_by_its_event() -> None:
+    """What a leader stores can be longer than a quote."""
+    joint = '{"node":"n1","event":"config","index":7,"voters":["n2","n3"],"outgoing":["n1","n2"]}'
+    assert said(joint) == "voters n2, n3 (before: n1, n2)"
+    assert said('{"node":"n1","event":"append","entries":[[217,2,"12…') == "append"
+    assert said("[torn") == "says"
