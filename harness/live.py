@@ -46,8 +46,8 @@ class LiveCheck:
     log: Path
     """Where the processes may complain."""
     run_id: str
-    traces: Sequence[Path] = ()
-    """trace.jsonl of the nodes, if they all keep this machine's CLOCK_MONOTONIC; they may come later."""
+    traced: Sequence[str] = ()
+    """Nodes whose traces, in the run's folder, are to be judged: they keep this machine's CLOCK_MONOTONIC."""
     patient: bool = False
     """Whether what the traces tell is worth waiting for when the load is over."""
     initial: Any = None
@@ -75,10 +75,10 @@ class LiveCheck:
         self._process.start()
 
     def start_traces(self, origin_ns: int) -> None:
-        """Starts what judges the traces, if there are any. ``origin_ns``: the run's zero on CLOCK_MONOTONIC."""
-        if not self.traces:
+        """Starts what judges the traces, if any are to be. ``origin_ns``: the run's zero on CLOCK_MONOTONIC."""
+        if not self.traced:
             return
-        config = {"traces": [str(path.resolve()) for path in self.traces], "origin_ns": origin_ns}
+        config = {"run": str(self.history.parent.resolve()), "nodes": list(self.traced), "origin_ns": origin_ns}
         take, lose = self._take_of_traces, self._lose_traces
         self._traces_process = self._judging("harness.live_traces", config, take, lose)
         self._traces_process.start()

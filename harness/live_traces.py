@@ -29,6 +29,7 @@ from checkers.raft.invariants import check_traces
 from checkers.raft.traces import TraceError
 from checkers.verdict import Finding
 from harness.live_process import say
+from reports.folder import RunFolder
 
 EVERY_S = 1.0
 """From one look to the next, if they are cheap."""
@@ -167,11 +168,14 @@ def judge_on(judging: TraceJudging) -> None:
 
 
 def main() -> None:
-    """``python -m harness.live_traces CONFIG`` (JSON: traces, origin_ns)."""
+    """``python -m harness.live_traces CONFIG`` (JSON: run, nodes, origin_ns). Paths of nodes are not in it: a process
+    with a node's folder in its command line is taken for the node.
+    """
     config = msgspec.json.decode(sys.argv[1])
     os.nice(NICE)
     gc.disable()  # it makes no circles, and each collection would visit every event
-    followers = [TraceFollower(Path(path)) for path in config["traces"]]
+    folder = RunFolder(Path(config["run"]))
+    followers = [TraceFollower(folder.trace(node)) for node in config["nodes"]]
     judge_on(TraceJudging(followers, origin_ns=config["origin_ns"]))
 
 

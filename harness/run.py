@@ -246,7 +246,7 @@ def live_check(run: Run) -> LiveCheck:
         model=WORKLOADS[run.scenario.workload].model,
         log=run.folder.log,
         run_id=run.run_id,
-        traces=tuple(map(run.folder.trace, run.scenario.nodes)) if judges_traces(run) else (),
+        traced=run.scenario.nodes if judges_traces(run) else (),
         patient=head.on_violation == "freeze",
     )
 

@@ -20,15 +20,15 @@ BAD = written("n1", [(1020, vote(1, "n2"))])
 @pytest.fixture
 def follower(tmp_path: Path) -> Iterator[TraceFollower]:
     """Of the one node."""
-    follower = TraceFollower(tmp_path / "n1" / "trace.jsonl")
+    follower = TraceFollower(tmp_path / "nodes" / "n1" / "trace.jsonl")
     yield follower
     follower.close()
 
 
 def trace_file(tmp_path: Path) -> Path:
     """Where a node's trace is."""
-    path = tmp_path / "n1" / "trace.jsonl"
-    path.parent.mkdir()
+    path = tmp_path / "nodes" / "n1" / "trace.jsonl"
+    path.parent.mkdir(parents=True)
     return path
 
 
@@ -100,7 +100,7 @@ async def test_the_process_finds_what_the_history_cannot_tell(tmp_path: Path) ->
     path = trace_file(tmp_path)
     path.write_bytes(GOOD)
     history = tmp_path / "history.jsonl"
-    check = LiveCheck(history=history, model="bank", log=tmp_path / "log", run_id="r", traces=(path,), patient=True)
+    check = LiveCheck(history=history, model="bank", log=tmp_path / "log", run_id="r", traced=("n1",), patient=True)
     check.start()
     check.start_traces(1000)
     try:
@@ -123,7 +123,7 @@ async def test_traces_that_are_given_up_end_no_run(tmp_path: Path, caplog: pytes
     path.write_bytes(written("n1", [(9, start()), (8, durable(1, 0))]))
     history = tmp_path / "history.jsonl"
     history.touch()
-    check = LiveCheck(history=history, model="register", log=tmp_path / "log", run_id="r", traces=(path,), patient=True)
+    check = LiveCheck(history=history, model="register", log=tmp_path / "log", run_id="r", traced=("n1",), patient=True)
     check.start()
     check.start_traces(0)
     try:
