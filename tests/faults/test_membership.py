@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from pydantic import ValidationError
 
+from faults.electorate import Agreed
 from faults.fakes.admin import FakeAdmin
 from faults.fakes.cluster import FakeCluster, no_sleep
 from faults.members import How, Membership, Step, next_step
@@ -96,6 +97,24 @@ async def test_nobody_leaves_who_is_needed() -> None:
     assert admin.changes == []
     await cluster.nodes["n3"].start()
     assert (await fault.heal()).holds
+
+
+class Interrupted(Membership):
+    """Another fault ends n3 as soon as this one has looked for the first time."""
+
+    async def _check_quorum(self, *names: str) -> Agreed:
+        found = await super()._check_quorum(*names)
+        await self.cluster.nodes["n3"].signal(9)
+        return found
+
+
+async def test_what_another_fault_prevents_at_the_last_moment_was_not_possible_just_then() -> None:
+    """It is no fault that did not bite: nobody was asked for anything."""
+    _, cluster, admin = made("remove", "n1", nodes=FIVE[:3])
+    fault = Interrupted(how="remove", targets=("n1",), cluster=cluster, sleep=no_sleep)
+    with pytest.raises(NotNowError, match="1 of 2 voters would be left"):
+        await fault.inject()
+    assert admin.changes == []
 
 
 async def test_of_two_voters_none_is_killed_to_be_replaced() -> None:
