@@ -133,6 +133,10 @@ class MessageFault:
     _trouble: dict[str, str] = field(default_factory=dict, init=False)
     _asked_s: dict[str, float] = field(default_factory=dict, init=False)
     """When each node was asked last to put the rule in force: it may have heard, whatever it answered."""
+    _pids: dict[str, frozenset[int]] = field(default_factory=dict, init=False)
+    """Each target's processes when it began: one that is killed takes with it what its rule had counted since we asked
+    last.
+    """
     _renewing: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def inject(self) -> Proof:
@@ -146,6 +150,7 @@ class MessageFault:
         if absent == set(self.targets):
             raise NotNowError(f"{', '.join(self.targets)} cannot be told a rule just now: dead, or stopped")
         self._tallies = {name: Tallies() for name in self.targets}
+        self._pids = {name: frozenset(self.cluster.nodes[name].pids()) for name in self.targets}
         deadline_s = self.now() + PATIENCE_S
         await asyncio.gather(*map(self._set, self._unset()))
         while not self._unset() <= absent and self.now() < deadline_s:
@@ -168,12 +173,19 @@ class MessageFault:
         ends = dict(zip(self.targets, await asyncio.gather(*map(self._clear, self.targets)), strict=True))
         counted = {name: {"matched": each.matched, "hits": each.hits} for name, each in self._tallies.items()}
         evidence = {"ended": ends, "counted": counted, **self._troubles()}
-        idle = set(ends.values()) == {"cleared"} and not any(each.hits for each in self._tallies.values())
+        idle = self._knows_all(ends) and not any(each.hits for each in self._tallies.values())
         return Proof(
             holds=all(end != "unknown" for end in ends.values()),
             evidence=evidence,
             hit_nothing="none of the messages that it is about came by" if idle else None,
         )
+
+    def _knows_all(self, ends: Mapping[str, str]) -> bool:
+        """Whether nothing that a rule counted can have been lost: every target was asked at the end, in the process in
+        which it began.
+        """
+        same = all(self._pids[name] & frozenset(self.cluster.nodes[name].pids()) for name in self._tallies)
+        return set(ends.values()) == {"cleared"} and same
 
     async def _renew(self) -> None:
         while True:

@@ -238,8 +238,9 @@ class DockerNode:
             done.update(pids)
 
     def dismiss(self) -> None:
-        """See :class:`faults.needs.Node`."""
-        self.ended_by_fault = True
+        """See :class:`faults.needs.Node`. A node that is dead already died by itself, or by a fault that said so."""
+        if self.alive:
+            self.ended_by_fault = True
 
     async def start(self) -> None:
         """See :class:`faults.needs.Node`.

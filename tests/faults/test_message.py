@@ -72,6 +72,18 @@ async def test_a_rule_that_met_no_message_says_so_when_it_is_healed() -> None:
     assert "none of the messages" in (healed.hit_nothing or "")
 
 
+async def test_what_a_node_had_counted_when_it_was_killed_is_not_known() -> None:
+    """So nobody can say that the rule hit nothing."""
+    lab = Lab()
+    fault = lab.fault("n1")
+    await fault.inject()
+    await lab.cluster.nodes["n1"].signal(signal.SIGKILL)
+    await lab.cluster.nodes["n1"].start()
+    healed = await fault.heal()
+    assert healed.holds
+    assert healed.hit_nothing is None
+
+
 async def test_a_rule_is_renewed_and_ends_by_itself_when_nobody_does() -> None:
     """The lease is longer than the pause between renewals, and the node ends it alone."""
     lab = Lab()
