@@ -4,7 +4,6 @@ when. Validated as far as that goes without a cluster; each error names the line
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +20,11 @@ from harness.durations import Duration, format_duration, parse_duration
 from harness.errors import nearest
 from harness.planning.documents import Document
 from harness.planning.documents import Path as PlaceInFile
+from harness.planning.draws import Draw, parse_draws
 from harness.planning.quiet import Quiet
 from harness.planning.targets import check_selector, resolve_targets
 from harness.planning.validation import validated
 
-DRAWS_MAX = 100
 INTERVAL_NS = 6_000_000_000
 """Between two faults that are drawn at random, unless the scenario says so (and is long enough)."""
 
@@ -72,8 +71,8 @@ class FaultEntry:
     at_ns: int | None = None
     every_ns: int | None = None
     when: Trigger | None = None
-    random: tuple[tuple[str, float], ...] = ()
-    """Families to draw from, with their weights."""
+    random: tuple[Draw, ...] = ()
+    """Families to draw from."""
     swarm: bool = False
     """Whether each run draws first which of the families are on."""
     lacking: frozenset[str] = frozenset()
@@ -83,25 +82,17 @@ class FaultEntry:
     @property
     def families(self) -> tuple[str, ...]:
         """Every family that the entry may inject."""
-        return tuple(name for name, _ in self.random) if self.family is None else (self.family,)
+        return tuple(draw.family for draw in self.random) if self.family is None else (self.family,)
 
     def without(self, families: Collection[str], storage: Collection[str] = ()) -> FaultEntry:
         """The same, with fewer families to draw from, and nothing that needs this storage."""
-        kept = tuple((name, weight) for name, weight in self.random if name not in families)
+        kept = tuple(draw for draw in self.random if draw.family not in families)
         return replace(self, random=kept, lacking=self.lacking | frozenset(storage))
-
-    def draw(self, family: str, random: Random, nodes: tuple[str, ...]) -> BaseModel | None:
-        """Parameters for one fault of a family; None if all that it draws needs storage that cannot be had."""
-        for _ in range(DRAWS_MAX):
-            parameters = FAMILIES[family].draw(random, nodes)
-            if not FAMILIES[family].setup(parameters).storage & self.lacking:
-                return parameters
-        return None
 
     def to_source(self) -> dict[str, Any]:
         """A random entry's own words in a scenario file; ``lacking`` only where something is."""
         lacking = {"lacking": sorted(self.lacking)} if self.lacking else {}
-        return {"random": dict(self.random), **lacking}
+        return {"random": {draw.family: draw.to_source() for draw in self.random}, **lacking}
 
     def swarm_on(self, seed: int, place: int) -> tuple[str, ...]:
         """The families that are on in the run of this seed: each with an even chance, and at least one (swarm testing:
@@ -221,7 +212,7 @@ def _random_fault(entry: Mapping[str, Any], timing: Mapping[str, int], place: Pl
     if not isinstance(swarm, bool):
         raise frame.document.error((*place, "swarm"), f"{swarm!r} is neither true nor false")
     interval = timing.get("interval", min(INTERVAL_NS, frame.time_ns // 3))
-    families = _weights(entry["random"], (*place, "random"), frame.document)
+    families = parse_draws(entry["random"], tuple(frame.nodes), (*place, "random"), frame.document)
     drawn = FaultEntry(
         family=None,
         parameters=None,
@@ -236,7 +227,7 @@ def _random_fault(entry: Mapping[str, Any], timing: Mapping[str, int], place: Pl
 
 def _triggered(
     drawn: FaultEntry,
-    families: tuple[tuple[str, float], ...],
+    families: tuple[Draw, ...],
     entry: Mapping[str, Any],
     timing: Mapping[str, int],
     place: PlaceInFile,
@@ -247,7 +238,7 @@ def _triggered(
     """
     if "interval" in entry:
         raise frame.document.error((*place, "interval"), "the trigger says when: leave `interval` out, or `when`")
-    quick = tuple(pair for pair in families if "members" not in FAMILIES[pair[0]].claims)
+    quick = tuple(draw for draw in families if "members" not in FAMILIES[draw.family].claims)
     if not quick:
         raise frame.document.error((*place, "random"), "none of these can be triggered: they change who is a member")
     trigger = _trigger(entry["when"], (*place, "when"), frame)
@@ -260,26 +251,6 @@ def _lacking(names: Any, place: PlaceInFile, document: Document) -> frozenset[st
     if not isinstance(names, list) or any(name not in known for name in names):
         raise document.error(place, f"{names!r} is no list of kinds of storage: {', '.join(known)}")
     return frozenset(names)
-
-
-def _weights(names: Any, place: PlaceInFile, document: Document) -> tuple[tuple[str, float], ...]:
-    """``all``, a list of families, or a mapping of families to weights."""
-    if names == "all":
-        return tuple((name, 1.0) for name in FAMILIES)
-    if not isinstance(names, list | dict) or not names:
-        raise document.error(
-            place, f"{names!r} is neither `all`, a list of fault families, nor a mapping of families to weights"
-        )
-    for name in names:
-        if name not in FAMILIES:
-            raise document.error(place, f"unknown fault {name!r}: {nearest(str(name), FAMILIES)}")
-    if isinstance(names, list):
-        return tuple((name, 1.0) for name in names)
-    for name, weight in names.items():
-        number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not number or not 0 < weight < math.inf:
-            raise document.error((*place, name), f"{weight!r} is no weight: a number greater than 0, like 2")
-    return tuple((name, float(weight)) for name, weight in names.items())
 
 
 def _family(entry: Mapping[str, Any], place: PlaceInFile, frame: Frame) -> str:

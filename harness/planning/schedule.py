@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from faults import FAMILIES
 from faults.family import Setup
 from harness.errors import UsageError
+from harness.planning.draws import Draw
 from harness.planning.entries import FaultEntry, Trigger
 from harness.planning.scenario import Scenario
 
@@ -112,15 +113,15 @@ def _expand(entry: FaultEntry, place: int, scenario: Scenario, seed: int) -> Ite
 
 def _expand_random(entry: FaultEntry, place: int, scenario: Scenario, seed: int) -> Iterator[PlannedFault]:
     random, on = Random(f"entry {place} of {seed}"), entry.swarm_on(seed, place)
-    names, weights = zip(*(pair for pair in entry.random if pair[0] in on), strict=True)
+    draws = [draw for draw in entry.random if draw.family in on]
     if entry.when is not None:
-        yield from _expand_triggered(entry, entry.when, place, random, (names, weights), scenario)
+        yield from _expand_triggered(entry, entry.when, place, random, draws, scenario)
         return
     for at_ns in _multiples(entry.interval_ns, scenario.head.time):
-        (family,) = random.choices(names, weights)
-        parameters = entry.draw(family, random, scenario.nodes)
+        draw = _choice(draws, random)
+        parameters = draw.parameters(random, scenario.nodes, entry.lacking)
         if parameters is not None:
-            planned = PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, entry=place)
+            planned = PlannedFault(id=0, family=draw.family, parameters=parameters, for_ns=entry.for_ns, entry=place)
             yield replace(planned, at_ns=at_ns, drawn=True)
 
 
@@ -129,21 +130,29 @@ def _expand_triggered(
     trigger: Trigger,
     place: int,
     random: Random,
-    families: tuple[Sequence[str], Sequence[float]],
+    draws: Sequence[Draw],
     scenario: Scenario,
 ) -> Iterator[PlannedFault]:
     """One fault for each time that the trigger may fire. In between some firings are let pass, or everything would
-    happen in the first moment; half of those that can hit the node whose event it was do so.
+    happen in the first moment; half of those that can hit the node whose event it was do so, unless the scenario says
+    whom to hit.
     """
     nth = 0
     for _ in range(trigger.times):
-        (family,) = random.choices(*families)
-        parameters, nth = entry.draw(family, random, scenario.nodes), nth + random.randint(1, SKIPPED_MAX)
+        draw = _choice(draws, random)
+        parameters = draw.parameters(random, scenario.nodes, entry.lacking)
+        nth += random.randint(1, SKIPPED_MAX)
         if parameters is not None:
-            if isinstance(getattr(parameters, "target", None), str) and random.random() < SUBJECT_SHARE:
+            free = isinstance(getattr(parameters, "target", None), str) and "target" not in draw.said
+            if free and random.random() < SUBJECT_SHARE:
                 parameters = parameters.model_copy(update={"target": "subject"})
-            planned = PlannedFault(id=0, family=family, parameters=parameters, for_ns=entry.for_ns, entry=place)
+            planned = PlannedFault(id=0, family=draw.family, parameters=parameters, for_ns=entry.for_ns, entry=place)
             yield replace(planned, when=trigger.model_copy(update={"times": 1}), nth=nth, drawn=True)
+
+
+def _choice(draws: Sequence[Draw], random: Random) -> Draw:
+    (draw,) = random.choices(draws, [draw.weight for draw in draws])
+    return draw
 
 
 def _quietened(drafts: Iterator[PlannedFault], scenario: Scenario) -> Iterator[PlannedFault]:

@@ -8,6 +8,7 @@ import pytest
 
 from faults import FAMILIES
 from harness.errors import UsageError
+from harness.planning.draws import Draw
 from harness.planning.scenario import Scenario, parse_scenario
 from harness.planning.schedule import plan_schedule, plan_swarms, setup_of
 
@@ -68,6 +69,10 @@ def test_all_is_resolved_to_names() -> None:
         ("{random: {kill: 0}}", "0 is no weight"),
         ("{random: {kill: true}}", "True is no weight"),
         ("{random: {kil: 1}}", "did you mean 'kill'"),
+        ("{random: {kill: {weight: 0}}}", "0 is no weight"),
+        ("{random: {kill: {targt: n1}}}", "did you mean 'target'"),
+        ("{random: {partition: {shape: link, clients: 3}}}", "clients"),
+        ("{random: {disk: {kind: full, probability: 0.5}}}", "probability"),
         ("{random: 3}", "neither `all`, a list"),
         ("{random: []}", "neither `all`, a list"),
         ("{random: [kill], swarm: 1}", "neither true nor false"),
@@ -83,7 +88,33 @@ def test_bad_entries_are_refused(entry: str, message: str) -> None:
 def test_fewer_families_keep_their_weights() -> None:
     """What a substrate cannot do is taken out of the draw."""
     (entry,) = scenario_of("{random: {kill: 3, pause: 1}, interval: 1s}").faults
-    assert entry.without({"pause"}).random == (("kill", 3.0),)
+    assert entry.without({"pause"}).random == (Draw(family="kill", weight=3.0),)
+
+
+def test_what_the_scenario_says_of_a_family_stands_and_the_rest_is_drawn() -> None:
+    """Shapes that have no sides do not go with a target, so they are drawn again."""
+    scenario = scenario_of("{random: {partition: {target: leader, weight: 3}, pause: 1}, interval: 1s}", time="200s")
+    drawn = [fault.parameters for fault in plan_schedule(scenario, 1) if fault.family == "partition"]
+    assert 130 < len(drawn) < 170
+    assert {getattr(each, "target", None) for each in drawn} == {"leader"}
+    assert {getattr(each, "shape", None) for each in drawn} >= {"isolate", "link"}
+    assert {getattr(each, "direction", None) for each in drawn} == {"both", "in", "out"}
+    (entry,) = scenario.faults
+    assert entry.to_source() == {"random": {"partition": {"weight": 3.0, "target": "leader"}, "pause": 1.0}}
+
+
+def test_durations_that_are_drawn_go_with_what_is_said() -> None:
+    """They are written as text in between."""
+    scenario = scenario_of("{random: {message: {type: VoteReply, action: delay}}, interval: 1s}", time="20s")
+    drawn = [fault.parameters for fault in plan_schedule(scenario, 1)]
+    assert {(getattr(each, "type", None), getattr(each, "action", None)) for each in drawn} == {("VoteReply", "delay")}
+    assert len({getattr(each, "delay", None) for each in drawn}) > 2
+
+
+def test_a_trigger_hits_whom_the_scenario_says() -> None:
+    """And not the node whose event it was."""
+    scenario = scenario_of("{random: {pause: {target: leader}}, when: {event: voted, times: 20}, for: 1s}")
+    assert {getattr(each.parameters, "target", None) for each in plan_schedule(scenario, 1)} == {"leader"}
 
 
 def test_what_would_need_storage_that_cannot_be_had_is_not_drawn() -> None:
