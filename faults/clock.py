@@ -340,13 +340,12 @@ class ClockFamily(Targeted):
         return ClockFault(targets=tuple(resolved["targets"]), motion=motion, cluster=cluster)
 
     def draw(self, random: Random, nodes: tuple[str, ...]) -> ClockParameters:
-        """Mostly jumps of up to a minute, some drift and some swings, on one node or a minority."""
+        """Jumps of up to a minute, clocks that run wrong, some by far, and swings; on one node or a minority."""
         target = random.choice(["one", "leader"] + (["minority"] if len(nodes) > 2 else []))
         kind: dict[str, Any] = random.choice(
             [
                 {"jump": random.choice((-1, 1)) * random.randint(1, 60_000) * 1_000_000},
-                {"jump": random.choice((-1, 1)) * random.randint(1, 60_000) * 1_000_000},
-                {"drift": random.choice((-0.2, -0.05, 0.05, 0.2))},
+                {"drift": random.choice((-0.9, -0.5, -0.2, -0.05, 0.05, 0.2, 1.0))},
                 {"strobe": {"by": f"{random.randint(10, 2000)}ms", "every": f"{random.randint(5, 200)}ms"}},
             ]
         )

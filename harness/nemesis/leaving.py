@@ -68,6 +68,10 @@ class Leaving:
             return self
         return replace(self, order=(leader, *(name for name in self.order if name != leader)))
 
+    def by_packets(self) -> Leaving:
+        """The same direction cut on the wire: for nodes that cannot be told just now which messages to drop."""
+        return replace(self, way="one-way")
+
     def left(self, dead: Collection[str]) -> tuple[str, ...]:
         """Who is left behind. Nodes that are dead already (or had better be counted so) come first, so that a majority
         of living ones is healed.

@@ -245,6 +245,10 @@ class Nemesis:
         states = await asyncio.gather(*(self.cluster.nodes[name].state() for name in names))
         return tuple(name for name, state in zip(names, states, strict=True) if state is ProcessState.DEAD)
 
+    async def _all_run(self, names: Sequence[str]) -> bool:
+        """Whether all of them can be told something: another fault may have stopped one."""
+        return {await self.cluster.nodes[name].state() for name in names} == {ProcessState.RUNNING}
+
     async def _wait_leader(self) -> str | None:
         """The leader, waiting while there is none (an election may be under way)."""
         with contextlib.suppress(TimeoutError):
@@ -337,6 +341,8 @@ class Nemesis:
             leaving = leaving.behind_leader(await self._wait_leader())
         # Who lost data may refuse to start, and who is dead already does not help anyway: they are left behind first.
         self.left = leaving.left({*await self._dead_by_themselves(), *self.claims.damaged})
+        if leaving.way == "messages" and not await self._all_run(self.left):
+            self.leaving = leaving = leaving.by_packets()
         family, parameters = leaving.fault(self.left)
         await self._begin(family, parameters, self.left)
 

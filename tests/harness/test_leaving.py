@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,26 @@ def test_stopped_means_killed_behind_the_cut(tmp_path: Path) -> None:
     rows = {row["id"]: row for row in play(tmp_path, KILL, "stopped", look)}
     assert [rows[number]["family"] for number in (1, 2, 3)] == ["kill", "partition", "kill"]
     assert rows[3]["injected_ns"][1] <= rows[2]["healed_ns"][0] <= rows[3]["healed_ns"][0]
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_who_cannot_be_told_to_drop_messages_is_cut_off_on_the_wire(tmp_path: Path, direction: Any) -> None:
+    """A paused node could not be made deaf, and would have gone unproved; which way it is cut stays as it was drawn."""
+
+    async def main(loop: VirtualLoop) -> list[dict[str, Any]]:
+        nemesis = nemesis_of("  - {at: 1s, for: 20s, pause: {target: n5}}\n", tmp_path, loop)
+        nemesis.leaving = replace(leaving("messages"), direction=direction)
+        stop = asyncio.Event()
+        loop.call_later(5, stop.set)
+        await nemesis.play(stop)
+        assert (nemesis.leaving.way, nemesis.leaving.direction) == ("one-way", direction)
+        await nemesis.release()
+        nemesis.recorder.close()
+        return [orjson.loads(line) for line in nemesis.file.read_bytes().splitlines()]
+
+    pause, cut = run_virtual(main)
+    assert (pause["family"], cut["family"], cut["parameters"]["direction"]) == ("pause", "partition", direction)
+    assert cut["bit"]["holds"]
 
 
 def test_an_interruption_heals_everything(tmp_path: Path) -> None:
