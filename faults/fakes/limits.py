@@ -102,7 +102,7 @@ class FakeLimits:
             case "grab":
                 self.counted["hits"] += limited["memory"]
                 self.counted["kills"] += limited["memory"]
-                return json.dumps({"killed": limited["memory"]})
+                return json.dumps({"killed": limited["memory"], "kills": int(limited["memory"])})
             case "press":
                 self.counted["hits"] += limited["memory"]
         return json.dumps({"kills": 0, "error": None})

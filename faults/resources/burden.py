@@ -7,14 +7,15 @@ group by its ``door`` (a file that they write themselves into), so that the help
 ``burn DOOR SECONDS``
     wants the whole processor for so long; says how much it got
 ``grab DOOR BYTES``
-    takes memory until it has so much or is killed; says which
+    takes memory until it has so much or is killed; says which, and how many of the harness's own were killed
 ``press DOOR BYTES``
     takes memory up to so much and touches it again and again; starts over when it is killed, until the input ends
 ``told``
-    how often the presser was killed
+    how many of the harness's own were killed while it pressed
 
 Children make themselves the kernel's first choice when memory runs out (``oom_score_adj``), so that a node is killed
-only for what it wants itself. When the input ends they are killed.
+only for what it wants itself. What they take is private to them (:func:`taken`), so that it goes with them, and for the
+moment in which it goes others stand by (:class:`Guards`). When the input ends they are killed.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ FIRST_CHOICE = "1000"
 PRESS_POLL_S = 0.05
 STEP_BYTES = 1 << 20
 PAGE = 4096
+GUARDS = 3
+"""The first is killed in the moment that is meant; the others, if that lasts longer than its death."""
 
 
 def _child(door: str, work: Callable[[], Any]) -> tuple[int, int]:
@@ -81,9 +84,19 @@ def burn(seconds: float) -> dict[str, float]:
 
 def grab(size: int) -> dict[str, int]:
     """Takes memory, page by page."""
-    with mmap.mmap(-1, size) as memory:
+    with taken(size) as memory:
         touch(memory, size)
     return {"bytes": size}
+
+
+def taken(size: int) -> mmap.mmap:
+    """Memory that is freed while its owner is being killed.
+
+    By default it would be shared, which is a file to the kernel: freed, and no longer counted in the group, only some
+    time after the owner has left the group. Whoever of the node wants a page in between finds the group full and
+    nobody in it but the node, which is then killed for memory that was never its own.
+    """
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def touch(memory: mmap.mmap, size: int) -> None:
@@ -94,16 +107,77 @@ def touch(memory: mmap.mmap, size: int) -> None:
 
 def keep(size: int) -> NoReturn:
     """Takes memory, and touches it for ever."""
-    with mmap.mmap(-1, size) as memory:
+    with taken(size) as memory:
         while True:
             touch(memory, size)
             time.sleep(PRESS_POLL_S)
+
+
+class Guards:
+    """Children that are in the group and want nothing: while one that took memory dies, they are killed in the node's
+    place.
+
+    The kernel no longer counts who is dying among those whom it may kill once he has let go of his memory, and gives
+    the memory back to the group only after that. A node that wants a page within these milliseconds finds the group
+    full and nobody else in it.
+    """
+
+    def __init__(self) -> None:
+        self.kills = 0
+        self._pids: list[int] = []
+
+    def stand(self, door: str) -> None:
+        """Sees to it that all of them are there, those anew that were killed."""
+        alive = [pid for pid in self._pids if not self._buried(pid, os.WNOHANG)]
+        self._pids = [*alive, *(_guard(door) for _ in range(GUARDS - len(alive)))]
+
+    def end(self) -> None:
+        """Ends them."""
+        for pid in self._pids:
+            os.kill(pid, signal.SIGTERM)
+            self._buried(pid, 0)
+        self._pids = []
+
+    def _buried(self, pid: int, options: int) -> bool:
+        """Whether it is dead; counted, if it was the kernel that killed it."""
+        gone, status = os.waitpid(pid, options)
+        self.kills += gone != 0 and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        return gone != 0
+
+
+def _guard(door: str) -> int:
+    """A child that waits in the group, once it is there (or cannot be, which whom it guards will say)."""
+    there, sink = os.pipe()
+    pid, source = _child(door, lambda: _wait(sink))
+    os.close(sink)
+    os.read(there, 1)
+    os.close(there)
+    os.close(source)
+    return pid
+
+
+def _wait(sink: int) -> NoReturn:
+    os.write(sink, b".")
+    while True:
+        signal.pause()
+
+
+def guarded(door: str, size: int) -> dict[str, Any]:
+    """What came of one that takes so much memory, and how many of the harness's own were killed over it."""
+    guards = Guards()
+    guards.stand(door)
+    try:
+        facts = _outcome(*_child(door, lambda: grab(size)))
+    finally:
+        guards.end()
+    return {**facts, "kills": guards.kills + facts["killed"]}
 
 
 class Presser:
     """A child that keeps memory; a new one when it was killed."""
 
     def __init__(self) -> None:
+        self.guards = Guards()
         self.order: tuple[str, int] | None = None
         self.pid = 0
         self.source = -1
@@ -116,6 +190,8 @@ class Presser:
             return
         if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
             self._bury()
+        if self.error is None:
+            self.guards.stand(self.order[0])
         if not self.pid and self.error is None:
             door, size = self.order
             self.pid, self.source = _child(door, lambda: keep(size))
@@ -132,6 +208,7 @@ class Presser:
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
+        self.guards.end()
 
 
 def answer(line: str, presser: Presser) -> dict[str, Any]:
@@ -140,13 +217,13 @@ def answer(line: str, presser: Presser) -> dict[str, Any]:
         case ["burn", door, seconds]:
             return _outcome(*_child(door, lambda: burn(float(seconds))))
         case ["grab", door, size]:
-            return _outcome(*_child(door, lambda: grab(int(size))))
+            return guarded(door, int(size))
         case ["press", door, size]:
             presser.order = (door, int(size))
             presser.watch()
             return {"pid": presser.pid}
         case ["told"]:
-            return {"kills": presser.kills, "error": presser.error}
+            return {"kills": presser.kills + presser.guards.kills, "error": presser.error}
     return {"error": f"not understood: {line}"}
 
 

@@ -196,7 +196,7 @@ class MemoryLimit(_Grouped):
             hits = (await limits.usage()).memory_hits - hits_before
             evidence |= {"one_that_wants_more": grabbed, "limit_hits": hits}
             holds = holds and bool(grabbed.get("killed")) and hits > 0
-            self._kills_of_ours += bool(grabbed.get("killed"))
+            self._kills_of_ours += grabbed.get("kills", 0)
         if self.pressure:
             pressed = await self._press(limits, size)
             evidence["pressure"] = pressed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,7 +13,9 @@ from typing import Any
 import pytest
 
 from faults import FAMILIES
+from faults.fakes.cluster import FakeUndoList
 from faults.needs import ProcessState
+from faults.resources.burden import Presser, answer
 from harness.cleanup.watchdog import Watchdog
 from harness.substrates import disks, limits
 from harness.substrates.docker import DockerSubstrate
@@ -49,6 +53,50 @@ def test_every_restraint_bites_and_is_lifted(control: Any) -> None:
     assert rest["exits"] == {}
     assert rest["groups"] == []
     assert rest["undone_by_watchdog"] == []
+
+
+BUSY = """
+import mmap
+kept = bytearray(8 << 20)
+print("ready", flush=True)
+while True:
+    with mmap.mmap(-1, 1 << 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        for offset in range(0, 1 << 16, 4096):
+            memory[offset] = 1
+"""
+"""It wants memory all the time, and soon gives it back."""
+TRIES = 6
+
+
+def busy_in(group: limits.OwnGroup) -> subprocess.Popen[bytes]:
+    """One that has what it keeps."""
+    node = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE)
+    group.adopt(node.pid)
+    assert node.stdout is not None
+    assert node.stdout.readline()
+    return node
+
+
+async def test_who_stays_below_the_limit_is_not_killed_for_the_one_that_tries_it() -> None:
+    """Everybody that the kernel kills is one of the harness's own, and counted as such, while the node's process wants
+    a little memory in the very moment in which the other one's is being freed.
+    """
+    group = limits.OwnGroup(run_id=f"test{os.getpid()}burden", node="n1", undo=FakeUndoList())
+    await group.make()
+    node = busy_in(group)
+    try:
+        size = 4 * (await group.usage()).memory_bytes + (8 << 20)
+        await group.limit("memory", size)
+        for _ in range(TRIES):
+            before = (await group.usage()).oom_kills
+            said = answer(f"grab {group.door('memory')} {2 * size}", Presser())
+            assert said["killed"]
+            assert (await group.usage()).oom_kills - before == said["kills"]
+            assert node.poll() is None
+    finally:
+        node.kill()
+        node.communicate()
+        await group.remove()
 
 
 def test_nothing_is_left_when_the_controller_dies_while_nodes_are_restrained(control: Any) -> None:
