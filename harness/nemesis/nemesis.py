@@ -91,6 +91,8 @@ class Nemesis:
     _behind: list[tuple[ExecutedFault, Fault]] = field(default_factory=list, init=False)
     """What keeps them behind."""
     _unplanned: list[ExecutedFault] = field(default_factory=list, init=False)
+    _parting: bool = field(default=False, init=False)
+    """Whether the faults are over, and who stays behind is being cut off."""
 
     def __post_init__(self) -> None:
         """Nothing is claimed yet."""
@@ -125,9 +127,12 @@ class Nemesis:
         ending.cancel()
         if end is not stop:
             changes_end.set()
-            await asyncio.wait([changing])  # who is a member is settled first: a majority of whom, otherwise?
-            await self._leave_behind()
-            end.set()
+            try:
+                await asyncio.wait([changing])  # who is a member is settled first: a majority of whom, otherwise?
+                self._parting = True
+                await self._leave_behind()
+            finally:
+                end.set()
         await playing
         await self._stop_left()
 
@@ -197,6 +202,8 @@ class Nemesis:
             fault = self._build(executed)
             if fault is not None and await self._inject_in_turn(executed, fault):
                 await wait_event(stop, self._lasts_ns(executed) / 1e9)
+                if self._parting:  # those left behind are cut off before anything is healed, be its time over or not
+                    await stop.wait()
                 await self._wait_thawed()
         except Exception as error:
             logger.exception("fault %d failed", executed.number)

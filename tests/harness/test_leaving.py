@@ -164,6 +164,30 @@ def test_stopped_means_killed_behind_the_cut(tmp_path: Path) -> None:
     assert rows[3]["injected_ns"][1] <= rows[2]["healed_ns"][0] <= rows[3]["healed_ns"][0]
 
 
+def test_nothing_is_healed_while_a_leader_is_waited_for_who_shall_stay_behind(tmp_path: Path) -> None:
+    """Or who was cut off until then would hear of everything once more, and nobody would have been missed."""
+
+    async def main(loop: VirtualLoop) -> list[dict[str, Any]]:
+        nemesis = nemesis_of("  - {at: 9s, for: 2s, partition: {shape: isolate, target: n2}}\n", tmp_path, loop)
+
+        async def leader() -> str | None:
+            return "n1" if loop.time() > 12 else None
+
+        nemesis.leader = leader
+        nemesis.leaving = replace(leaving("cut"), leader=True, count=1)
+        stop = asyncio.Event()
+        loop.call_later(10, stop.set)
+        await nemesis.play(stop)
+        assert nemesis.left == ("n1",)
+        await nemesis.release()
+        nemesis.recorder.close()
+        return [orjson.loads(line) for line in nemesis.file.read_bytes().splitlines()]
+
+    planned, cut = run_virtual(main)
+    assert cut["targets"] == ["n1"]
+    assert planned["injected_ns"][1] < 12e9 <= cut["injected_ns"][1] <= planned["healed_ns"][0]
+
+
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_who_cannot_be_told_to_drop_messages_is_cut_off_on_the_wire(tmp_path: Path, direction: Any) -> None:
     """A paused node could not be made deaf, and would have gone unproved; which way it is cut stays as it was drawn."""
