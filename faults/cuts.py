@@ -22,6 +22,7 @@ class ActiveCuts:
 
     def __init__(self) -> None:
         self._by_holder: dict[str, frozenset[Pair]] = {}
+        self._ended: list[frozenset[Pair]] = []
         self._count = 0
 
     def new_holder(self, kind: str) -> str:
@@ -35,7 +36,17 @@ class ActiveCuts:
 
     def leave(self, holder: str) -> None:
         """``holder`` cuts nothing any more. No error if it never did."""
-        self._by_holder.pop(holder, None)
+        self._ended.append(self._by_holder.pop(holder, frozenset()))
+
+    def mark(self) -> int:
+        """This moment, for :meth:`since`."""
+        return len(self._ended)
+
+    def since(self, mark: int) -> frozenset[Pair]:
+        """Every direction that some fault has cut at any time since then: a probe that found it closed may have met
+        one that came and went while it looked.
+        """
+        return self.union().union(*self._ended[mark:])
 
     def union(self, *, besides: str | None = None) -> frozenset[Pair]:
         """Every direction that some fault cuts; but for those that only ``besides`` does."""

@@ -120,6 +120,7 @@ class Partition:
         """
         begin_ns = self.clock()
         probe, cuts = self.cluster.links.probe, self.cluster.links.cuts
+        mark = cuts.mark()
         looked_at = [
             pair
             for pair in {**dict.fromkeys(self._every_pair()), **dict.fromkeys(self.pairs)}
@@ -140,7 +141,7 @@ class Partition:
             self._without_rules(unshown),
         )
         leaking = [pair for pair in self.pairs if cut[pair]]
-        collateral = [pair for pair in open_before if not spared[pair] and pair not in cuts.union()]
+        collateral = [pair for pair in open_before if not spared[pair] and pair not in cuts.since(mark)]
         evidence = {
             "blocked": [pair for pair in self.pairs if not cut[pair]],
             "leaking": leaking,
@@ -163,10 +164,10 @@ class Partition:
         cuts = self.cluster.links.cuts
         if not errors:
             cuts.leave(self._name)
-        excused = cuts.union()
+        excused, mark = cuts.union(), cuts.mark()
         freed = [pair for pair in self.pairs if pair not in excused]
         seen = await self.cluster.links.probe(freed, timeout_s=OPEN_TIMEOUT_S)
-        closed = [pair for pair in freed if not seen[pair] and pair not in cuts.union()]
+        closed = [pair for pair in freed if not seen[pair] and pair not in cuts.since(mark)]
         if not errors and not closed:
             await asyncio.gather(*(self.cluster.undo.discharge(each.undo.id) for each in self._firewalls.values()))
         evidence = {"open": [pair for pair in freed if seen[pair]], "closed": closed, "errors": errors}

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from faults import FAMILIES
 from faults.cuts import CLIENT
-from faults.fakes.cluster import FakeCluster
+from faults.fakes.cluster import FakeCluster, FakeLinks
 from faults.needs import Fault
 from faults.packets.firewall import Rule, installation
 from faults.shapes import SIDED
@@ -134,6 +134,32 @@ async def test_a_link_that_was_dead_before_is_nobodys_fault() -> None:
     cluster = FakeCluster(NODES)
     cluster.links.dead.add(("n4", "n5"))
     assert (await isolate(cluster, "n1").inject()).holds
+
+
+class Interrupted(FakeLinks):
+    """Links of which some are cut, and healed again, while those that should be open are probed."""
+
+    passing: Fault | None = None
+
+    async def probe(self, pairs: Any, *, timeout_s: float) -> Any:
+        """What is seen is seen during that other cut."""
+        if self.passing is None or ("n1", "n2") not in self.cuts.union() or ("n2", "n4") not in pairs:
+            return await super().probe(pairs, timeout_s=timeout_s)
+        passing, self.passing = self.passing, None
+        await passing.inject()
+        seen = await super().probe(pairs, timeout_s=timeout_s)
+        await passing.heal()
+        return seen
+
+
+async def test_what_another_cut_closed_for_a_moment_is_nobodys_fault() -> None:
+    """One that began and ended while the links were probed: when the probe is over it is in force no more."""
+    cluster = FakeCluster(NODES)
+    cluster.links = links = Interrupted(cluster.fake_nodes)
+    links.passing = isolate(cluster, "n4")
+    proof = await isolate(cluster, "n1").inject()
+    assert links.passing is None
+    assert (proof.holds, proof.evidence["closed_beside"]) == (True, [])
 
 
 async def test_a_cut_that_is_not_there_is_no_bite() -> None:
