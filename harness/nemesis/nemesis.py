@@ -315,12 +315,7 @@ class Nemesis:
                 executed.trigger |= {"in_force_ms": _delay_ms(executed.trigger["event_ns"], executed.injected_ns[1])}
         except NotNowError as error:
             executed.did_not_begin(str(error))
-        logger.info(
-            "fault %d: %s; bit: %s",
-            number,
-            executed.summary,
-            executed.left_out or (executed.bit and executed.bit.holds),
-        )
+        logger.info("fault %d: %s; bit: %s", number, executed.summary, executed.left_out or _words_of(executed.bit))
         self.recorder.nemesis("info", "inject", executed.event(executed.bit))
         return executed.began
 
@@ -418,3 +413,9 @@ def _asked(selector: Selector, subject: str | None, nodes: tuple[str, ...]) -> t
 
 def _delay_ms(event_ns: int | None, begin_ns: int) -> float | None:
     return None if event_ns is None else round((begin_ns - event_ns) / 1e6, 3)
+
+
+def _words_of(bit: Proof | None) -> str:
+    """Whether a fault bit, and, if that is known, why it did not."""
+    why = None if bit is None or bit.holds else bit.evidence.get("reason")
+    return str(bit and bit.holds) + (f" ({why})" if why else "")
