@@ -21,8 +21,8 @@ from harness.errors import nearest
 from harness.planning.documents import Document
 from harness.planning.documents import Path as PlaceInFile
 from harness.planning.draws import Draw, parse_draws
+from harness.planning.dry_runs import check_target, why_never
 from harness.planning.quiet import Quiet
-from harness.planning.targets import check_selector, resolve_targets
 from harness.planning.validation import validated
 
 INTERVAL_NS = 6_000_000_000
@@ -212,7 +212,9 @@ def _random_fault(entry: Mapping[str, Any], timing: Mapping[str, int], place: Pl
     if not isinstance(swarm, bool):
         raise frame.document.error((*place, "swarm"), f"{swarm!r} is neither true nor false")
     interval = timing.get("interval", min(INTERVAL_NS, frame.time_ns // 3))
-    families = parse_draws(entry["random"], tuple(frame.nodes), (*place, "random"), frame.document)
+    families = parse_draws(
+        entry["random"], tuple(frame.nodes), (*place, "random"), frame.document, triggered="when" in entry
+    )
     drawn = FaultEntry(
         family=None,
         parameters=None,
@@ -310,26 +312,9 @@ def _parameters(family: str, data: Any, place: PlaceInFile, document: Document) 
 
 
 def _check_possible(family: str, parameters: BaseModel, place: PlaceInFile, frame: Frame, *, triggered: bool) -> None:
-    """Refuses what could never be injected: dry runs of the pure resolution, whoever leads or fires the trigger."""
+    """Refuses what could never be injected."""
     selector = getattr(parameters, "target", None)
-    try:
-        if selector is not None:
-            check_selector(selector, frame.nodes, triggered=triggered)
-    except ValueError as error:
-        raise frame.document.error((*place, "target"), str(error)) from None
-    problems = [_problem(family, parameters, selector, frame.nodes, node) for node in frame.nodes]
-    if None not in problems:
-        raise frame.document.error(place, str(problems[0]))
-
-
-def _problem(family: str, parameters: BaseModel, selector: Any, nodes: Sequence[str], first: str) -> str | None:
-    """Why a fault cannot be resolved while this node leads and is the subject; None if it can."""
-    random = Random(first)
-    targets = (
-        () if selector is None else resolve_targets(selector, nodes=nodes, leader=first, random=random, subject=first)
-    )
-    try:
-        FAMILIES[family].resolve(parameters, targets=targets or (first,), nodes=tuple(nodes), random=random)
-    except ValueError as error:
-        return str(error)
-    return None
+    check_target(selector, frame.nodes, place, frame.document, triggered=triggered)
+    problem = why_never(family, parameters, frame.nodes)
+    if problem is not None:
+        raise frame.document.error(place, problem)

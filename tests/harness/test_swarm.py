@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,9 @@ def test_all_is_resolved_to_names() -> None:
         ("{random: {kill: {targt: n1}}}", "did you mean 'target'"),
         ("{random: {partition: {shape: link, clients: 3}}}", "clients"),
         ("{random: {disk: {kind: full, probability: 0.5}}}", "probability"),
+        ("{random: {kill: {target: n9}}}", "random.kill.target: target 'n9' cannot exist here"),
+        ("{random: {kill: {target: subject}}}", "'subject' needs a trigger"),
+        ("{random: {partition: {shape: bridge, target: [n1, n2]}}}", "exactly one node can be the bridge"),
         ("{random: 3}", "neither `all`, a list"),
         ("{random: []}", "neither `all`, a list"),
         ("{random: [kill], swarm: 1}", "neither true nor false"),
@@ -101,6 +105,30 @@ def test_what_the_scenario_says_of_a_family_stands_and_the_rest_is_drawn() -> No
     assert {getattr(each, "direction", None) for each in drawn} == {"both", "in", "out"}
     (entry,) = scenario.faults
     assert entry.to_source() == {"random": {"partition": {"weight": 3.0, "target": "leader"}, "pause": 1.0}}
+
+
+def test_what_could_never_be_injected_is_drawn_again() -> None:
+    """Two nodes are no bridge, and too many for less than a third of five."""
+    scenario = scenario_of("{random: {partition: {target: [n1, n2]}}, interval: 1s}", time="100s")
+    drawn = plan_schedule(scenario, 1)
+    assert len(drawn) == 99
+    assert {getattr(fault.parameters, "shape", None) for fault in drawn} == {"isolate", "halves", "link"}
+
+
+def test_a_run_s_own_scenario_is_the_same_draw() -> None:
+    """What is said, and what cannot be had, is in it; loaded again it plans the same faults."""
+    scenario = scenario_of("{random: {resource: {weight: 2, target: leader}, kill: 1}, interval: 1s}", time="50s")
+    (entry,) = (each.without((), {"image"}) for each in scenario.faults)
+    source = {**scenario.source, "faults": [{**scenario.source["faults"][0], **entry.to_source()}]}
+    own = replace(scenario, faults=(entry,), source=source)
+    assert plan_schedule(parse_scenario(own.to_yaml(5), "scenario.yaml"), 5) == plan_schedule(own, 5)
+    assert plan_schedule(own, 5) != plan_schedule(scenario, 5)
+
+
+def test_a_monotonic_clock_that_is_said_is_known_before_it_is_drawn() -> None:
+    """A node whose clock was moved tells no times that could be compared."""
+    assert scenario_of("{random: {clock: {target: leader}}, interval: 1s}").even_clocks
+    assert not scenario_of("{random: {kill: 1, clock: {clock: monotonic}}, interval: 1s}").even_clocks
 
 
 def test_durations_that_are_drawn_go_with_what_is_said() -> None:
