@@ -125,15 +125,16 @@ class Nemesis:
         waits: set[asyncio.Future[Any]] = {ending} if self.leaving is not None else {ending, playing}
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
-        if end is not stop:
-            changes_end.set()
-            try:
+        try:
+            if end is not stop:
+                changes_end.set()
                 await asyncio.wait([changing])  # who is a member is settled first: a majority of whom, otherwise?
                 self._parting = True
                 await self._leave_behind()
-            finally:
+        finally:  # whatever became of that, everything else is healed before this returns
+            if end is not stop:
                 end.set()
-        await playing
+            await playing
         await self._stop_left()
 
     async def release(self) -> None:

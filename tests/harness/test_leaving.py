@@ -188,6 +188,30 @@ def test_nothing_is_healed_while_a_leader_is_waited_for_who_shall_stay_behind(tm
     assert planned["injected_ns"][1] < 12e9 <= cut["injected_ns"][1] <= planned["healed_ns"][0]
 
 
+def test_what_goes_wrong_with_the_leaving_leaves_nothing_broken(tmp_path: Path) -> None:
+    """It is told when all faults have been healed, and not before."""
+
+    async def main(loop: VirtualLoop) -> list[dict[str, Any]]:
+        nemesis = nemesis_of("  - {at: 1s, for: 20s, pause: {target: n5}}\n", tmp_path, loop)
+
+        async def leader() -> str | None:
+            raise OSError("nobody can be asked")
+
+        nemesis.leader = leader
+        nemesis.leaving = replace(leaving("cut"), leader=True)
+        stop = asyncio.Event()
+        loop.call_later(5, stop.set)
+        with pytest.raises(OSError, match="nobody can be asked"):
+            await nemesis.play(stop)
+        assert nemesis.claims.held == {}
+        nemesis.recorder.close()
+        return [orjson.loads(line) for line in nemesis.file.read_bytes().splitlines()]
+
+    (pause,) = run_virtual(main)
+    assert pause["healed"]["holds"]
+    assert pause["healed_ns"][0] < 6e9
+
+
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_who_cannot_be_told_to_drop_messages_is_cut_off_on_the_wire(tmp_path: Path, direction: Any) -> None:
     """A paused node could not be made deaf, and would have gone unproved; which way it is cut stays as it was drawn."""
