@@ -33,7 +33,6 @@ from typing import Any, NoReturn
 
 FIRST_CHOICE = "1000"
 PRESS_POLL_S = 0.05
-STEP_BYTES = 1 << 20
 PAGE = 4096
 GUARDS = 3
 """The first is killed in the moment that is meant; the others, if that lasts longer than its death."""
