@@ -140,10 +140,13 @@ class Interrupted(FakeLinks):
     """Links of which some are cut, and healed again, while those that should be open are probed."""
 
     passing: Fault | None = None
+    after_deed: bool = False
+    """Whether it comes only when n1 is cut off, and not at the look before."""
 
     async def probe(self, pairs: Any, *, timeout_s: float) -> Any:
         """What is seen is seen during that other cut."""
-        if self.passing is None or ("n1", "n2") not in self.cuts.union() or ("n2", "n4") not in pairs:
+        now = ("n4", "n2") in pairs and (not self.after_deed or ("n1", "n2") in self.cuts.union())
+        if self.passing is None or not now:
             return await super().probe(pairs, timeout_s=timeout_s)
         passing, self.passing = self.passing, None
         await passing.inject()
@@ -156,10 +159,24 @@ async def test_what_another_cut_closed_for_a_moment_is_nobodys_fault() -> None:
     """One that began and ended while the links were probed: when the probe is over it is in force no more."""
     cluster = FakeCluster(NODES)
     cluster.links = links = Interrupted(cluster.fake_nodes)
-    links.passing = isolate(cluster, "n4")
+    links.passing, links.after_deed = isolate(cluster, "n4"), True
     proof = await isolate(cluster, "n1").inject()
     assert links.passing is None
     assert (proof.holds, proof.evidence["closed_beside"]) == (True, [])
+
+
+async def test_what_another_cut_closed_for_a_moment_was_healed_nevertheless() -> None:
+    """The same while it is looked whether the own cuts are open again; what stays closed by itself is told."""
+    cluster = FakeCluster(NODES)
+    cluster.links = links = Interrupted(cluster.fake_nodes)
+    healed = isolate(cluster, "n4")
+    await healed.inject()
+    links.passing = isolate(cluster, "n2")
+    links.dead = {("n4", "n3")}
+    proof = await healed.heal()
+    assert links.passing is None
+    assert ("n4", "n2") not in proof.evidence["open"]
+    assert proof.evidence["closed"] == [("n4", "n3")]
 
 
 async def test_a_cut_that_is_not_there_is_no_bite() -> None:
