@@ -157,13 +157,21 @@ class Membership:
 
     async def _see_out(self, member: Member) -> bool:
         if not await self._take_out(member):
-            if not self._asked and self.how != "replace":
-                raise NotNowError("; ".join(self._trouble))
+            if not self._asked:
+                raise NotNowError(await self._as_before(member.node))
             return False
         self._before[member.node] = member.id
         await self._end(self.cluster.nodes[member.node])
         await self._empty(self.cluster.nodes[member.node])
         return True
+
+    async def _as_before(self, name: str) -> str:
+        """Nobody was ever asked to take it out, so whoever was only killed starts again, with its data; in words."""
+        why = "; ".join(self._trouble)
+        if await self.cluster.nodes[name].state() is not ProcessState.DEAD:
+            return why
+        await self._wake()
+        return f"{name} was killed, could not be taken out, and was started again: {why}"
 
     async def _leave_together(self) -> None:
         """Out in one change, then ended and without data.

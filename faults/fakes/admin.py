@@ -24,6 +24,8 @@ class FakeAdmin:
     cluster: FakeCluster
     refusals: list[str] = field(default_factory=list)
     """Errors with which the next changes are refused."""
+    unanswered: int = 0
+    """So many changes after those are not made, and not answered either."""
     lost_replies: int = 0
     """So many changes are made, but told as errors."""
     unready: int = 0
@@ -126,6 +128,9 @@ class FakeAdmin:
     async def _begin(self, change: str) -> None:
         if self.refusals:
             raise AdminError(self.refusals.pop(0), refused=True)
+        if self.unanswered:
+            self.unanswered -= 1
+            raise AdminError("no answer in time")
         voters = [member.node for member in self.entries.values() if member.voter]
         living = [name for name in voters if await self._answers(name)]
         if len(living) < quorum(len(voters)):
