@@ -183,9 +183,9 @@ async def test_who_was_killed_in_vain_starts_again_with_its_data() -> None:
     fault, cluster, admin = made("replace", "n2")
     before = standing(admin)
     admin.refusals = ["unhealthy cluster"] * 1000
-    with pytest.raises(NotNowError, match="n2 was killed, could not be taken out, and was started again: .*unhealthy"):
+    with pytest.raises(NotNowError, match=r"n2 was killed, could not be taken out, and was started again: .*unhealthy"):
         await fault.inject()
-    assert cluster.fake_nodes["n2"].stored == ["log"]
+    assert cluster.fake_nodes["n2"].stored == ["log", "log"], "what it had, and what it wrote when it started"
     assert standing(admin) == before
     assert await cluster.nodes["n2"].state() is ProcessState.RUNNING
 
