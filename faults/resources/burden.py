@@ -21,6 +21,7 @@ moment in which it goes others stand by (:class:`Guards`). When the input ends t
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import mmap
 import os
@@ -36,20 +37,26 @@ PRESS_POLL_S = 0.05
 PAGE = 4096
 GUARDS = 3
 """The first is killed in the moment that is meant; the others, if that lasts longer than its death."""
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 def _child(door: str, work: Callable[[], Any]) -> tuple[int, int]:
     """A child in the group that does this work and prints what came of it; its pid and its output."""
     source, sink = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _be_child(door, work, sink)
+        _be_child(parent, door, work, sink)
     os.close(sink)
     return pid, source
 
 
-def _be_child(door: str, work: Callable[[], Any], sink: int) -> NoReturn:
+def _be_child(parent: int, door: str, work: Callable[[], Any], sink: int) -> NoReturn:
     try:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whoever is killed cannot end its children
+        if os.getppid() != parent:
+            os._exit(1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _set("/proc/self/oom_score_adj", FIRST_CHOICE)
         _set(door, "0")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +16,7 @@ import pytest
 from faults.resources.burden import FIRST_CHOICE, GUARDS, Guards, Presser, answer, taken
 
 MIB = 1 << 20
+DEATH_S_MAX = 20.0
 
 
 @pytest.fixture
@@ -111,3 +116,22 @@ def test_one_that_presses_is_guarded_as_long_as_it_does(door: str) -> None:
     finally:
         presser.end()
     assert children() == before
+
+
+def test_children_die_with_the_burden(door: str) -> None:
+    """Also when it is killed, and cannot end them: they are in the node's group, and would stay there."""
+    argv = [sys.executable, "-m", "faults.resources.burden"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as burden:
+        assert burden.stdin is not None
+        assert burden.stdout is not None
+        burden.stdin.write(f"press {door} {MIB}\n".encode())
+        burden.stdin.flush()
+        assert json.loads(burden.stdout.readline())["pid"]
+        family = Path(f"/proc/{burden.pid}/task/{burden.pid}/children").read_text().split()
+        assert len(family) == 1 + GUARDS
+        waits = [os.pidfd_open(int(pid)) for pid in family]
+        burden.kill()
+        gone = [wait for wait in waits if select.select([wait], [], [], DEATH_S_MAX)[0]]
+    for wait in waits:
+        os.close(wait)
+    assert gone == waits
