@@ -47,6 +47,14 @@ class ExecutedFault:
         else:
             self.bit = Proof(holds=False, evidence={"reason": reason})
 
+    @property
+    def bite(self) -> str:
+        """In words for a log: whether it bit, and, as far as that is known, why not."""
+        if self.left_out is not None or self.bit is None:
+            return str(self.left_out)
+        why = None if self.bit.holds else self.bit.evidence.get("reason")
+        return f"{self.bit.holds} ({why})" if why else str(self.bit.holds)
+
     def intent(self) -> dict[str, Any]:
         """What the history says before injecting, in case nobody lives to say more."""
         facts = {"id": self.number, "family": self.planned.family}

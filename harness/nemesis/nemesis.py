@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from typing import Any
 import orjson
 
 from faults import FAMILIES
-from faults.needs import Cluster, Fault, NotNowError, ProcessState, Proof
+from faults.needs import Cluster, Fault, NotNowError, Proof
+from harness.nemesis.census import Census
 from harness.nemesis.claims import ALIVE, Claims
 from harness.nemesis.deeds import bounded
 from harness.nemesis.executed import ExecutedFault
@@ -39,8 +40,6 @@ from harness.recorder import Recorder
 INJECT_TIMEOUT_S = 20.0
 HEAL_TIMEOUT_S = 20.0
 HEAL_TRIES = 2
-LEADER_TIMEOUT_S = 5.0
-LEADER_POLL_S = 0.05
 FIRING_STRIDE = 100_000
 MARGIN_S = 30.0
 """What the dead man's limit adds to the time that a fault is meant to last: to inject it and to heal it."""
@@ -97,6 +96,10 @@ class Nemesis:
     def __post_init__(self) -> None:
         """Nothing is claimed yet."""
         self.claims = Claims(nodes=tuple(self.cluster.nodes))
+
+    @property
+    def _census(self) -> Census:
+        return Census(cluster=self.cluster, leader=self.leader)
 
     def freeze(self) -> None:
         """Leaves everything as it is, until :meth:`thaw`. What is being injected or healed just now is finished."""
@@ -235,12 +238,12 @@ class Nemesis:
             return
         wanted = {selector} if isinstance(selector, str) else set(selector)
         subject = str(executed.trigger["node"]) if executed.trigger else None
-        leader = await self._wait_leader() if wanted & NEEDS_LEADER else None
+        leader = await self._census.wait_leader() if wanted & NEEDS_LEADER else None
         asked = _asked(selector, subject, tuple(self.cluster.nodes))
         choice = self.claims.choose(
             selector,
             family,
-            dead=await self._dead(asked) if family.claims & ALIVE else (),
+            dead=await self._census.dead(asked) if family.claims & ALIVE else (),
             leader=leader,
             subject=subject,
             random=executed.planned.stream(self.seed, executed.number),
@@ -248,23 +251,6 @@ class Nemesis:
         )
         executed.targets, executed.nobody = choice.targets, choice.nobody
         self.claims.hold(executed.number, family, choice.targets)
-
-    async def _dead(self, names: Sequence[str]) -> tuple[str, ...]:
-        states = await asyncio.gather(*(self.cluster.nodes[name].state() for name in names))
-        return tuple(name for name, state in zip(names, states, strict=True) if state is ProcessState.DEAD)
-
-    async def _all_run(self, names: Sequence[str]) -> bool:
-        """Whether all of them can be told something: another fault may have stopped one."""
-        return {await self.cluster.nodes[name].state() for name in names} == {ProcessState.RUNNING}
-
-    async def _wait_leader(self) -> str | None:
-        """The leader, waiting while there is none (an election may be under way)."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LEADER_TIMEOUT_S):
-                while (leader := await self.leader()) is None:  # noqa: ASYNC110 - nodes can only be asked
-                    await asyncio.sleep(LEADER_POLL_S)
-                return leader
-        return None
 
     def _build(self, executed: ExecutedFault) -> Fault | None:
         """The fault, or None with the reason why there is none."""
@@ -297,7 +283,7 @@ class Nemesis:
         """Whether it began. Who was free when the targets were chosen may have been killed while it waited."""
         family = FAMILIES[executed.planned.family]
         async with self.turns.turn(family, executed.targets):
-            if executed.planned.drawn and family.claims & ALIVE and (dead := await self._dead(executed.targets)):
+            if executed.planned.drawn and family.claims & ALIVE and (dead := await self._census.dead(executed.targets)):
                 executed.did_not_begin(f"nobody to hit: {', '.join(dead)} was killed just now")
                 return False
             return await self._inject(executed, fault)
@@ -316,7 +302,7 @@ class Nemesis:
                 executed.trigger |= {"in_force_ms": _delay_ms(executed.trigger["event_ns"], executed.injected_ns[1])}
         except NotNowError as error:
             executed.did_not_begin(str(error))
-        logger.info("fault %d: %s; bit: %s", number, executed.summary, executed.left_out or _words_of(executed.bit))
+        logger.info("fault %d: %s; bit: %s", number, executed.summary, executed.bite)
         self.recorder.nemesis("info", "inject", executed.event(executed.bit))
         return executed.began
 
@@ -341,10 +327,10 @@ class Nemesis:
         if leaving is None:
             return
         if leaving.leader:
-            leaving = leaving.behind_leader(await self._wait_leader())
+            leaving = leaving.behind_leader(await self._census.wait_leader())
         # Who lost data may refuse to start, and who is dead already does not help anyway: they are left behind first.
         self.left = leaving.left({*await self._dead_by_themselves(), *self.claims.damaged})
-        if leaving.way == "messages" and not await self._all_run(self.left):
+        if leaving.way == "messages" and not await self._census.all_run(self.left):
             self.leaving = leaving = leaving.by_packets()
         family, parameters = leaving.fault(self.left)
         await self._begin(family, parameters, self.left)
@@ -352,13 +338,13 @@ class Nemesis:
     async def _dead_by_themselves(self) -> tuple[str, ...]:
         """Nodes that do not run though no fault keeps them down."""
         down = {node for held in self.claims.held.values() for node, claim in held if claim == "process"}
-        return await self._dead([name for name in self.cluster.nodes if name not in down])
+        return await self._census.dead([name for name in self.cluster.nodes if name not in down])
 
     async def _stop_left(self) -> None:
         """Kills those who are left behind, if that was drawn, now that no other fault holds them."""
         if self.leaving is None or not self.left or self.leaving.way != "stopped":
             return
-        dead = await self._dead(self.left)
+        dead = await self._census.dead(self.left)
         alive = tuple(name for name in self.left if name not in dead)
         cut = self._behind.pop()
         if alive:
@@ -414,9 +400,3 @@ def _asked(selector: Selector, subject: str | None, nodes: tuple[str, ...]) -> t
 
 def _delay_ms(event_ns: int | None, begin_ns: int) -> float | None:
     return None if event_ns is None else round((begin_ns - event_ns) / 1e6, 3)
-
-
-def _words_of(bit: Proof | None) -> str:
-    """Whether a fault bit, and, if that is known, why it did not."""
-    why = None if bit is None or bit.holds else bit.evidence.get("reason")
-    return str(bit and bit.holds) + (f" ({why})" if why else "")
