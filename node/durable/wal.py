@@ -19,8 +19,10 @@ was written (a recycled block, a copied file, an old tail that shines through). 
 payload length (u32), CRC-32 (u32) of segment number, offset, length and payload; then the payload. Files are named
 ``<number>.wal`` in sixteen hex digits and start directly with a frame.
 
-Reading syncs what it found before it is trusted: after SIGKILL a frame may be readable from the page cache that no sync
-has ever covered.
+Reading writes what it found once more, and syncs it, before it is trusted: after SIGKILL a frame may be readable from
+the page cache that no sync has ever covered; and after a sync that failed the kernel may show pages that it will never
+write, whatever is synced later, because it takes them for clean (Rebello et al., "Can Applications Recover from fsync
+Failures?", 2020). Only the last segment can hold such pages: nothing is written after a failed sync.
 """
 
 from __future__ import annotations
@@ -249,7 +251,7 @@ class Wal:
                 f"{path}: ends at offset {end} without the mark of its end, but later segments exist: it was cut short"
             )
         if last:
-            self._sync_recovered(path, end)
+            self.save_recovered(path, data[:end])
         return frames
 
     def judge_tail(self, path: Path, number: int, data: bytes, end: int, *, last: bool) -> None:
@@ -265,10 +267,12 @@ class Wal:
             )
         self.cuts.append(Cut(path=path, offset=end, length=len(data) - end))
 
-    def _sync_recovered(self, path: Path, end: int) -> None:
+    def save_recovered(self, path: Path, data: bytes) -> None:
+        """Makes durable what was read back, and cuts off what is behind it. Raises OSError."""
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            os.ftruncate(fd, end)
+            os.ftruncate(fd, len(data))
+            write_fully(fd, data, 0)  # the same bytes: torn or not, nothing is changed
             os.fsync(fd)
         finally:
             os.close(fd)
