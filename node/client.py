@@ -14,6 +14,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from node import kv_pb2
 from node.network.conversation import Conversation
 from node.network.failures import BusyError as BusyError
@@ -36,7 +38,7 @@ from node.network.interference import Direction as Direction
 from node.network.interference import Rule as Rule
 from node.network.interference import Tally
 from node.network.rules import rule_to_proto, tally_from_proto
-from node.operation_codec import event_from_proto, reads_of, request_of, value_of
+from node.operation_codec import event_from_proto, put_operation, reads_of, value_of
 from node.operations import Append as Append
 from node.operations import CompareAndSet as CompareAndSet
 from node.operations import Delete as Delete
@@ -48,9 +50,8 @@ from node.operations import Value
 from node.serving.events import Event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """The operation's answer.
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """The operation's answer. A struct of msgspec, because each operation makes one: an eighth of a dataclass's time.
 
     ``applied`` is False for an operation that was answered and changed nothing: a compare-and-set that found another
     value, a lock that somebody else holds, a fence too low. ``value`` is what a get read, what such an operation
@@ -126,9 +127,11 @@ class KvClient:
         """One attempt at one operation. Writes need a session and a sequence number that rises with every new write of
         that session, from 1 on; the same number again is the same write again. Raises :class:`KvError`.
         """
-        request = request_of(operation)
+        call = kv_pb2.Call()
+        request = call.execute
+        put_operation(operation, request)
         request.session, request.sequence = session, sequence
-        reply = await self._nodes[node].call(kv_pb2.Call(execute=request), timeout_s)
+        reply = await self._nodes[node].call(call, timeout_s)
         applied = reply.outcome == kv_pb2.OK
         return Done(applied=applied, value=value_of(reply), index=reply.index, reads=reads_of(reply))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from node import kv_pb2
+from node.network.fields import field
 from node.operations import (
     Acquire,
     Append,
@@ -39,21 +40,41 @@ MODES: Mapping[ReadMode, kv_pb2.ReadMode.ValueType] = {
 
 _Request = kv_pb2.ExecuteRequest
 
-ENCODERS: Mapping[type, Callable[[Any], _Request]] = {
-    Get: lambda get: _Request(key=get.key, get=kv_pb2.Get(mode=MODES[get.mode])),
-    Put: lambda put: _Request(key=put.key, put=kv_pb2.Put(value=put.value, fence=put.fence)),
-    CompareAndSet: lambda cas: _Request(key=cas.key, cas=kv_pb2.CompareAndSet(expected=cas.expected, value=cas.value)),
-    Append: lambda append: _Request(key=append.key, append=kv_pb2.Append(value=append.value)),
-    Delete: lambda delete: _Request(key=delete.key, delete=kv_pb2.Delete()),
-    SetAdd: lambda add: _Request(key=add.key, set_add=kv_pb2.SetAdd(element=add.element)),
-    SetRemove: lambda remove: _Request(key=remove.key, set_remove=kv_pb2.SetRemove(element=remove.element)),
-    Increment: lambda increment: _Request(key=increment.key, increment=kv_pb2.Increment(delta=increment.delta)),
-    Acquire: lambda lock: _Request(key=lock.key, acquire=kv_pb2.Acquire(owner=lock.owner, lease_ms=lock.lease_ms)),
-    Release: lambda lock: _Request(key=lock.key, release=kv_pb2.Release(owner=lock.owner, token=lock.token)),
-    Transaction: lambda transaction: _Request(
-        transaction=kv_pb2.Transaction(
-            steps=[_STEPS[type(step)](step) for step in transaction.steps],
-            mode=None if transaction.mode is None else MODES[transaction.mode],
+
+def _put(put: Put, to: _Request) -> None:
+    """Field by field: most writes are this one, and it takes a third of the time."""
+    to.key = put.key
+    to.put.value = put.value
+    to.put.fence = put.fence
+
+
+ENCODERS: Mapping[type, Callable[[Any, _Request], None]] = {
+    Put: _put,
+    Get: lambda get, to: to.MergeFrom(_Request(key=get.key, get=kv_pb2.Get(mode=MODES[get.mode]))),
+    CompareAndSet: lambda cas, to: to.MergeFrom(
+        _Request(key=cas.key, cas=kv_pb2.CompareAndSet(expected=cas.expected, value=cas.value))
+    ),
+    Append: lambda append, to: to.MergeFrom(_Request(key=append.key, append=kv_pb2.Append(value=append.value))),
+    Delete: lambda delete, to: to.MergeFrom(_Request(key=delete.key, delete=kv_pb2.Delete())),
+    SetAdd: lambda add, to: to.MergeFrom(_Request(key=add.key, set_add=kv_pb2.SetAdd(element=add.element))),
+    SetRemove: lambda remove, to: to.MergeFrom(
+        _Request(key=remove.key, set_remove=kv_pb2.SetRemove(element=remove.element))
+    ),
+    Increment: lambda increment, to: to.MergeFrom(
+        _Request(key=increment.key, increment=kv_pb2.Increment(delta=increment.delta))
+    ),
+    Acquire: lambda lock, to: to.MergeFrom(
+        _Request(key=lock.key, acquire=kv_pb2.Acquire(owner=lock.owner, lease_ms=lock.lease_ms))
+    ),
+    Release: lambda lock, to: to.MergeFrom(
+        _Request(key=lock.key, release=kv_pb2.Release(owner=lock.owner, token=lock.token))
+    ),
+    Transaction: lambda transaction, to: to.MergeFrom(
+        _Request(
+            transaction=kv_pb2.Transaction(
+                steps=[_STEPS[type(step)](step) for step in transaction.steps],
+                mode=None if transaction.mode is None else MODES[transaction.mode],
+            )
         )
     ),
 }
@@ -65,11 +86,28 @@ _STEPS: Mapping[type, Callable[[Any], kv_pb2.Step]] = {
 }
 
 
-def request_of(operation: Operation) -> _Request:
-    """The request, without session and sequence. Raises ValueError for a number that protobuf can't hold (beyond 64
+def put_operation(operation: Operation, to: _Request) -> None:
+    """Writes the operation into an empty request. Raises ValueError for a number that protobuf can't hold (beyond 64
     bits) and TypeError for a field of the wrong type.
     """
-    return ENCODERS[type(operation)](operation)
+    ENCODERS[type(operation)](operation, to)
+
+
+def request_of(operation: Operation) -> _Request:
+    """The request, without session and sequence. Raises as :func:`put_operation` does."""
+    request = _Request()
+    put_operation(operation, request)
+    return request
+
+
+_write_field = field(kv_pb2.Command.WRITE_FIELD_NUMBER)
+
+
+def write_command(request: _Request, stamp_ms: int) -> bytes:
+    """A write as it stands in the log: ``kv.proto`` Command, with the leader's stamp (0: none)."""
+    if stamp_ms:
+        return kv_pb2.Command(write=request, stamp_ms=stamp_ms).SerializeToString()
+    return _write_field(request.SerializeToString())
 
 
 def mode_of(request: _Request) -> kv_pb2.ReadMode.ValueType | None:
@@ -126,7 +164,7 @@ def value_of(reply: kv_pb2.Reply) -> Value:
 
 def reads_of(reply: kv_pb2.Reply) -> tuple[Value, ...]:
     """What the reads of a transaction found."""
-    return tuple(value_from_proto(value) for value in reply.reads.values)
+    return tuple(value_from_proto(value) for value in reply.reads.values) if reply.HasField("reads") else ()
 
 
 def event_to_proto(event: Event) -> kv_pb2.Event:

@@ -365,9 +365,12 @@ class Shell(Reception):
         """Duty 5: through the state machine, and back to those who wait."""
         results = [(entry, self._apply_one(entry)) for entry in entries]
         self._trace.apply(results)
-        for entry, result in results:
-            self._callers.applied(entry, result)
-            self._administration.applied(entry, self._core)
+        if self._callers.await_entries:
+            for entry, result in results:
+                self._callers.applied(entry, result)
+        if self._administration.await_entries:
+            for entry in entries:
+                self._administration.applied(entry, self._core)
         self._applied = Snapshot(index=entries[-1].index, term=entries[-1].term)
         self._snapshotting.take_if_due(self._applied)
 
@@ -375,8 +378,8 @@ class Shell(Reception):
         if entry.kind is not EntryKind.COMMAND:
             return _NOTHING
         result = self._machine.apply(entry.index, entry.data)
-        if self._machine.events:
-            self._watches.applied(self._machine.events)
+        if events := self._machine.events:
+            self._watches.applied(events)
         return result
 
 

@@ -41,12 +41,17 @@ _HANDLERS: Mapping[str, Callable[[State, kv_pb2.ExecuteRequest], Result]] = {
 """What goes through the log, by its name in ``kv.proto``."""
 
 
-def _command_of(data: bytes) -> kv_pb2.Command | None:
+def _command_of(data: bytes) -> tuple[kv_pb2.Command | None, str | None]:
+    """The command, and of which kind it is; None: bytes that are no command."""
     try:
         command = kv_pb2.Command.FromString(data)
     except DecodeError:
-        return None
-    return unpack(command.zstd) if command.HasField("zstd") else command
+        return None, None
+    which = command.WhichOneof("command")
+    if which != "zstd":
+        return command, which
+    unpacked = unpack(command.zstd)
+    return unpacked, unpacked and unpacked.WhichOneof("command")
 
 
 class Machine:
@@ -95,12 +100,11 @@ class Machine:
         """Applies the committed command at this log index. Never raises: bytes that are no command give INVALID, on
         every node alike.
         """
-        command = _command_of(data)
+        command, which = _command_of(data)
         if command is None:
             self._state.begin(index, 0)
             return INVALID
         self._state.begin(index, command.stamp_ms)
-        which = command.WhichOneof("command")
         if which == "write":
             return self._write_once(command.write)
         return self._open_session(index) if which == "open_session" else INVALID

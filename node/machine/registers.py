@@ -14,10 +14,11 @@ _TOO_LONG = refused(f"the value would have more than {VALUE_BYTES_MAX} bytes")
 
 def put(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Sets the value, unless a higher fence was shown to the key."""
-    key, fence = request.key, request.put.fence
+    key, wanted = request.key, request.put
+    fence = wanted.fence
     if fence and not state.fence_holds(fence, state.fence(key)):
         return Result(ResultKind.MISMATCH, state.fence(key))
-    result = store(state, key, request.put.value)
+    result = store(state, key, wanted.value)
     if fence and result is OK:
         state.show_fence(key, fence)
     return result

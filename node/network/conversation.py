@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import cast
 
 from google.protobuf.message import DecodeError
 
 from node import kv_pb2
+from node.network.deadlines import Deadline, Deadlines
 from node.network.failures import (
     BusyError,
     ConnectionLostError,
@@ -28,7 +29,7 @@ from node.network.failures import (
     UnreachableError,
     outcome_error,
 )
-from node.network.frames import CONNECT_TIMEOUT_S, FrameReader, WireError, batches, encode_frame, tune
+from node.network.frames import CONNECT_TIMEOUT_S, FrameReader, WireError, batch_frames, tune
 
 PROTOCOL_VERSION = 1
 """What a node's greeting says."""
@@ -45,9 +46,10 @@ class _Waiting:
     """A call whose last reply has not come."""
 
     call: kv_pb2.Call
+    future: asyncio.Future[kv_pb2.Reply]
+    id: int = 0
     sent: bool = False
-    timer: asyncio.TimerHandle | None = None
-    future: asyncio.Future[kv_pb2.Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    deadline: Deadline[_Waiting] | None = None
 
     @property
     def over(self) -> bool:
@@ -79,15 +81,12 @@ class _Listening(_Waiting):
         """One more; one place is kept for the error that says that there were too many."""
         if self.ended:
             return
-        if self.timer is not None:
-            self.timer.cancel()
+        if self.deadline is not None:
+            self.deadline.leave(self)
         if self.answers.qsize() >= REPLIES_WAITING_MAX:
             answer = ConnectionLostError(f"{REPLIES_WAITING_MAX} replies wait to be taken")
         self.ended = isinstance(answer, KvError) or not answer.more
         self.answers.put_nowait(answer)
-
-
-_W = TypeVar("_W", bound=_Waiting)
 
 
 class Conversation:
@@ -104,10 +103,12 @@ class Conversation:
         self._last_id = 0
         self._waiting: dict[int, _Waiting] = {}
         self._unsent: list[_Waiting] = []
+        self._deadlines = Deadlines(self._time_out)
 
     async def call(self, call: kv_pb2.Call, timeout_s: float) -> kv_pb2.Reply:
         """A call with one reply. Raises :class:`KvError`."""
-        waiting = self._ask(_Waiting(call), timeout_s)
+        waiting = _Waiting(call, asyncio.get_running_loop().create_future())
+        self._ask(waiting, timeout_s)
         try:
             reply = await waiting.future
         finally:
@@ -121,7 +122,8 @@ class Conversation:
         """A call with many replies, the first of them in time; ends with the last one. Raises :class:`KvError`. Must be
         closed (``aclose``) by whoever leaves it early.
         """
-        listening = self._ask(_Listening(call), timeout_s)
+        listening = _Listening(call, asyncio.get_running_loop().create_future())
+        self._ask(listening, timeout_s)
         try:
             more = True
             while more:
@@ -180,14 +182,14 @@ class Conversation:
             self._line = None
             self._fail_all(reason)
 
-    def _ask(self, waiting: _W, timeout_s: float) -> _W:
+    def _ask(self, waiting: _Waiting, timeout_s: float) -> None:
         if len(self._waiting) >= CALLS_MAX:
             raise BusyError(f"{CALLS_MAX} calls to {self._name} are under way")
         loop = asyncio.get_running_loop()
         self._last_id += 1
-        waiting.call.id = self._last_id
+        waiting.id = waiting.call.id = self._last_id
         self._waiting[self._last_id] = waiting
-        waiting.timer = loop.call_later(timeout_s, self._time_out, waiting)
+        waiting.deadline = self._deadlines.join(waiting, loop, timeout_s)
         self._unsent.append(waiting)
         if self._line is None:
             self._line = _Line(self)
@@ -195,12 +197,11 @@ class Conversation:
         elif not self._flush_scheduled:
             self._flush_scheduled = True
             loop.call_soon(self.flush)
-        return waiting
 
     def _forget(self, waiting: _Waiting) -> None:
-        self._waiting.pop(waiting.call.id, None)
-        if waiting.timer is not None:
-            waiting.timer.cancel()
+        self._waiting.pop(waiting.id, None)
+        if waiting.deadline is not None:
+            waiting.deadline.leave(waiting)
 
     def _time_out(self, waiting: _Waiting) -> None:
         unsent = UnreachableError(f"no connection to {self._name} in time")
@@ -260,8 +261,8 @@ class _Line(asyncio.Protocol):
 
     def write(self, calls: list[kv_pb2.Call]) -> None:
         if self._transport is not None and not self._transport.is_closing():  # uvloop raises if it is
-            for batch in batches(calls):
-                self._transport.write(encode_frame(kv_pb2.Calls(calls=batch).SerializeToString()))
+            for frame in batch_frames(calls):
+                self._transport.write(frame)
 
     def abort(self) -> None:
         if self._transport is not None:

@@ -13,14 +13,16 @@ import socket
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
+
+from node.network.fields import field
 
 UNACKNOWLEDGED_MS_MAX = 1500
 CONNECT_TIMEOUT_S = 0.6
 """How long a connection attempt may take: less than the kernel waits before it repeats a lost SYN."""
 FRAME_BYTES_MAX = 64 << 20
 BATCH_BYTES_MAX = 4 << 20
-"""Messages that travel together: see :func:`batches`."""
+"""Messages that travel together: see :func:`batch_frames`."""
 
 _FRAME = struct.Struct("<II")
 
@@ -75,30 +77,38 @@ def _payload(data: bytes, start: int, end: int) -> bytes:
     return payload
 
 
-class _Sized(Protocol):
-    def ByteSize(self) -> int: ...  # noqa: N802  # protobuf's name
+class Serializable(Protocol):
+    """Any message of protobuf."""
+
+    def SerializeToString(self) -> bytes: ...  # noqa: N802  # protobuf's name
 
 
-_M = TypeVar("_M", bound=_Sized)
+_first_field = field(1)
 
 
-def batches(messages: Sequence[_M]) -> Iterable[Sequence[_M]]:
-    """The messages in their order, in groups that make frames of a reasonable size: with at least one in each."""
-    if sum(message.ByteSize() for message in messages) <= BATCH_BYTES_MAX:  # as good as always
-        return (messages,)
-    return _split(messages)
+def batch_frames(messages: Iterable[Serializable]) -> Iterator[bytes]:
+    """Messages that travel together, in their order: frames of a message whose first field repeats them
+    (``kv.proto`` Calls and Replies), none of them larger than :data:`BATCH_BYTES_MAX` unless one message is.
+    """
+    fields = [_first_field(message.SerializeToString()) for message in messages]
+    return (encode_frame(b"".join(batch)) for batch in _batches(fields))
 
 
-def _split(messages: Sequence[_M]) -> Iterator[Sequence[_M]]:
-    batch: list[_M] = []
+def _batches(fields: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
+    if sum(map(len, fields)) <= BATCH_BYTES_MAX:  # as good as always
+        return (fields,)
+    return _split(fields)
+
+
+def _split(fields: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    batch: list[bytes] = []
     left = BATCH_BYTES_MAX
-    for message in messages:
-        size = message.ByteSize()
-        if batch and size > left:
+    for each in fields:
+        if batch and len(each) > left:
             yield batch
             batch, left = [], BATCH_BYTES_MAX
-        batch.append(message)
-        left -= size
+        batch.append(each)
+        left -= len(each)
     yield batch
 
 

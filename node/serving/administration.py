@@ -81,6 +81,11 @@ class Administration:
             else:
                 self._change(core, one)
 
+    @property
+    def await_entries(self) -> bool:
+        """Whether anybody waits for a configuration to be committed (:meth:`applied`)."""
+        return bool(self._changes)
+
     def applied(self, entry: Entry, core: Raft) -> None:
         """A configuration is committed."""
         if entry.kind is not EntryKind.CONFIG or not self._changes:

@@ -15,9 +15,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from node import kv_pb2
 from node.identity import host_of
-from node.machine import Machine, Result, ResultKind
+from node.machine import OK, Machine, Result, ResultKind
 from node.operation_codec import put_value, value_to_proto
 from node.raft.core import Raft
 from node.raft.messages import Entry, ReadState, Role
@@ -29,14 +31,12 @@ Answer = Callable[[kv_pb2.Reply], None]
 """Takes the reply to one operation; called once, in the loop."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Write:
+class _Write(msgspec.Struct, frozen=True):  # this and the next: every write makes one of each
     command: bytes
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
-class _Logged:
+class _Logged(msgspec.Struct, frozen=True):
     """A write that has a place in the log."""
 
     term: int
@@ -125,6 +125,11 @@ class Callers:
         self._rounds[self._token] = reads
         self._reads_under_way += len(reads)
         return self._token
+
+    @property
+    def await_entries(self) -> bool:
+        """Whether anybody waits for an entry to be applied (:meth:`applied`): at a follower, nobody does."""
+        return bool(self._logged)
 
     def applied(self, entry: Entry, result: Result) -> None:
         """An entry went through the state machine: its writer gets the result, if it was ours."""
@@ -221,7 +226,10 @@ _OUTCOMES = {kind: kv_pb2.Outcome.ValueType(kind) for kind in ResultKind}
 
 
 def _result_reply(index: int, result: Result) -> kv_pb2.Reply:
-    reply = kv_pb2.Reply(outcome=_OUTCOMES[result.kind], session=result.session, index=index, detail=result.detail)
+    reply = kv_pb2.Reply(outcome=_OUTCOMES[result.kind], index=index)
+    if result is OK:  # as good as always there is nothing else to say
+        return reply
+    reply.session, reply.detail = result.session, result.detail
     put_value(reply, result.value)
     if result.reads:
         reply.reads.values.extend(map(value_to_proto, result.reads))

@@ -15,7 +15,7 @@ from node.identity import host_of
 from node.machine import Machine
 from node.machine.locks import LeaderClock
 from node.observing.facts import Facts
-from node.operation_codec import mode_of
+from node.operation_codec import mode_of, write_command
 from node.raft.core import Raft
 from node.raft.messages import Message, Role, Snapshot
 from node.serving.administration import Administration
@@ -46,13 +46,13 @@ class Reception:
 
     def open_session(self, answer: Answer) -> None:
         """``answer`` is called once, at the end of this or a later turn."""
-        self._write(kv_pb2.Command(open_session=kv_pb2.OpenSessionRequest()), answer)
+        self._write(kv_pb2.Command(open_session=kv_pb2.OpenSessionRequest()).SerializeToString(), answer)
 
     def execute(self, request: kv_pb2.ExecuteRequest, answer: Answer) -> None:
         """The same for an operation, which must be valid (:func:`node.serving.requests.fault_of`)."""
         mode = mode_of(request)
         if mode is None:
-            self._write(kv_pb2.Command(write=request, stamp_ms=self._stamp_ms(request)), answer)
+            self._write(write_command(request, self._stamp_ms(request)), answer)
         elif mode == kv_pb2.LOCAL:
             answer(read_reply(request, self._machine, self._applied.index))
         elif mode == kv_pb2.LINEARIZABLE:
@@ -110,9 +110,9 @@ class Reception:
         matches = self._core.matches() if self._core.role is Role.LEADER else {}
         return Facts(status=self.status(state_hash=False), matches=matches, queues=queues)
 
-    def _write(self, command: kv_pb2.Command, answer: Answer) -> None:
+    def _write(self, command: bytes, answer: Answer) -> None:
         if not self._refuse(answer):
-            self._callers.write(pack(command.SerializeToString(), self._compress_bytes), answer)
+            self._callers.write(pack(command, self._compress_bytes), answer)
             self._schedule()
 
     def _stamp_ms(self, request: kv_pb2.ExecuteRequest) -> int:

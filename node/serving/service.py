@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 
 from node import kv_pb2
 from node.network.conversation import CALLS_MAX, PROTOCOL_VERSION
-from node.network.frames import FrameReader, WireError, batches, encode_frame, tune
+from node.network.frames import FrameReader, WireError, batch_frames, encode_frame, tune
 from node.network.interference import Interference
 from node.network.rules import interfere
 from node.network.transport import Address
@@ -151,8 +151,8 @@ class Conversation(asyncio.Protocol):
         replies, self._replies = self._replies, []
         if not replies or self._transport is None or self._transport.is_closing():  # uvloop raises if it is
             return
-        for batch in batches(replies):
-            self._transport.write(encode_frame(kv_pb2.Replies(replies=batch).SerializeToString()))
+        for frame in batch_frames(replies):
+            self._transport.write(frame)
         if self._transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
             _log.warning("cut a client off that leaves more than %d bytes unread", UNREAD_BYTES_MAX)
             self.abort()

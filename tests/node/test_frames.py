@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node import kv_pb2
-from node.network.frames import BATCH_BYTES_MAX, FRAME_BYTES_MAX, FrameReader, WireError, batches, encode_frame
+from node.network.frames import BATCH_BYTES_MAX, FRAME_BYTES_MAX, FrameReader, WireError, batch_frames, encode_frame
 
 
 @given(payloads=st.lists(st.binary(max_size=50), max_size=8), cuts=st.lists(st.integers(0, 500), max_size=8))
@@ -42,11 +42,14 @@ def test_a_length_beyond_the_limit_is_refused_at_once() -> None:
 @settings(max_examples=20)
 @given(sizes=st.lists(st.sampled_from([1, 1 << 10, 1 << 20, BATCH_BYTES_MAX]), max_size=6))
 def test_batches_keep_the_order_and_the_limit(sizes: list[int]) -> None:
-    """Nothing is lost or moved; only a message that is too large by itself makes a batch that is."""
+    """Nothing is lost or moved; only a message that is too large by itself makes a frame that is."""
     replies = [kv_pb2.Reply(value=_ZEROS[size]) for size in sizes]
-    groups = list(batches(replies))
+    payloads = [payload for frame in batch_frames(replies) for payload in FrameReader().feed(frame)]
+    groups = [kv_pb2.Replies.FromString(payload).replies for payload in payloads]
     assert [reply for group in groups for reply in group] == replies
-    assert all(len(group) == 1 or sum(one.ByteSize() for one in group) <= BATCH_BYTES_MAX for group in groups)
+    assert all(
+        len(group) < 2 or len(payload) <= BATCH_BYTES_MAX for group, payload in zip(groups, payloads, strict=True)
+    )
 
 
 _ZEROS = {size: bytes(size) for size in (1, 1 << 10, 1 << 20, BATCH_BYTES_MAX)}
