@@ -17,6 +17,7 @@ import psutil
 from harness.systems import etcd_pb2 as pb
 from harness.systems.etcd_connection import EtcdConnection, EtcdError
 from node.client import KvClient, KvError, Put
+from node.network.conversation import CALLS_PER_FRAME
 from node.network.frames import FrameReader, encode_frame
 from tests.node.addresses import free_ports
 
@@ -258,7 +259,9 @@ class _Line(asyncio.Protocol):
         self._last += 1
         future = self._waiting[self._last] = self._loop.create_future()
         self._unsent.append((self._last, key, VALUE))
-        if len(self._unsent) == 1:
+        if len(self._unsent) >= CALLS_PER_FRAME:
+            self._flush()
+        elif len(self._unsent) == 1:
             self._loop.call_soon(self._flush)
         return await future
 
@@ -268,7 +271,8 @@ class _Line(asyncio.Protocol):
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        self._send(unsent)
+        if unsent:  # they may have left before
+            self._send(unsent)
 
     def _send(self, calls: Sequence[tuple[int, str, bytes]]) -> None:
         assert self._transport is not None

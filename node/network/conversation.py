@@ -35,6 +35,11 @@ PROTOCOL_VERSION = 1
 """What a node's greeting says."""
 CALLS_MAX = 8192
 """Calls under way at one node; more are refused."""
+CALLS_PER_FRAME = 32
+"""So many leave at once, though more are to come in this turn of the loop: the node begins with them meanwhile. Else a
+hundred callers that got their replies together would ask together again, and for ever client, leader and followers
+would take turns to wait for each other.
+"""
 REPLIES_WAITING_MAX = 4096
 """Replies of a call with many that nobody has taken yet; beyond it, the call fails."""
 
@@ -166,7 +171,6 @@ class Conversation:
         """Sends what has gathered, if the connection takes it. A call whose time ran out a moment ago has been called
         definite, so it must never be sent.
         """
-        self._flush_scheduled = False
         if self._line is None or not self._line.writable:
             return
         unsent, self._unsent = self._unsent, []
@@ -175,6 +179,11 @@ class Conversation:
             waiting.sent = True
         if alive:
             self._line.write([waiting.call for waiting in alive])
+
+    def _flush_rest(self) -> None:
+        """At the end of a turn of the loop."""
+        self._flush_scheduled = False
+        self.flush()
 
     def lost(self, line: _Line, reason: str) -> None:
         """That connection is no more; every call that it leaves unanswered fails."""
@@ -194,9 +203,11 @@ class Conversation:
         if self._line is None:
             self._line = _Line(self)
             self._opening = loop.create_task(self._open(self._line), name=f"connecting to {self._name}")
+        elif len(self._unsent) >= CALLS_PER_FRAME:
+            self.flush()
         elif not self._flush_scheduled:
             self._flush_scheduled = True
-            loop.call_soon(self.flush)
+            loop.call_soon(self._flush_rest)
 
     def _forget(self, waiting: _Waiting) -> None:
         self._waiting.pop(waiting.id, None)

@@ -258,3 +258,29 @@ async def test_a_listener_that_falls_behind_is_told(monkeypatch: pytest.MonkeyPa
 
 async def _collect(line: Conversation) -> list[int]:
     return [reply.index async for reply in line.listen(get(), 10)]
+
+
+async def test_calls_leave_in_frames_of_a_moderate_size() -> None:
+    """However many are made in one turn of the loop, the node can begin with the first of them."""
+    sizes, gone = list[int](), asyncio.Event()
+    greeting = kv_pb2.Replies(greeting=kv_pb2.Greeting(version=conversation.PROTOCOL_VERSION))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(encode_frame(greeting.SerializeToString()))
+        frames = FrameReader()
+        while data := await reader.read(1 << 16):
+            for calls in map(kv_pb2.Calls.FromString, frames.feed(data)):
+                sizes.append(len(calls.calls))
+                replies = [kv_pb2.Reply(id=call.id, outcome=kv_pb2.OK) for call in calls.calls]
+                writer.write(encode_frame(kv_pb2.Replies(replies=replies).SerializeToString()))
+        writer.close()
+        gone.set()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        client = KvClient({"n1": f"127.0.0.1:{server.sockets[0].getsockname()[1]}"})
+        await client.execute("n1", Get("k"), 10)  # now there is a connection
+        most = conversation.CALLS_PER_FRAME
+        await asyncio.gather(*(client.execute("n1", Get("k"), 10) for _ in range(2 * most + 3)))
+        assert sizes == [1, most, most, 3]
+        await client.close()
+        await asyncio.wait_for(gone.wait(), 10)
