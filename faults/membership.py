@@ -114,7 +114,7 @@ class MembershipFamily(Unprepared):
         """One node in most cases, often the leader; several where a minority is more than one."""
         hows: Sequence[How] = ("remove", "remove", "replace", "replace", "add")
         if len(nodes) >= 5:
-            hows = (*hows, "shrink", "grow", "joint", "hasty")
+            hows = (*hows, "shrink", "grow", "joint", "hasty", "hasty")
         how = random.choice(hows)
         if how in SEVERAL:
             return MembershipParameters(how=how, target="minority")
