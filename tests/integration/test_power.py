@@ -28,12 +28,12 @@ CONTAINERS = pytest.mark.skipif(bool(DockerSubstrate().missing()), reason="; ".j
 SCENARIO = """
 name: power-test
 nodes: 3
-time: 4s
+time: 7s
 ok_min: 50
 workload: {name: register, rate: 150, concurrency: 2n, keys: 5}
 faults:
   - {at: 1s, for: 300ms, power: {target: all}}
-  - {at: 2500ms, for: 1500ms, power: {target: all, how: rotating, down: 200ms}}
+  - {at: 5s, for: 1500ms, power: {target: all, how: rotating, down: 200ms}}
 """
 
 
@@ -67,10 +67,14 @@ def is_proved(fault: dict[str, Any]) -> bool:
 
 @HERE
 def test_a_node_that_acknowledges_before_it_syncs_is_caught(tmp_path: Path) -> None:
-    """On this machine: what was acknowledged was on no majority's disk any more."""
-    status, faults, said = execute(command(tmp_path, "--bug", "ack-before-fsync", "--time", "10s"), tmp_path)
+    """On this machine: what was acknowledged was on no majority's disk any more. Four times the power fails, for on a
+    busy machine all may be synced at the moment that it does; the first time that something is lost ends the run.
+    """
+    words = ("--bug", "ack-before-fsync", "--time", "18s", "--on-violation", "stop")
+    status, faults, said = execute(command(tmp_path, *words), tmp_path)
     assert status == 1, said
-    assert [is_proved(fault) for fault in faults] == [True, True]
+    assert faults
+    assert all(is_proved(fault) for fault in faults)
     results = json.loads((tmp_path / "run" / "verdict.json").read_bytes())["results"]
     kinds = {finding["kind"] for result in results for finding in result["findings"]}
     assert {"acknowledged on a majority", "nothing durable is forgotten"} <= kinds
