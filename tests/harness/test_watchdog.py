@@ -197,9 +197,9 @@ async def test_what_is_held_longer_than_its_limit_is_undone_while_the_controller
     remainder = read_ledger(tmp_path / "undo.jsonl")
     assert remainder is not None
     assert [entry["id"] for entry in remainder.entries] == ["c", "b", "a"]
-    assert "c (run) was held longer than its limit: undone" in (tmp_path / "harness.log").read_text()
     await watchdog.discharge("c")
     assert watchdog.close() == ["b: undone", "a: undone"]
+    assert "c (run) was held longer than its limit: undone" in (tmp_path / "harness.log").read_text()
 
 
 async def test_a_discharged_entry_has_no_limit(watchdog: Watchdog, tmp_path: Path) -> None:

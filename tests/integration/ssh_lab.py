@@ -27,7 +27,8 @@ from harness.substrates import lab
 
 PORT = 22
 TESTER, TESTER_ID = "capsize-tester", 54242
-OPEN = Path("/run/capsize-lab")
+OPEN = Path(f"/run/capsize-lab-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
+"""Each worker of pytest has a lab of its own, whose processes are told apart from the others' by this."""
 READY_TIMEOUT_S = 10.0
 
 
