@@ -194,7 +194,7 @@ def _parser(bugs: Sequence[str]) -> _Parser:
         type=_positive,
         default=10_000,
         metavar="N",
-        help="take a snapshot, and compact the log behind it, every N applied entries (default 10000)",
+        help="take a snapshot, and compact the log behind it, every N applied entries, or 64 MiB (default 10000)",
     )
     add(
         "--compress-bytes",

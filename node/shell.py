@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.durable.disk import Disk
+from node.durable.entries import size_of
 from node.durable.snapshotting import Snapshotting
 from node.durable.storage import Change, Storage
 from node.identity import host_of
@@ -122,6 +123,7 @@ class Shell(Reception):
         )
         for index, configuration in core.configurations:
             self._trace.config(index, configuration)
+        self._trace.durable(self._durable.term, self._durable.vote, self._durable_index)
         self._trace.flush()
         await self._transport.start()
         self._schedule()
@@ -332,12 +334,7 @@ class Shell(Reception):
 
     def _persist(self, ready: Ready) -> None:
         """Duty 2. What promises nothing new still waits for the promises before it."""
-        change = Change(
-            install=ready.install,
-            truncate_from=ready.truncate_from,
-            entries=ready.entries,
-            hard_state=ready.hard_state,
-        )
+        change = Change.of(ready)
         if change != _NO_CHANGE:
             self._disk.persist(change, lambda: self._after_sync(_Synced(change, ready.messages_after_persist)))
         else:
@@ -372,7 +369,7 @@ class Shell(Reception):
             for entry in entries:
                 self._administration.applied(entry, self._core)
         self._applied = Snapshot(index=entries[-1].index, term=entries[-1].term)
-        self._snapshotting.take_if_due(self._applied)
+        self._snapshotting.take_if_due(self._applied, size_of(entries))
 
     def _apply_one(self, entry: Entry) -> Result:
         if entry.kind is not EntryKind.COMMAND:

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 
-from node.durable.storage import Change, Storage
+from node.durable.entries import size_of
+from node.durable.storage import FRAME_BYTES, Change, Storage
 
 CHANGES_PER_SYNC_MAX = 1024
-"""Bounds one frame of the log together with ``Timing.bytes_per_append_max``."""
+"""With :data:`~node.durable.storage.FRAME_BYTES` this bounds what is joined: after a disk that hung, whoever waits is
+told frame by frame, and not when all is written.
+"""
 
 SEAL_AFTER_S = 0.05
 """How long the log must be idle before its last frame is sealed."""
@@ -97,7 +100,11 @@ class Disk:
             self._order(first.work, [first.done])
             return
         writes = [first]
+        size = 0
         while self._queue and isinstance(self._queue[0], _Write) and len(writes) < CHANGES_PER_SYNC_MAX:
+            size += _size(writes[-1])
+            if size >= FRAME_BYTES:
+                break
             writes.append(self._queue.popleft())  # type: ignore[arg-type]  # the condition above says that it is a _Write
         changes = [write.change for write in writes if write.change is not None]
         dones = [write.done for write in writes]
@@ -153,6 +160,10 @@ class Disk:
             self._order(self._storage.seal, [])
         elif not self._broken:
             self._seal = self._loop.call_later(max(SEAL_AFTER_S - quiet_s, 0.001), self._seal_if_quiet)
+
+
+def _size(write: _Write) -> int:
+    return size_of(write.change.entries) if write.change is not None else 0
 
 
 def _call(dones: list[Callable[[], None]]) -> None:

@@ -8,12 +8,15 @@ protobuf messages (docs/node.md); peer.proto and log.proto carry it as bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from node.network.frames import WireError
 from node.raft.messages import Entry
+
+ENTRY_BYTES = 32
+"""What an entry takes in a block beside its command, at most."""
 
 REMEMBERED_MAX = 16
 """Blocks: as many as may be on their way at a time, about. Beyond it all are forgotten, which costs an encoding."""
@@ -24,6 +27,22 @@ _remembered: dict[tuple[int, int, int], tuple[Entry, Entry, bytes]] = {}
 """By the identities of the first and the last entry, and how many there are. A run of a log is known by its ends: what
 lies before an entry never changes. The value keeps both alive, so that their identities stay theirs.
 """
+
+
+def size_of(entries: Sequence[Entry]) -> int:
+    """At most so many bytes are in the block of these: told without making it."""
+    return sum([len(entry.data) for entry in entries]) + ENTRY_BYTES * len(entries)
+
+
+def runs_of(entries: Sequence[Entry], bytes_max: int) -> Iterator[Sequence[Entry]]:
+    """The same entries in runs whose blocks keep to the limit each; a single larger one is a run of its own."""
+    first = size = 0
+    for position, entry in enumerate(entries):
+        size += len(entry.data) + ENTRY_BYTES
+        if size > bytes_max and position > first:
+            yield entries[first:position]
+            first, size = position, len(entry.data) + ENTRY_BYTES
+    yield entries[first:]
 
 
 def encode_entries(entries: Sequence[Entry]) -> bytes:

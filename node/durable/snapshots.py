@@ -2,8 +2,8 @@
 
 A snapshot is written to a temporary file, synced, renamed to ``<index>-<term>.snapshot`` (sixteen hex digits each), and
 the directory is synced: a file under its final name is complete, or the disk lied, which the digest at its end tells. A
-leader sends the file as it is, in chunks; the follower verifies the same digest over what arrived before it renames its
-copy.
+leader sends the file as it is, in chunks; the follower verifies the same digest over what arrived, and decodes the
+state, before it gives its copy a name.
 
 Layout, little endian: magic (8 bytes), length of the metadata (u32), length of the state (u64), metadata (``log.proto``
 SnapshotMeta), state (opaque), BLAKE2b-256 of all that came before.
@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from node import log_pb2
 from node.durable.wal import sync_directory, write_fully
@@ -29,9 +30,13 @@ _DIGEST_BYTES = 32
 CHUNK_BYTES = 256 << 10
 """What one InstallSnapshot carries."""
 
+_T = TypeVar("_T")
+
 
 class BadSnapshotError(Exception):
-    """A snapshot file that is torn, damaged or none at all: names the file and the reason. It is never loaded."""
+    """A snapshot that is torn, damaged or none at all, or one from a peer that this program can't read: names it and
+    the reason. It is never loaded.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +99,15 @@ class SnapshotStore:
     """The snapshots of one node. All methods block and may raise OSError."""
 
     def __init__(self, directory: Path) -> None:
-        """Creates the directory if need be and removes what an earlier incarnation left half-written."""
+        """Creates the directory if need be and removes what an earlier incarnation left half-written. The names that
+        it finds are made durable, before a log is reset on the strength of them: that incarnation may have been killed
+        between a rename and its sync.
+        """
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         for leftover in directory.glob("*.tmp"):
             leftover.unlink()
+        sync_directory(directory)
 
     def path(self, snapshot: Snapshot) -> Path:
         """Where a snapshot lies under its final name."""
@@ -124,20 +133,40 @@ class SnapshotStore:
             size = os.fstat(file.fileno()).st_size
             return os.pread(file.fileno(), CHUNK_BYTES, offset), offset + CHUNK_BYTES >= size
 
-    def receive(self, snapshot: Snapshot, data: bytes) -> Loaded:
-        """Verifies a file that came from a peer and makes it durable under its final name. Raises
-        :class:`BadSnapshotError`.
+    def receive(self, snapshot: Snapshot, data: bytes, understand: Callable[[Loaded], _T]) -> _T:
+        """Verifies a file that came from a peer and makes it durable under its final name, but only if ``understand``
+        makes something of it, which is returned: under a final name it would be what the next start loads. Raises
+        :class:`BadSnapshotError`, as ``understand`` may.
         """
         loaded = decode_snapshot(data, f"snapshot {snapshot.index} from a peer")
         if (loaded.snapshot.index, loaded.snapshot.term) != (snapshot.index, snapshot.term):
             raise BadSnapshotError(f"announced as {snapshot}, but it is {loaded.snapshot}")
+        understood = understand(loaded)
         self.publish(snapshot, data, suffix=".received.tmp")
-        return loaded
+        return understood
 
-    def prune(self, keep: int) -> None:
-        """Deletes all but the ``keep`` newest."""
+    def check(self, snapshot: Snapshot) -> None:
+        """Reads a file as it is sent. Raises :class:`BadSnapshotError`, FileNotFoundError."""
+        path = self.path(snapshot)
+        digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        with path.open("rb") as file:
+            left = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
+            while left > 0 and (piece := file.read(min(left, CHUNK_BYTES))):
+                digest.update(piece)
+                left -= len(piece)
+            if left or file.read() != digest.digest():
+                raise BadSnapshotError(f"{path}: its digest does not match its content")
+
+    def put_aside(self, path: Path) -> None:
+        """What lies there is never looked at again."""
+        path.rename(path.with_name(path.name + ".bad"))
+
+    def prune(self, keep: int, spare: Iterable[Snapshot] = ()) -> None:
+        """Deletes all but the ``keep`` newest and those to spare."""
+        spared = {self.path(snapshot) for snapshot in spare}
         for path in self.paths()[keep:]:
-            path.unlink(missing_ok=True)
+            if path not in spared:
+                path.unlink(missing_ok=True)
 
     def publish(self, snapshot: Snapshot, data: bytes, *, suffix: str) -> None:
         """A file under its final name is complete and durable: written beside it, synced, renamed. Raises OSError."""

@@ -3,11 +3,12 @@
 On disk, below the data directory: ``lock`` (one process at a time), ``wal/`` (:mod:`node.durable.wal`; each frame is a
 ``log.proto`` Batch) and ``snapshots/`` (:mod:`node.durable.snapshots`). The two newest snapshots are kept, and the log
 back to the *older* of them: a newest snapshot that turns out bad costs nothing but a longer replay, and a follower that
-is a little behind needs no snapshot.
+is a little behind needs no snapshot. A third may be there for as long as it is sent.
 
 The rule of replay (:class:`LogReplay`): batches in order; in a batch, ``begins_after`` forgets older entries, then each
 change resets the log to a received snapshot, cuts, appends. Every segment begins with hard state and ``begins_after``,
-so that segments whose entries are all compacted can go.
+so that segments whose entries are all compacted can go. Only frames say where the log begins: if it has no entries, and
+a snapshot reaches beyond that place, a start begins with a frame that says so.
 
 All methods block. Any OSError means: never write again (after a failed fsync the kernel may have dropped the dirty
 pages and call the next sync a success; "fsyncgate", 2018). The caller exits.
@@ -17,20 +18,29 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
 from node import log_pb2
-from node.durable.entries import decode_entries, encode_entries
+from node.durable.entries import decode_entries, encode_entries, runs_of, size_of
 from node.durable.snapshots import BadSnapshotError, Loaded, SnapshotStore, snapshot_to_proto
-from node.durable.wal import SEGMENT_BYTES, Frame, Wal, WalCorruptError
+from node.durable.wal import SEGMENT_BYTES, Frame, Wal, WalCorruptError, sync_directory
 from node.network.frames import WireError
-from node.raft.messages import Entry, HardState, Recovered, Snapshot
+from node.raft.messages import Entry, HardState, Ready, Recovered, Snapshot
 
 SNAPSHOTS_KEPT = 2
+
+FRAME_BYTES = 16 << 20
+"""More than this goes to the disk in several frames. Far below what a frame may hold, because making one holds up the
+event loop.
+"""
+
+_T = TypeVar("_T")
 
 NEXT_STEP = (
     "Refusing to start. Put the damaged file back from a copy, or give this node up and let a new one take its place "
@@ -53,6 +63,16 @@ class Change:
     truncate_from: int | None = None
     entries: Sequence[Entry] = ()
     hard_state: HardState | None = None
+
+    @classmethod
+    def of(cls, ready: Ready) -> Change:
+        """What a Ready asks for; equal to ``Change()`` if that is nothing."""
+        return cls(
+            install=ready.install,
+            truncate_from=ready.truncate_from,
+            entries=ready.entries,
+            hard_state=ready.hard_state,
+        )
 
 
 @dataclass(slots=True)
@@ -105,7 +125,7 @@ class Storage:
 
     def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         """Opens and recovers. Raises :class:`UnrecoverableError`, OSError."""
-        directory.mkdir(parents=True, exist_ok=True)
+        _make(directory)
         self._lock = _locked(directory / "lock")
         self.notes: list[str] = []
         """What recovery did that a person should know, one sentence each."""
@@ -113,6 +133,7 @@ class Storage:
         self._marks: dict[int, int] = {}
         """Segment -> highest index of the entries in it."""
         self._store = self.snapshots(directory / "snapshots")
+        sync_directory(directory)
         replay = self._replay()
         self._hard_state = replay.hard_state
         self._base = Snapshot(index=replay.base_index)
@@ -121,9 +142,17 @@ class Storage:
         """The state machine's state in the snapshot; None if there is no snapshot."""
         self._snapshot = loaded.snapshot if loaded else Snapshot()
         self.recovered = Recovered(hard_state=replay.hard_state, snapshot=self._snapshot, entries=tuple(replay.entries))
+        if not replay.entries and self._snapshot.index > self._base.index:
+            self._begin_behind_snapshot()
 
     def persist(self, changes: Sequence[Change]) -> None:
-        """Makes the changes of several Readies durable at once, in their order. Raises OSError."""
+        """Makes the changes of several Readies durable, in their order: at once, unless they are more than a frame
+        should hold. Raises OSError.
+        """
+        for frame in _frames(changes):
+            self._persist_frame(frame)
+
+    def _persist_frame(self, changes: Sequence[Change]) -> None:
         batch = log_pb2.Batch(changes=[_change_to_proto(change) for change in changes])
         states = [change.hard_state for change in changes if change.hard_state is not None]
         if states:
@@ -134,18 +163,19 @@ class Storage:
                 self._base = change.install
         self._write(batch, max((change.entries[-1].index for change in changes if change.entries), default=0))
 
-    def compact(self, snapshot: Snapshot) -> None:
-        """A snapshot of applied state was saved: drops what neither it nor the one before needs. Raises OSError.
+    def compact(self, snapshot: Snapshot, sending: Sequence[Snapshot] = ()) -> None:
+        """A snapshot of applied state was saved: drops what neither it nor the one before needs, but for the files that
+        are being sent. Raises OSError.
 
         To be called only after all entries up to the snapshot were persisted, so that the log never depends on one file
         alone.
         """
         previous, self._snapshot = self._snapshot, snapshot
-        if previous.index > self._base.index:
+        if previous.index > self._base.index and self._store.path(previous).exists():  # else it was put aside
             self._base = previous
             self._write(log_pb2.Batch(begins_after=snapshot_to_proto(previous)), 0)
         self._remove_segments()
-        self._store.prune(SNAPSHOTS_KEPT)
+        self._store.prune(SNAPSHOTS_KEPT, sending)
 
     def installed(self, snapshot: Snapshot) -> None:
         """A received snapshot was installed and the log reset behind it (:class:`Change`): older files may go. Raises
@@ -167,17 +197,31 @@ class Storage:
         """
         self._store.save(snapshot, state)
 
-    def receive_snapshot(self, snapshot: Snapshot, data: bytes) -> Loaded:
-        """Verifies and stores what a leader sent. May run beside the other methods. Raises BadSnapshotError,
-        OSError.
+    def receive_snapshot(self, snapshot: Snapshot, data: bytes, understand: Callable[[Loaded], _T]) -> _T:
+        """Verifies what a leader sent and stores it if ``understand`` makes something of it, which is returned. May run
+        beside the other methods. Raises BadSnapshotError, OSError.
         """
-        return self._store.receive(snapshot, data)
+        return self._store.receive(snapshot, data, understand)
 
     def snapshot_chunk(self, snapshot: Snapshot, offset: int) -> tuple[bytes, bool]:
         """A chunk to send, and whether it is the last. Raises FileNotFoundError if that snapshot was pruned,
         OSError.
         """
         return self._store.chunk(snapshot, offset)
+
+    def check_snapshot(self, snapshot: Snapshot) -> str | None:
+        """Whether its file is what was written: if not, puts it aside and says what is wrong. May run beside the other
+        methods. Raises OSError.
+        """
+        try:
+            self._store.check(snapshot)
+        except FileNotFoundError:
+            return None
+        except BadSnapshotError as error:
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                self._store.put_aside(self._store.path(snapshot))
+            return str(error)
+        return None
 
     def close(self) -> None:
         """Lets the directory go."""
@@ -187,6 +231,14 @@ class Storage:
     def _hard_state_to_proto(self, state: HardState) -> log_pb2.HardState:
         """Term and vote as they go to the disk."""
         return log_pb2.HardState(term=state.term, vote=state.vote)
+
+    def _begin_behind_snapshot(self) -> None:
+        """A crash fell between a snapshot and the frame that tells of it (a received one's ``install``; the entries of
+        one that was taken, which may be applied before they are durable). With entries in the log the core asks for the
+        reset again; without any it has nothing to reset, and goes on behind the snapshot: so must the log.
+        """
+        self._base = self._snapshot
+        self._write(log_pb2.Batch(begins_after=snapshot_to_proto(self._snapshot)), 0)
 
     def _write(self, batch: log_pb2.Batch, highest_index: int) -> None:
         if self._wal.full:
@@ -250,7 +302,7 @@ class Storage:
                 loaded = self._store.load(path)
             except BadSnapshotError as error:
                 self.notes.append(f"put a bad snapshot aside as {path.name}.bad: {error}")
-                path.rename(path.with_name(path.name + ".bad"))
+                self._store.put_aside(path)
                 continue
             if loaded.snapshot.index >= base_index:
                 return loaded
@@ -262,12 +314,50 @@ class Storage:
         return None
 
 
+def _frames(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    """What goes into one frame each. A crash between two of them leaves a prefix, as it may of any change
+    (:class:`node.raft.messages.Ready`, duty 2).
+    """
+    if sum([size_of(change.entries) for change in changes]) <= FRAME_BYTES:
+        yield changes
+        return
+    frame: list[Change] = []
+    size = 0
+    for part in (part for change in changes for part in _parts(change)):
+        more = size_of(part.entries)
+        if frame and size + more > FRAME_BYTES:
+            yield frame
+            frame, size = [], 0
+        frame.append(part)
+        size += more
+    yield frame
+
+
+def _parts(change: Change) -> Iterator[Change]:
+    """A change in pieces that fit a frame each: what takes effect before the entries goes with the first of them."""
+    first, *others = runs_of(change.entries, FRAME_BYTES)
+    yield replace(change, entries=first)
+    for run in others:
+        yield Change(entries=run)
+
+
 def _change_to_proto(change: Change) -> log_pb2.Change:
     return log_pb2.Change(
         install=snapshot_to_proto(change.install) if change.install else None,
         truncate_from=change.truncate_from,
         entries=encode_entries(change.entries),
     )
+
+
+def _make(directory: Path) -> None:
+    """The directory, under a durable name: what is synced below a name that a power failure takes is gone with it. Once
+    more at every start, because the one that made it may have been killed before it came to that.
+    """
+    made = [one for one in (directory, *directory.parents) if not one.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for one in made or [directory]:
+        with suppress(PermissionError):  # of a parent that may not be read: not ours, and nothing was made in it
+            sync_directory(one.absolute().parent)
 
 
 def _locked(path: Path) -> int:

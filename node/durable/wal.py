@@ -1,8 +1,9 @@
 """The write-ahead log on disk: segments of frames. It knows nothing of Raft; :mod:`node.durable.storage` says what the
 frames hold.
 
-**One frame is one group commit**: written at once, synced at once, checked as a whole. Frame *n + 1* is written only
-after the sync of frame *n* returned, which is what makes the two kinds of damage distinguishable:
+**One frame is one group commit**, or a part of a very large one: written at once, synced at once, checked as a whole.
+Frame *n + 1* is written only after the sync of frame *n* returned, which is what makes the two kinds of damage
+distinguishable:
 
 - a bad frame *with no valid frame behind it* at the end of the last segment was being written when the process or the
   machine died. Nobody was told that it is durable, so it is cut off ("torn tail").

@@ -60,6 +60,11 @@ class Lock(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
         return 0 if self.until_ms and now_ms > self.until_ms else self.token
 
 
+def bytes_of(text: str) -> int:
+    """How long it is, encoded: a character may have four bytes."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 Held = bytes | int | Set | List | Lock
 
 NAMES: Mapping[type, str] = {bytes: "register", int: "counter", Set: "set", List: "list", Lock: "lock"}
@@ -70,7 +75,7 @@ _WEIGHTS: Mapping[type, Callable[[Held], int]] = {
     int: lambda _: 8,
     Set: lambda held: held.weight,  # type: ignore[union-attr]
     List: lambda held: held.weight,  # type: ignore[union-attr]
-    Lock: lambda held: len(held.owner) + 24,  # type: ignore[union-attr]
+    Lock: lambda held: bytes_of(held.owner) + 24,  # type: ignore[union-attr]
 }
 
 

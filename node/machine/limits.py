@@ -12,6 +12,8 @@ VALUE_BYTES_MAX = 1 << 20
 ELEMENT_BYTES_MAX = 64 << 10
 OWNER_BYTES_MAX = 256
 LEASE_MS_MAX = 24 * 3600 * 1000
+FENCE_MAX = (1 << 63) - 1
+"""Of fences, and of tokens that are shown: replies tell them as signed numbers of 64 bits."""
 STEPS_MAX = 128
 """Of one transaction."""
 TRANSACTION_BYTES_MAX = 1 << 20
@@ -27,6 +29,8 @@ holds the event loop up for a tenth of a second.
 READ_BYTES_MAX = 4 << 20
 """What the reads of one transaction may find."""
 STATE_BYTES_MAX = 768 << 20
-"""All keys, values and fences, each key counted with sixteen bytes more; a peer takes no snapshot beyond 1 GiB."""
+"""All keys, values and fences, each key counted with sixteen bytes more: about what they take in a snapshot, of which a
+peer takes 1 GiB at most.
+"""
 COUNTER_MAX = (1 << 63) - 1
 COUNTER_MIN = -(1 << 63)

@@ -31,7 +31,7 @@ held keeps its token and renews the lease from now.
 from __future__ import annotations
 
 from node import kv_pb2
-from node.machine.held import Lock
+from node.machine.held import Lock, bytes_of
 from node.machine.result import OK, Result, ResultKind
 from node.machine.state import FULL, State, new_weight, wrong_type
 from node.serving.events import EventKind
@@ -68,7 +68,7 @@ def acquire(state: State, request: kv_pb2.ExecuteRequest) -> Result:
         return Result(ResultKind.MISMATCH, token)
     token = token or state.index
     until_ms = state.now_ms + wish.lease_ms if wish.lease_ms else 0
-    growth = len(wish.owner) - len(lock.owner) if lock is not None else new_weight(key) + len(wish.owner) + 24
+    growth = bytes_of(wish.owner) - bytes_of(lock.owner) if lock else new_weight(key) + bytes_of(wish.owner) + 24
     if not state.has_room(growth):
         return FULL
     state.put(key, Lock(wish.owner, token, until_ms), growth)
@@ -86,6 +86,6 @@ def release(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     token = lock.token_at(state.now_ms)
     if not token or lock.owner != wish.owner or wish.token not in (0, token):
         return Result(ResultKind.MISMATCH, token)
-    state.put(key, Lock("", 0, 0), -len(lock.owner))
+    state.put(key, Lock("", 0, 0), -bytes_of(lock.owner))
     state.tell(EventKind.PUT, key, 0)
     return OK

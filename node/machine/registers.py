@@ -5,7 +5,7 @@ from __future__ import annotations
 from node import kv_pb2
 from node.machine.limits import VALUE_BYTES_MAX
 from node.machine.result import OK, Result, ResultKind, refused
-from node.machine.state import FULL, State, new_weight, wrong_type
+from node.machine.state import FULL, State, fence_growth, new_weight, wrong_type
 from node.serving.events import Event, EventKind
 
 _PUT = EventKind.PUT
@@ -16,10 +16,13 @@ def put(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     """Sets the value, unless a higher fence was shown to the key."""
     key, wanted = request.key, request.put
     fence = wanted.fence
-    if fence and not state.fence_holds(fence, state.fence(key)):
-        return Result(ResultKind.MISMATCH, state.fence(key))
-    result = store(state, key, wanted.value)
-    if fence and result is OK:
+    if not fence:
+        return store(state, key, wanted.value)
+    highest = state.fence(key)
+    if not state.fence_holds(fence, highest):
+        return Result(ResultKind.MISMATCH, highest)
+    result = store(state, key, wanted.value, fence_growth(key, highest))
+    if result is OK:
         state.show_fence(key, fence)
     return result
 
@@ -50,14 +53,14 @@ def delete(state: State, request: kv_pb2.ExecuteRequest) -> Result:
     return OK
 
 
-def store(state: State, key: str, value: bytes) -> Result:
-    """Puts the value there if it may be."""
+def store(state: State, key: str, value: bytes, more: int = 0) -> Result:
+    """Puts the value there if it may be; ``more``: by how much the state grows besides."""
     bucket = state.bucket(key)
     old = bucket.get(key)
     if old is None:
-        growth = new_weight(key) + len(value)
+        growth = new_weight(key) + len(value) + more
     elif isinstance(old, bytes):
-        growth = len(value) - len(old)
+        growth = len(value) - len(old) + more
     else:
         return wrong_type(key, old, "register")
     if growth > 0 and not state.has_room(growth):

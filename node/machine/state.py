@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.machine.buckets import Buckets
-from node.machine.held import NAMES, Held, List, Set, weight_of
+from node.machine.held import NAMES, Held, List, Set, bytes_of, weight_of
 from node.machine.limits import STATE_BYTES_MAX
 from node.machine.result import Result, ResultKind
 from node.operations import Value
 from node.serving.events import Event, EventKind
 
 KEY_WEIGHT = 16
-"""What a key counts beside its own characters."""
+"""What a key counts beside its own bytes."""
 
-FULL = Result(ResultKind.FULL, detail=f"keys and values would have more than {STATE_BYTES_MAX} bytes")
+FULL = Result(ResultKind.FULL, detail=f"keys, values and fences would have more than {STATE_BYTES_MAX} bytes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,9 +99,7 @@ class State:
         return self._fences.get(key) or 0
 
     def show_fence(self, key: str, fence: int) -> None:
-        """Notes a fence, which holds."""
-        if not self.fence(key):
-            self.weight += new_weight(key)
+        """Notes a fence, which holds; the caller has found room for it (:func:`fence_growth`)."""
         self._fences.put(key, fence)
 
     def share(self) -> SharedState:
@@ -120,7 +118,12 @@ class State:
 
 def new_weight(key: str) -> int:
     """What a new key costs, without its value."""
-    return len(key) + KEY_WEIGHT
+    return bytes_of(key) + KEY_WEIGHT
+
+
+def fence_growth(key: str, highest: int) -> int:
+    """By how much the state grows if a fence is shown to a key, to which ``highest`` was shown before (0: none)."""
+    return 0 if highest else new_weight(key)
 
 
 def wrong_type(key: str, held: Held, wanted: str) -> Result:

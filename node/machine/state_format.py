@@ -26,7 +26,8 @@ from node.machine.result import Result, ResultKind, from_plain, plain
 from node.machine.sessions import Session
 from node.machine.state import SharedState
 
-VERSION = 2
+VERSION = 3
+"""2: keys and owners weighed by their characters, not their bytes."""
 
 _LENGTH = struct.Struct("<I")
 

@@ -13,7 +13,7 @@ from node import kv_pb2
 from node.machine.held import List, value_of, weight_of
 from node.machine.limits import COLLECTION_BYTES_MAX, READ_BYTES_MAX
 from node.machine.result import Result, ResultKind, refused
-from node.machine.state import FULL, State, new_weight, wrong_type
+from node.machine.state import FULL, State, fence_growth, new_weight, wrong_type
 from node.operations import Value
 from node.serving.events import EventKind
 
@@ -112,6 +112,7 @@ class _Draft:
             highest = self._fences.get(key) or self._state.fence(key)
             if not self._state.fence_holds(fence, highest):
                 return Result(ResultKind.MISMATCH, highest)
+            self.growth += fence_growth(key, highest)
             self._fences[key] = fence
         if key in self._appended:
             return wrong_type(key, List([], 0, 0), "register")

@@ -13,7 +13,7 @@ connection ends it (:func:`node.network.frames.tune`) within about two seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -29,7 +29,7 @@ from node.network.failures import (
     UnreachableError,
     outcome_error,
 )
-from node.network.frames import CONNECT_TIMEOUT_S, FrameReader, WireError, batch_frames, tune
+from node.network.frames import CALLS_BYTES_MAX, CONNECT_TIMEOUT_S, FrameReader, WireError, batch_frames, tune
 
 PROTOCOL_VERSION = 1
 """What a node's greeting says."""
@@ -129,20 +129,20 @@ class Conversation:
         """
         listening = _Listening(call, asyncio.get_running_loop().create_future())
         self._ask(listening, timeout_s)
+        more = True
         try:
-            more = True
             while more:
                 answer = await listening.answers.get()
+                more = isinstance(answer, KvError) or answer.more
                 error = answer if isinstance(answer, KvError) else outcome_error(answer)
                 if error is not None:
                     raise error
-                reply = cast(kv_pb2.Reply, answer)
-                yield reply
-                more = reply.more
+                yield cast(kv_pb2.Reply, answer)
         finally:
             self._forget(listening)
-            if listening.sent and not listening.ended and self._line is not None:
-                self._line.write([kv_pb2.Call(cancel=call.id)])
+            listening.ended = True  # one that still waits for the connection must not be sent: nobody would cancel it
+            if listening.sent and more and self._line is not None:
+                self._line.cancel(call.id)
 
     async def close(self) -> None:
         """At once; what is under way fails."""
@@ -273,7 +273,15 @@ class _Line(asyncio.Protocol):
     def write(self, calls: list[kv_pb2.Call]) -> None:
         if self._transport is not None and not self._transport.is_closing():  # uvloop raises if it is
             for frame in batch_frames(calls):
-                self._transport.write(frame)
+                if len(frame) <= CALLS_BYTES_MAX:
+                    self._transport.write(frame)
+                else:
+                    self._owner.take(_refusals(frame))
+
+    def cancel(self, number: int) -> None:
+        """Says that nobody wants further replies to a call; of a connection before this one, the node knows nothing."""
+        if self._greeted:
+            self.write([kv_pb2.Call(cancel=number)])
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -287,3 +295,11 @@ class _Line(asyncio.Protocol):
             self._greeted = True
             self._owner.greeted()
         self._owner.take(replies.replies)
+
+
+def _refusals(frame: bytes) -> Iterator[kv_pb2.Reply]:
+    """To what is in a frame (one call) for which the node would close the connection, so all others would fail, too."""
+    detail = f"a frame of calls has at most {CALLS_BYTES_MAX} bytes, not {len(frame)}: nothing was sent"
+    for payload in FrameReader(len(frame)).feed(frame):
+        for call in kv_pb2.Calls.FromString(payload).calls:
+            yield kv_pb2.Reply(id=call.id, outcome=kv_pb2.INVALID, detail=detail)

@@ -21,6 +21,11 @@ UNACKNOWLEDGED_MS_MAX = 1500
 CONNECT_TIMEOUT_S = 0.6
 """How long a connection attempt may take: less than the kernel waits before it repeats a lost SYN."""
 FRAME_BYTES_MAX = 64 << 20
+"""Between nodes, and of replies to clients."""
+CALLS_BYTES_MAX = 8 << 20
+"""Of a frame from a client: twice a batch, and twice the largest call. Whoever may connect may send it, and taking it
+apart holds the event loop up.
+"""
 BATCH_BYTES_MAX = 4 << 20
 """Messages that travel together: see :func:`batch_frames`."""
 
@@ -39,7 +44,9 @@ def encode_frame(payload: bytes) -> bytes:
 class FrameReader:
     """Puts frames together from a byte stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int = FRAME_BYTES_MAX) -> None:
+        """``bytes_max``: of one payload."""
+        self._bytes_max = bytes_max
         self._rest = bytearray()
         """The beginning of a frame."""
         self._wanted = 0
@@ -54,7 +61,7 @@ class FrameReader:
             data, self._rest = bytes(self._rest), bytearray()
         start, wanted = 0, _FRAME.size
         while len(data) - start >= _FRAME.size:
-            wanted = _length(data, start)
+            wanted = self._length(data, start)
             if len(data) - start < wanted:
                 break
             yield _payload(data, start, start + wanted)
@@ -62,12 +69,11 @@ class FrameReader:
         if start < len(data):
             self._rest, self._wanted = bytearray(data[start:]), wanted
 
-
-def _length(data: bytes, start: int) -> int:
-    length: int = _FRAME.unpack_from(data, start)[0]
-    if length > FRAME_BYTES_MAX:
-        raise WireError(f"a frame of {length} bytes is beyond the limit of {FRAME_BYTES_MAX}")
-    return _FRAME.size + length
+    def _length(self, data: bytes, start: int) -> int:
+        length: int = _FRAME.unpack_from(data, start)[0]
+        if length > self._bytes_max:
+            raise WireError(f"a frame of {length} bytes is beyond the limit of {self._bytes_max}")
+        return _FRAME.size + length
 
 
 def _payload(data: bytes, start: int, end: int) -> bytes:

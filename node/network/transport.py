@@ -43,6 +43,7 @@ RECONNECT_PAUSE_S_MAX = 0.2
 QUEUE_MESSAGES_MAX = 4096
 """Messages that wait for a peer whose connection is slow."""
 QUEUE_BYTES_MAX = 32 << 20
+"""The same in bytes. A leader's window (``Timing.inflight_bytes_max``) is far below it, or it would lose its own."""
 QUEUE_MESSAGES_OFFLINE_MAX = 64
 """The same while there is no connection: they would be stale by the time there is one."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from node.raft.adaptive import Adaptive
 from node.raft.messages import InstallSnapshot, Role, Snapshot, SnapshotReply
-from node.raft.progress import ProgressState
+from node.raft.progress import Progress, ProgressState
 
 
 class Catchup(Adaptive):
@@ -16,7 +16,9 @@ class Catchup(Adaptive):
     # Everyone
 
     def compact(self, snapshot: Snapshot) -> None:
-        """Drops what the snapshot stands for, but for a tail that spares slightly slow followers the snapshot."""
+        """Drops what the snapshot stands for, but for a tail that spares slightly slow followers the snapshot, and for
+        what those will need who are being sent an older one.
+        """
         if snapshot.index > self.applied:
             raise ValueError(
                 f"snapshot up to {snapshot.index}, but only {self.applied} entries were handed out as committed"
@@ -25,16 +27,58 @@ class Catchup(Adaptive):
             return
         self.snapshot = snapshot
         self.forget_configurations_below(snapshot.index)
-        base = snapshot.index - self.timing.log_tail_entries
+        base = self.log.start_of(
+            snapshot.index, entries_max=self.timing.log_tail_entries, bytes_max=self.timing.log_tail_bytes_max
+        )
+        if self.role is Role.LEADER:
+            base = self._kept_behind(base)
         if base > self.log.base_index:
             self.log.compact(base, self.log.term_at(base) or 0)
 
     # Leader
 
+    def _kept_behind(self, base: int) -> int:
+        """Where the log must begin so that a transfer is not in vain: who has installed a snapshot goes on behind it.
+        Else, if snapshots are taken faster than they are sent, the next one would be needed, and so on without end (as
+        in etcd before etcd-io/etcd commit ab31ba0d). That ends when the follower has caught up, falls silent, or needs
+        more than the log may keep.
+        """
+        needed = [index for progress in self.progress.values() if (index := self._needed_behind(progress, base)) < base]
+        if not needed:
+            return base
+        limit = self.log.start_of(
+            self.log.last_index,
+            entries_max=self.timing.log_kept_entries_max,
+            bytes_max=self.timing.log_kept_bytes_max,
+        )
+        return min((index for index in needed if index >= limit), default=base)
+
+    def _needed_behind(self, progress: Progress, base: int) -> int:
+        """Behind which index this follower will need the log; ``base`` if it needs no more than anybody."""
+        index = progress.match
+        if progress.state is ProgressState.SNAPSHOT:
+            index = max(index, progress.snapshot_index)
+        if not progress.snapshot_index or index < self.log.base_index or not self._is_worth_keeping_for(progress):
+            return base
+        if index >= base and progress.state is ProgressState.REPLICATE:
+            progress.snapshot_index = 0  # caught up
+        return min(index, base)
+
+    def note_chunk(self, target: str, snapshot: Snapshot) -> None:
+        """The shell says which snapshot it sends: one that had begun, perhaps, though there is a newer one."""
+        self.progress[target].snapshot_index = snapshot.index
+
     def wants_chunks(self, target: str) -> bool:
         """Whether this server leads, and this follower still needs a snapshot."""
         progress = self.progress.get(target) if self.role is Role.LEADER else None
         return progress is not None and progress.state is ProgressState.SNAPSHOT
+
+    def awaits_snapshot(self, target: str) -> bool:
+        """Whether that follower answers, too: if not, what it is sent need not be kept for it."""
+        return self.wants_chunks(target) and self._is_worth_keeping_for(self.progress[target])
+
+    def _is_worth_keeping_for(self, progress: Progress) -> bool:
+        return progress.heard and self.now_ns - progress.contact_ns < self.timing.snapshot_patience_ns
 
     def take_snapshot_reply(self, reply: SnapshotReply) -> None:
         """A follower got on with its snapshot, or has it."""

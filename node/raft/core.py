@@ -22,8 +22,9 @@ the core then sends the reply with ``done``.
 **Snapshots, leader's side.** ``Ready.snapshots_wanted`` names followers whose next entry is compacted away. The
 shell asks :meth:`~Raft.snapshot_chunk` for each chunk's message and sends it; the answer None means "stop: not
 needed any more". It passes every SnapshotReply to :meth:`~Raft.receive` and, when not ``done``, sends the chunk at
-``next_offset`` *of the same snapshot*, even if there is a newer one by now, or a slow transfer would never end. If
-nothing is heard for ``Timing.snapshot_retry_ns`` the core asks again.
+``next_offset`` *of the same snapshot*, even if there is a newer one by now, or a slow transfer would never end; for the
+same reason the core keeps the log behind that one, within limits, whatever is compacted. If nothing is heard for
+``Timing.snapshot_retry_ns`` the core asks again.
 """
 
 from __future__ import annotations
@@ -193,6 +194,7 @@ class Raft(Preference):
         """The message for one chunk; None when it must not be sent: not the leader, or not wanted any more."""
         if not self.wants_chunks(target):
             return None
+        self.note_chunk(target, snapshot)
         return InstallSnapshot(
             source=self.name,
             target=target,

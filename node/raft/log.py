@@ -81,15 +81,24 @@ class Log:
         base = self.base_index + 1
         return tuple(self._entries[max(first - base, 0) : max(last - base + 1, 0)])
 
-    def batch(self, first: int, *, entries_max: int, bytes_max: int) -> tuple[Entry, ...]:
-        """Entries from ``first`` on within both limits, at least one if there is one."""
+    def batch(self, first: int, *, entries_max: int, bytes_max: int) -> tuple[tuple[Entry, ...], int]:
+        """Entries from ``first`` on within both limits, at least one if there is one; and their bytes."""
         entries = self.slice(first, first + entries_max - 1)
         size = 0
         for position, entry in enumerate(entries):
             size += len(entry.data)
             if size > bytes_max and position:
-                return entries[:position]
-        return entries
+                return entries[:position], size - len(entry.data)
+        return entries, size
+
+    def start_of(self, last: int, *, entries_max: int, bytes_max: int) -> int:
+        """Behind which index the entries that the log holds, up to ``last``, are within both limits."""
+        entries = self.slice(last - entries_max + 1, last)
+        for position, entry in enumerate(reversed(entries)):
+            bytes_max -= len(entry.data)
+            if bytes_max < 0:
+                return last - position
+        return last - len(entries)
 
     def extend(self, entries: Sequence[Entry]) -> None:
         """Appends entries that begin at ``last_index + 1``."""

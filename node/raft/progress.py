@@ -29,11 +29,13 @@ class Progress:
         "fitness",
         "heard",
         "inflight",
+        "inflight_bytes",
         "match",
         "name",
         "next",
         "probing",
         "read_round",
+        "snapshot_index",
         "snapshot_ns",
         "state",
     )
@@ -47,8 +49,10 @@ class Progress:
         """The next index to send (figure 2, nextIndex)."""
         self.probing = False
         """A probe is under way; the next one waits for its answer or for a heartbeat."""
-        self.inflight: deque[int] = deque()
-        """Last indices of appends that are under way, in order."""
+        self.inflight: deque[tuple[int, int]] = deque()
+        """Last indices and bytes of appends that are under way, in order."""
+        self.inflight_bytes = 0
+        """All of them together."""
         self.read_round = 0
         """The highest read round that it echoed."""
         self.contact_ns = now_ns
@@ -59,6 +63,8 @@ class Progress:
         """Whether it ever was."""
         self.snapshot_ns = 0
         """When a snapshot was last asked for, or last heard of."""
+        self.snapshot_index = 0
+        """Which one it is sent, or was sent and has not caught up since; 0: none."""
 
     def hear(self, now_ns: int) -> None:
         """It answered."""
@@ -70,20 +76,22 @@ class Progress:
         self.state = ProgressState.REPLICATE
         self.next = index
         self.probing = False
-        self.inflight.clear()
+        self._forget_inflight()
 
     def probe_from(self, index: int) -> None:
         """It refused: look for the agreement from ``index`` downwards."""
         self.state = ProgressState.PROBE
         self.next = index
         self.probing = False
-        self.inflight.clear()
+        self._forget_inflight()
 
-    def wait_for_snapshot(self, now_ns: int) -> None:
-        """Nothing but a snapshot helps."""
+    def wait_for_snapshot(self, now_ns: int, newest: int) -> None:
+        """Nothing but a snapshot helps: the newest one, unless another is under way."""
+        if self.state is not ProgressState.SNAPSHOT:
+            self.snapshot_index = newest
         self.state = ProgressState.SNAPSHOT
         self.probing = False
-        self.inflight.clear()
+        self._forget_inflight()
         self.snapshot_ns = now_ns
 
     def acknowledge(self, index: int) -> None:
@@ -91,5 +99,15 @@ class Progress:
         if index > self.match:
             self.match = index
         inflight = self.inflight
-        while inflight and inflight[0] <= index:
-            inflight.popleft()
+        while inflight and inflight[0][0] <= index:
+            self.inflight_bytes -= inflight.popleft()[1]
+
+    def sent(self, count: int, size: int) -> None:
+        """An append with so many entries and bytes is under way."""
+        self.next += count
+        self.inflight.append((self.next - 1, size))
+        self.inflight_bytes += size
+
+    def _forget_inflight(self) -> None:
+        self.inflight.clear()
+        self.inflight_bytes = 0

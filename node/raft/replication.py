@@ -16,6 +16,9 @@ from node.raft.follower import Follower
 from node.raft.messages import AppendEntries, AppendReply, Entry, EntryKind, Role
 from node.raft.progress import Progress, ProgressState
 
+_Batch = tuple[tuple[Entry, ...], int]
+"""Entries for one append, and how many bytes they are."""
+
 
 class Replication(Follower):
     """A leader and its followers."""
@@ -99,20 +102,18 @@ class Replication(Follower):
         """Sends each follower what it lacks, as far as its window allows, and a heartbeat if one is due."""
         self._flush_due = False
         beat, self._beat_due = self._beat_due, False
-        batches: dict[
-            int, tuple[Entry, ...]
-        ] = {}  # followers at the same place share one tuple, and the shell its encoding
+        batches: dict[int, _Batch] = {}  # followers at the same place share one tuple, and the shell its encoding
         for progress in self.progress.values():
             self._feed(progress, batches, beat=beat)
 
-    def _feed(self, progress: Progress, batches: dict[int, tuple[Entry, ...]], *, beat: bool) -> None:
+    def _feed(self, progress: Progress, batches: dict[int, _Batch], *, beat: bool) -> None:
         compacted = progress.next <= self.log.base_index
         if compacted and progress.state is not ProgressState.SNAPSHOT and self.is_reachable(progress):
             self._want_snapshot(progress)
         if progress.state is ProgressState.REPLICATE and not compacted:
             self._stream(progress, batches, beat=beat)
         elif progress.state is ProgressState.PROBE and not compacted and not (progress.probing and not beat):
-            self._send(progress, self._batch(progress.next, batches))
+            self._send(progress, self._batch(progress.next, batches)[0])
             progress.probing = True
         elif beat or self.owes_round(progress):
             self.send_bare_heartbeat(progress)
@@ -121,27 +122,25 @@ class Replication(Follower):
         """Whether it answered of late. Who does not is sent no snapshot: it would be lost, and the next one be late."""
         return progress.heard and self.now_ns - progress.contact_ns < self.timing.election_ns_max
 
-    def _stream(self, progress: Progress, batches: dict[int, tuple[Entry, ...]], *, beat: bool) -> None:
-        last, window = self.log.last_index, self.timing.inflight_appends_max
+    def _stream(self, progress: Progress, batches: dict[int, _Batch], *, beat: bool) -> None:
+        last, window, bytes_max = self.log.last_index, self.timing.inflight_appends_max, self.timing.inflight_bytes_max
         must_speak = beat or self.owes_round(progress)
-        while progress.next <= last and len(progress.inflight) < window:
-            entries = self._batch(progress.next, batches)
+        while progress.next <= last and len(progress.inflight) < window and progress.inflight_bytes < bytes_max:
+            entries, size = self._batch(progress.next, batches)
             self._send(progress, entries)
-            progress.next += len(entries)
-            progress.inflight.append(progress.next - 1)
+            progress.sent(len(entries), size)
             must_speak = False
         if must_speak:
             self._send(progress, ())
 
-    def _batch(self, first: int, batches: dict[int, tuple[Entry, ...]]) -> tuple[Entry, ...]:
-        entries = batches.get(first)
-        if entries is None:
+    def _batch(self, first: int, batches: dict[int, _Batch]) -> _Batch:
+        batch = batches.get(first)
+        if batch is None:
             timing = self.timing
-            entries = self.log.batch(
+            batch = batches[first] = self.log.batch(
                 first, entries_max=timing.entries_per_append_max, bytes_max=timing.bytes_per_append_max
             )
-            batches[first] = entries
-        return entries
+        return batch
 
     def _send(self, progress: Progress, entries: tuple[Entry, ...]) -> None:
         prev = progress.next - 1
@@ -280,7 +279,7 @@ class Replication(Follower):
     # Followers too far behind
 
     def _want_snapshot(self, progress: Progress) -> None:
-        progress.wait_for_snapshot(self.now_ns)
+        progress.wait_for_snapshot(self.now_ns, self.snapshot.index)
         self.outbox.snapshots_wanted.append(progress.name)
 
     def _retry_snapshot(self, progress: Progress) -> None:

@@ -54,12 +54,23 @@ class Timing:
     snapshot_retry_ns: int = 2000 * MS
     """A leader that hears nothing of a snapshot under way for this long asks its shell to send it again."""
 
+    snapshot_patience_ns: int = 10_000 * MS
+    """For how long a follower that is being sent a snapshot may be silent (its disk is busy with it, perhaps) before
+    what is kept for its sake goes.
+    """
+
     entries_per_append_max: int = 1024
     bytes_per_append_max: int = 1 << 20
     """Bounds one AppendEntries; a single larger entry still travels, alone."""
 
     inflight_appends_max: int = 64
     """AppendEntries with entries that a follower may have unanswered; a full window is where batches grow."""
+
+    inflight_bytes_max: int = 8 << 20
+    """The same in bytes; the last one may exceed it. Far below what waits for a slow connection
+    (``node.network.transport.QUEUE_BYTES_MAX``): what is too much there is lost, beginning with what the follower needs
+    first.
+    """
 
     read_rounds_max: int = 16
     """ReadIndex rounds under way at once; later reads join the next round."""
@@ -69,6 +80,15 @@ class Timing:
 
     log_tail_entries: int = 1000
     """Entries below a snapshot that stay in memory, so that a slightly slow follower needs no snapshot."""
+
+    log_tail_bytes_max: int = 32 << 20
+    """The same in bytes: fewer entries stay if they are large."""
+
+    log_kept_entries_max: int = 200_000
+    log_kept_bytes_max: int = 256 << 20
+    """What may stay in memory for the sake of followers that are being sent a snapshot: enough for some seconds of
+    writes, so that who has installed it can go on from there.
+    """
 
     @property
     def lease_ns(self) -> int:

@@ -21,6 +21,8 @@ from node.serving.callers import Answer, not_leader
 
 PENDING_MAX = 64
 """Calls that may be under way; what comes beyond is answered "busy"."""
+NODE_BYTES_MAX = 255
+"""Of a node's name: it goes into the log, into every snapshot and into every vote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +213,8 @@ def _target_of(request: kv_pb2.AdminRequest, core: Raft) -> Configuration:
 
 def _add_learner(request: kv_pb2.AdminRequest, core: Raft) -> Configuration:
     old, node = core.configuration, request.add_learner
-    if not node or "~" in node:
-        raise ValueError(f"{node!r} is no name of a node")
+    if not node or "~" in node or len(node.encode()) > NODE_BYTES_MAX:
+        raise ValueError(f"{node!r:.100} is no name of a node (1 to {NODE_BYTES_MAX} bytes without ~)")
     if _find(node, old.members) is not None:
         raise ValueError(f"{node} is a member already")
     return Configuration(voters=old.voters, learners=(*old.learners, core.next_identity(node)))

@@ -11,6 +11,7 @@ Replies gather and go out at the end of a turn (:meth:`Callers.let_replies_go`),
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from node.raft.messages import Entry, ReadState, Role
 
 PENDING_MAX = 4096
 """Operations that may be under way; what comes beyond is answered "busy"."""
+
+_log = logging.getLogger("node.callers")
 
 Answer = Callable[[kv_pb2.Reply], None]
 """Takes the reply to one operation; called once, in the loop."""
@@ -226,9 +229,17 @@ _OUTCOMES = {kind: kv_pb2.Outcome.ValueType(kind) for kind in ResultKind}
 
 
 def _result_reply(index: int, result: Result) -> kv_pb2.Reply:
-    reply = kv_pb2.Reply(outcome=_OUTCOMES[result.kind], index=index)
     if result is OK:  # as good as always there is nothing else to say
-        return reply
+        return kv_pb2.Reply(outcome=kv_pb2.OK, index=index)
+    try:
+        return _telling_reply(index, result)
+    except ValueError as error:  # a number that protobuf does not take: nothing that should reach the log leads here
+        _log.exception("the result of the operation at %d can't be told", index)
+        return kv_pb2.Reply(outcome=kv_pb2.UNKNOWN, index=index, detail=f"the result can't be told: {error}")
+
+
+def _telling_reply(index: int, result: Result) -> kv_pb2.Reply:
+    reply = kv_pb2.Reply(outcome=_OUTCOMES[result.kind], index=index)
     reply.session, reply.detail = result.session, result.detail
     put_value(reply, result.value)
     if result.reads:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from node import kv_pb2
 from node.machine.limits import (
     ELEMENT_BYTES_MAX,
+    FENCE_MAX,
     KEY_BYTES_MAX,
     LEASE_MS_MAX,
     OWNER_BYTES_MAX,
@@ -17,6 +18,15 @@ from node.machine.limits import (
     TRANSACTION_BYTES_MAX,
     VALUE_BYTES_MAX,
 )
+
+CALL_BYTES_MAX = 4 << 20
+"""Of one call, fields that nobody knows included, for they go into the log, too: nearly twice the largest valid one."""
+
+
+def call_fault_of(call: kv_pb2.Call) -> str | None:
+    """Whether a call of any kind is too large."""
+    size = call.ByteSize()
+    return None if size <= CALL_BYTES_MAX else f"a call has at most {CALL_BYTES_MAX} bytes, not {size}"
 
 
 def fault_of(request: kv_pb2.ExecuteRequest) -> str | None:
@@ -29,7 +39,7 @@ def fault_of(request: kv_pb2.ExecuteRequest) -> str | None:
             f"{operation} needs a session and a sequence number from 1 on, not {request.session} and {request.sequence}"
         )
     if operation == "transaction":
-        return _transaction_fault(request.transaction)
+        return _transaction_fault(request)
     return _key_fault(request.key) or _FAULTS[operation](request)
 
 
@@ -70,6 +80,18 @@ def _lease_fault(lease_ms: int) -> str | None:
     return f"a lease lasts at most {LEASE_MS_MAX} ms, or for ever (0), not {lease_ms}"
 
 
+def _fence_fault(fence: int) -> str | None:
+    return None if fence <= FENCE_MAX else f"a fence or token is at most {FENCE_MAX}, not {fence}"
+
+
+def _put_fault(asked: kv_pb2.ExecuteRequest | kv_pb2.Step) -> str | None:
+    """Most writes are this one."""
+    put = asked.put
+    if len(put.value) <= VALUE_BYTES_MAX and put.fence <= FENCE_MAX:
+        return None
+    return _value_fault(put.value) or _fence_fault(put.fence)
+
+
 def _mode_fault(mode: int) -> str | None:
     return None if mode in kv_pb2.ReadMode.values() else f"there is no read mode {mode}"
 
@@ -78,20 +100,22 @@ _Fault = Callable[[kv_pb2.ExecuteRequest], str | None]
 
 _FAULTS: Mapping[str, _Fault] = {
     "get": lambda request: _mode_fault(request.get.mode),
-    "put": lambda request: _value_fault(request.put.value),
-    "cas": lambda request: _value_fault(request.cas.value),
+    "put": _put_fault,
+    "cas": lambda request: _value_fault(request.cas.value) or _value_fault(request.cas.expected),
     "append": lambda request: _value_fault(request.append.value),
     "delete": lambda _: None,
     "set_add": lambda request: _element_fault(request.set_add.element),
     "set_remove": lambda request: _element_fault(request.set_remove.element),
     "increment": lambda _: None,
     "acquire": lambda request: _owner_fault(request.acquire.owner) or _lease_fault(request.acquire.lease_ms),
-    "release": lambda request: _owner_fault(request.release.owner),
+    "release": lambda request: _owner_fault(request.release.owner) or _fence_fault(request.release.token),
 }
 
 
-def _transaction_fault(transaction: kv_pb2.Transaction) -> str | None:
-    steps = transaction.steps
+def _transaction_fault(request: kv_pb2.ExecuteRequest) -> str | None:
+    transaction, steps = request.transaction, request.transaction.steps
+    if request.key:
+        return "a transaction has no key of its own: its steps have"
     if not 0 < len(steps) <= STEPS_MAX:
         return f"a transaction has 1 to {STEPS_MAX} steps, not {len(steps)}"
     written = 0
@@ -112,5 +136,5 @@ _STEP_FAULTS: Mapping[str, Callable[[kv_pb2.Step], str | None]] = {
     "": lambda _: "it names no operation that this version knows",
     "list_append": lambda step: _element_fault(step.list_append.element),
     "read": lambda _: None,
-    "put": lambda step: _value_fault(step.put.value),
+    "put": _put_fault,
 }

@@ -5,9 +5,9 @@ All calls that a client has ready share one frame, and so do all replies of a tu
 task for an operation. docs/node.md has the figures against gRPC, which this once was.
 
 What is bounded: calls under way on a connection (:data:`CALLS_MAX`; what comes beyond is answered "busy", as the shell
-does for the whole node), and what waits for a client that reads slowly: no call is taken from it while it does not take
-its replies, and one that lets :data:`UNREAD_BYTES_MAX` gather is cut off. A frame that is not of the protocol ends its
-connection and no other.
+does for the whole node), the bytes of a frame and of a call, and what waits for a client that reads slowly: no call is
+taken from it while it does not take its replies, and one that lets :data:`UNREAD_BYTES_MAX` gather is cut off. A frame
+that is not of the protocol, or has more calls than may be under way, ends its connection and no other.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from google.protobuf.message import DecodeError
 
 from node import kv_pb2
 from node.network.conversation import CALLS_MAX, PROTOCOL_VERSION
-from node.network.frames import FrameReader, WireError, batch_frames, encode_frame, tune
+from node.network.frames import CALLS_BYTES_MAX, FrameReader, WireError, batch_frames, encode_frame, tune
 from node.network.interference import Interference
 from node.network.rules import interfere
 from node.network.transport import Address
 from node.serving.callers import Answer
-from node.serving.requests import fault_of, watch_fault_of
+from node.serving.requests import CALL_BYTES_MAX, call_fault_of, fault_of, watch_fault_of
 from node.serving.watch import Listener
 
 CONNECTIONS_MAX = 512
@@ -86,7 +86,7 @@ class Conversation(asyncio.Protocol):
     def __init__(self, server: ClientServer) -> None:
         self._server = server
         self._loop = asyncio.get_running_loop()
-        self._reader = FrameReader()
+        self._reader = FrameReader(CALLS_BYTES_MAX)
         self._transport: asyncio.Transport | None = None
         self._under_way = 0
         """Calls whose last reply was not made yet."""
@@ -129,8 +129,7 @@ class Conversation(asyncio.Protocol):
         """Calls, or pieces of them."""
         try:
             for payload in self._reader.feed(data):
-                for call in kv_pb2.Calls.FromString(payload).calls:
-                    self._take(call)
+                self._take_all(payload)
         except (WireError, DecodeError) as error:
             _log.warning("closed a client's connection: %s", error)
             self.abort()
@@ -140,7 +139,8 @@ class Conversation(asyncio.Protocol):
         if reply.more:
             self._continued[reply.id] = asked
         else:
-            self._continued.pop(reply.id, None)
+            if self._continued.get(reply.id) is asked:
+                del self._continued[reply.id]
             self._under_way -= 1
         self._replies.append(reply)
         if len(self._replies) == 1:
@@ -168,11 +168,32 @@ class Conversation(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _take_all(self, payload: bytes) -> None:
+        """The calls of one frame. Nearly every frame is smaller than the largest call, so that none needs to be
+        measured. Raises WireError, DecodeError.
+        """
+        calls = kv_pb2.Calls.FromString(payload).calls
+        if len(calls) > CALLS_MAX:  # even to say "busy" to each of millions would take minutes
+            raise WireError(f"a frame of {len(calls)} calls is beyond the limit of {CALLS_MAX}")
+        take = self._take if len(payload) <= CALL_BYTES_MAX else self._take_measured
+        for call in calls:
+            take(call)
+
+    def _take_measured(self, call: kv_pb2.Call) -> None:
+        fault = call_fault_of(call)
+        if fault is None:
+            self._take(call)
+        else:
+            self._under_way += 1
+            Asked(self, call.id)(kv_pb2.Reply(outcome=kv_pb2.INVALID, detail=fault))
+
     def _take(self, call: kv_pb2.Call) -> None:
         which = call.WhichOneof("request")
         if which == "cancel":
             self._cancel(call.cancel)
             return
+        if call.id in self._continued:  # it would take the other's place, which nobody could then cancel
+            raise WireError(f"a call has the id {call.id} of one that has replies to come")
         self._under_way += 1
         answer = Asked(self, call.id)
         handler = _CASES.get(which or "")

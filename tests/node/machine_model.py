@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from node import kv_pb2
 from node.machine import Machine, Result
+from node.machine.limits import FENCE_MAX
 from node.operation_codec import request_of
 from node.operations import (
     Acquire,
@@ -179,7 +180,7 @@ KEYS = "abcd"
 _key = st.sampled_from(KEYS)
 _bytes = st.sampled_from([b"", b"x", b"y"])
 _owner = st.sampled_from(["me", "you"])
-_fence = st.sampled_from([0, 0, 1, 2, 3])
+_fence = st.sampled_from([0, 0, 1, 2, 3, FENCE_MAX])
 _put = st.builds(Put, _key, _bytes, _fence)
 
 _step = st.one_of(st.builds(ListAppend, _key, _bytes), st.builds(Read, _key), _put)
@@ -193,7 +194,7 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
     st.builds(SetRemove, _key, _bytes),
     st.builds(Increment, _key, st.integers(-3, 3)),
     st.builds(Acquire, _key, _owner, st.sampled_from([0, 5, 10])),
-    st.builds(Release, _key, _owner, st.sampled_from([0, 0, 2, 3])),
+    st.builds(Release, _key, _owner, st.sampled_from([0, 0, 2, 3, FENCE_MAX])),
     st.builds(Transaction, st.lists(_step, min_size=1, max_size=5).map(tuple)),
 )
 """Few keys, so that types and owners meet."""

@@ -13,6 +13,9 @@ from pathlib import Path
 from node.client import Done, KvClient, KvError, Operation, Status
 from tests.node.addresses import free_ports
 
+STEADY = ("--election-timeout-ms", "2000-3000", "--heartbeat-ms", "50")
+"""No election after the first but those that a test forces, however busy the machine is with other tests."""
+
 
 class Processes:
     """Nodes n1, n2, ... below a folder. Ended by pid, always."""
@@ -64,6 +67,18 @@ class Processes:
                     status = await self.status(name)
                     if status is not None and status.role == "leader" and status.applied == status.commit > 0:
                         return name
+                await asyncio.sleep(0.02)
+
+    async def wait_followed(self) -> str:
+        """The name of a leader that every running node knows: a write needs a majority, and the last one may not even
+        have started yet.
+        """
+        async with asyncio.timeout(20):
+            while True:
+                leader = await self.wait_leader()
+                statuses = [await self.status(name) for name in self.running]
+                if all(status is not None and status.leader == leader for status in statuses):
+                    return leader
                 await asyncio.sleep(0.02)
 
     async def wait_applied(self, name: str, index: int) -> Status:

@@ -7,7 +7,7 @@ import pytest
 from node import kv_pb2
 from node.raft.membership import encode_configuration
 from node.raft.messages import AppendEntries, Configuration, Entry, EntryKind, Role
-from node.serving.administration import PENDING_MAX, Administration, members_reply
+from node.serving.administration import NODE_BYTES_MAX, PENDING_MAX, Administration, members_reply
 from tests.node.by_hand import ByHand
 
 
@@ -80,7 +80,8 @@ def test_what_is_refused_says_whether_it_may_be_granted_later() -> None:
     assert desk.outcomes == ["BUSY"]
     assert "another change" in desk.replies[-1].detail
     desk.acknowledge("b")
-    for wrong in ({"remove": "x"}, {"promote": "a"}, {"add_learner": "d"}, {"add_learner": "d~1.2"}, {"transfer": "x"}):
+    learners = [{"add_learner": name} for name in ("d", "d~1.2", "", "é" * NODE_BYTES_MAX)]
+    for wrong in ({"remove": "x"}, {"promote": "a"}, *learners, {"transfer": "x"}):
         desk.ask(**wrong)
         assert desk.outcomes[-1] == "INVALID", wrong
     follower = Desk("b")

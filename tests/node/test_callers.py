@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import random
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from node import kv_pb2
 from node.machine import Machine, Result, ResultKind
+from node.operation_codec import event_to_proto, mode_of, write_command
 from node.raft.core import Raft
 from node.raft.messages import Entry, EntryKind, HardState, ReadState, Recovered, Role
 from node.raft.timing import Timing
-from node.serving.callers import PENDING_MAX, Callers
+from node.serving.callers import PENDING_MAX, Callers, read_reply
+from node.serving.requests import fault_of
 from node.zoo import BUGS
+from tests.node.drawn_requests import NUMBERS, requests
+from tests.node.machine_model import opened
 
 OK = Result(ResultKind.OK)
 
@@ -163,3 +170,49 @@ def test_the_number_under_way_is_bounded_and_comes_down_again() -> None:
     assert node.callers.full
     node.callers.leadership(None)
     assert not node.callers.full
+
+
+@settings(max_examples=40)
+@given(st.lists(requests(NUMBERS), min_size=20, max_size=30))
+def test_every_result_of_an_accepted_request_can_be_told(wishes: list[kv_pb2.ExecuteRequest]) -> None:
+    """Whatever numbers it holds, up to the ends of their types: nothing that a client may ask can fail on the way to
+    its reply, nor on the way to those who watch the key.
+    """
+    node, machine = Alone(), Machine()
+    machine.apply(1, opened())
+    for number, wish in enumerate(wishes, start=1):
+        wish.session, wish.sequence = 1, number
+        wish.key = "" if wish.HasField("transaction") else wish.key or "a"
+        if fault_of(wish) is not None:
+            continue
+        if mode_of(wish) is not None:
+            reply = read_reply(wish, machine, number)
+        else:
+            result = _applied(node, machine, write_command(wish, number if wish.HasField("acquire") else 0))
+            reply = node.replies.pop("write")
+            assert int(reply.outcome) == result.kind
+        assert reply.outcome != kv_pb2.UNKNOWN
+        assert kv_pb2.Reply.FromString(reply.SerializeToString()) == reply
+        assert [event_to_proto(event).key for event in machine.events] == [event.key for event in machine.events]
+
+
+def test_a_result_that_can_not_be_told_is_its_clients_trouble_alone() -> None:
+    """A log of an earlier version may hold a fence that no reply can: the outcome is in doubt, and the node goes on."""
+    node, machine = Alone(), Machine()
+    machine.apply(1, opened())
+    for number, fence in enumerate((1 << 63, 1), start=1):
+        put = kv_pb2.Put(value=b"x", fence=fence)
+        request = kv_pb2.ExecuteRequest(session=1, sequence=number, key="k", put=put)
+        _applied(node, machine, write_command(request, 0))
+    assert node.outcome("write") == kv_pb2.UNKNOWN
+    assert "out of range: 9223372036854775808" in node.replies["write"].detail
+
+
+def _applied(node: Alone, machine: Machine, command: bytes) -> Result:
+    """Through the log of one node, and to the reply."""
+    node.callers.write(command, lambda reply: node.replies.__setitem__("write", reply))
+    node.callers.feed(node.core, 0)
+    result = machine.apply(node.core.last_index, command)
+    node.callers.applied(entry(node.core.last_index, node.core.term), result)
+    node.callers.let_replies_go()
+    return result

@@ -25,15 +25,15 @@ from node.client import (
     UnreachableError,
 )
 from node.options import EXIT_IO, EXIT_UNRECOVERABLE
-from tests.node.processes import Processes, processes
+from tests.node.processes import STEADY, Processes, processes
 
 pytestmark = pytest.mark.integration
 
 
 async def test_operations_and_leader_hints(tmp_path: Path) -> None:
     """Every operation works at the leader; a follower refuses, names the leader, and still answers local reads."""
-    async with processes(tmp_path) as cluster:
-        leader = await cluster.wait_leader()
+    async with processes(tmp_path, options=STEADY) as cluster:
+        leader = await cluster.wait_followed()
         session = await cluster.session()
         assert (await cluster.do(Put("k", b"a"), session=session, sequence=1)).applied
         assert (await cluster.do(Append("k", b"b"), session=session, sequence=2)).applied
@@ -164,9 +164,9 @@ async def test_a_leader_whose_disk_fails_hands_over(tmp_path: Path) -> None:
     """Its last words: one write is in doubt, the voter that knows most is asked to lead; then it exits, and the others
     go on.
     """
-    async with processes(tmp_path) as cluster:
+    async with processes(tmp_path, options=STEADY) as cluster:
         session = await cluster.session()
-        leader = await cluster.wait_leader()
+        leader = await cluster.wait_followed()
         process = cluster.running.pop(leader)
         segment = next((cluster.data(leader) / "wal").iterdir())
         limit = segment.stat().st_size + 30_000

@@ -9,20 +9,17 @@ from pathlib import Path
 import pytest
 
 from node.client import DefiniteError, Get, KvError, Put, ReadMode
-from tests.node.processes import Processes, processes
+from tests.node.processes import STEADY, Processes, processes
 
 pytestmark = pytest.mark.integration
-
-OPTIONS = ["--election-timeout-ms", "1000-2000", "--heartbeat-ms", "50"]
-"""No election but the one that the test forces, however busy the machine is with other tests."""
 
 
 async def test_reads_through_any_node_and_by_lease(tmp_path: Path) -> None:
     """Every node shows every write as soon as it is acknowledged. A leader that was stopped while another took over
     shows no old value when it goes on, by lease or otherwise, although the questions reach it before anything else.
     """
-    async with processes(tmp_path, options=OPTIONS) as cluster:
-        leader = await cluster.wait_leader()
+    async with processes(tmp_path, options=STEADY) as cluster:
+        leader = await cluster.wait_followed()
         session = await cluster.session()
         for number in range(1, 21):
             value = b"%d" % number

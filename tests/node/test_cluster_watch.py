@@ -22,6 +22,8 @@ from tests.node.processes import Processes, processes
 pytestmark = pytest.mark.integration
 
 LOAD_S = 2.5
+PUTS_LEAST = 100
+"""However slow the machine is: the load goes on until there is something to watch."""
 
 
 class Recorder:
@@ -39,6 +41,10 @@ class Recorder:
     def complete(self, invoked: dict[str, Any], outcome: str, value: Any) -> None:
         self._add({**invoked, "type": outcome, "value": value})
 
+    def acknowledged(self) -> int:
+        """Puts that are."""
+        return sum(event["type"] == "ok" and event["f"] == "put" for event in self.events)
+
     def _add(self, event: dict[str, Any]) -> None:
         self.events.append({**event, "time": time.monotonic_ns()})
 
@@ -47,7 +53,7 @@ async def write(cluster: Processes, recorder: Recorder, number: int, until: floa
     """Puts and deletes, each tried once, at whoever leads; the highest index that was acknowledged."""
     choice, last, session = random.Random(number), 0, await cluster.session()
     for sequence in itertools.count(1):
-        if time.monotonic() > until:
+        if time.monotonic() > until and recorder.acknowledged() >= PUTS_LEAST:
             break
         key, value = choice.choice(["w/a", "w/b", "w/c", "x"]), number * 1_000_000 + sequence
         deletes = choice.random() < 0.2

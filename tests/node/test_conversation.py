@@ -12,14 +12,24 @@ from contextlib import asynccontextmanager
 import pytest
 
 from node import kv_pb2
-from node.client import BusyError, ConnectionLostError, Get, KvClient, UnreachableError
+from node.client import (
+    BusyError,
+    ConnectionLostError,
+    Get,
+    InvalidRequestError,
+    KvClient,
+    Put,
+    UnreachableError,
+)
 from node.network import conversation, frames
 from node.network.conversation import Conversation
-from node.network.frames import FrameReader, encode_frame
+from node.network.frames import CALLS_BYTES_MAX, FrameReader, encode_frame
 from node.network.transport import Address
 from node.serving import service
 from node.serving.callers import Answer
+from node.serving.requests import CALL_BYTES_MAX
 from node.serving.service import ClientServer, serve
+from node.serving.watch import History, Listener, Watches
 from tests.node.addresses import free_ports
 from tests.node.test_service import ScriptedNode
 
@@ -65,10 +75,18 @@ def get(key: str = "k") -> kv_pb2.Call:
     return kv_pb2.Call(execute=kv_pb2.ExecuteRequest(key=key, get=kv_pb2.Get()))
 
 
+def get_as(number: int) -> kv_pb2.Call:
+    call = get()
+    call.id = number
+    return call
+
+
 NONSENSE = {
     "no frame": b"GET / HTTP/1.1\r\n\r\n",
     "a wrong checksum": encode_frame(kv_pb2.Calls(calls=[get()]).SerializeToString())[:-1] + b"\xff",
     "no calls": encode_frame(b"\xff\xff\xff"),
+    "a frame that is too long": (CALLS_BYTES_MAX + 1).to_bytes(4, "little") + bytes(4),
+    "a flood of calls": encode_frame(b"\x0a\x00" * (conversation.CALLS_MAX + 1)),
 }
 
 
@@ -125,16 +143,40 @@ async def test_calls_beyond_the_limit_are_refused_at_once(monkeypatch: pytest.Mo
     node = Holding()
     async with serving(node) as (_, address):
         client = KvClient({"n1": address})
-        calls = [asyncio.create_task(client.execute("n1", Get("k"), 10)) for _ in range(3)]
-        done, waiting = await asyncio.wait(calls, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        waiting = [asyncio.create_task(client.execute("n1", Get("k"), 10)) for _ in range(2)]
+        await node.wait_asked()
         with pytest.raises(BusyError, match="on one connection"):
-            await done.pop()
+            await client.execute("n1", Get("k"), 10)
         monkeypatch.setattr(conversation, "CALLS_MAX", 2)
         with pytest.raises(BusyError, match="2 calls to n1"):
             await client.execute("n1", Get("k"), 10)
         for answer in node.answers:
             answer(kv_pb2.Reply(outcome=kv_pb2.OK))
         await asyncio.wait_for(asyncio.gather(*waiting), 10)
+        await client.close()
+
+
+@pytest.mark.parametrize("size", [CALL_BYTES_MAX, CALLS_BYTES_MAX], ids=["by the node", "by the client"])
+async def test_a_call_that_is_too_large_is_refused_and_costs_no_other(size: int) -> None:
+    """By the node, and by the client itself if the node would close the connection for it: definite, either way."""
+    node = Holding()
+    async with serving(node) as (_, address):
+        client = KvClient({"n1": address})
+        other = asyncio.create_task(client.execute("n1", Get("k"), 10))
+        await node.wait_asked()
+        with pytest.raises(InvalidRequestError, match=r"a (call|frame of calls) has at most"):
+            await client.execute("n1", Put("k", bytes(size)), 10)
+        node.answers[0](kv_pb2.Reply(outcome=kv_pb2.OK))
+        assert (await other).applied
+        await client.close()
+
+
+async def test_replies_may_be_larger_than_calls() -> None:
+    """What a client asks for in a few bytes may be many."""
+    large = kv_pb2.Reply(outcome=kv_pb2.OK, value=bytes(2 * CALLS_BYTES_MAX))
+    async with serving(ScriptedNode(lambda _: large)) as (_, address):
+        client = KvClient({"n1": address})
+        assert (await client.execute("n1", Get("k"), 10)).value == large.value
         await client.close()
 
 
@@ -220,6 +262,79 @@ async def test_who_stops_listening_says_so() -> None:
                 while asked.wanted:  # type: ignore[attr-defined]  # noqa: ASYNC110  # another end of a socket
                     await asyncio.sleep(0.001)
             asked(kv_pb2.Reply(outcome=kv_pb2.OK, index=8, more=True))  # goes nowhere
+
+
+async def test_who_gives_up_has_the_node_stop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its own error, too many replies, the node must learn. And what was given up before it was sent is never sent,
+    for nobody would ever end it.
+    """
+    monkeypatch.setattr(conversation, "REPLIES_WAITING_MAX", 1)
+    node = Holding()
+    async with serving(node) as (_, address):
+        line = Conversation("n1", address)
+        unsent = line.listen(get("unsent"), 10)
+        waiting = asyncio.ensure_future(anext(unsent))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        listening = asyncio.ensure_future(_collect(line))
+        await node.wait_asked()
+        (asked,) = node.answers
+        for _ in range(3):
+            asked(kv_pb2.Reply(outcome=kv_pb2.OK, more=True))
+        with pytest.raises(ConnectionLostError, match="wait to be taken"):
+            await asyncio.wait_for(listening, 10)
+        async with asyncio.timeout(10):
+            while asked.wanted:  # type: ignore[attr-defined]  # noqa: ASYNC110  # another end of a socket
+                await asyncio.sleep(0.001)
+        assert [request.key for request in node.requests] == ["k"]
+        await line.close()
+
+
+class Watching(ScriptedNode):
+    """Serves watches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watches = Watches(History(1))
+
+    def watch(self, request: kv_pb2.WatchRequest, listener: Listener) -> None:
+        self.watches.watch(request, listener, 0, 0)
+
+
+async def test_an_id_that_is_taken_ends_the_connection_and_its_watches() -> None:
+    """Two watches with one id can't be told apart, and the first could never be ended: its place would be lost."""
+    node = Watching()
+    watch, other = (kv_pb2.Call(id=number, watch=kv_pb2.WatchRequest(key="k")) for number in (7, 8))
+    async with serving(node) as (_, address):
+        reader, writer = await raw(address)
+        writer.write(encode_frame(kv_pb2.Calls(calls=[other, watch, watch]).SerializeToString()))
+        with contextlib.suppress(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 10)
+        node.watches.flush(1, 1 << 40)
+        assert len(node.watches) == 0
+        writer.close()
+
+
+async def test_a_watch_keeps_its_place_when_an_operation_of_the_same_id_is_answered() -> None:
+    """The operation was there first; what is cancelled later is the watch."""
+    node = Holding()
+    async with serving(node) as (server, address):
+        _, writer = await raw(address)
+        for number in range(2):
+            writer.write(encode_frame(kv_pb2.Calls(calls=[get_as(7)]).SerializeToString()))
+            await node.wait_asked()
+            assert len(node.answers) == number + 1
+        operation, watch = node.answers
+        watch(kv_pb2.Reply(outcome=kv_pb2.OK, more=True))
+        operation(kv_pb2.Reply(outcome=kv_pb2.OK))
+        cancel = encode_frame(kv_pb2.Calls(calls=[kv_pb2.Call(cancel=7)]).SerializeToString())
+        writer.write(cancel)
+        async with asyncio.timeout(10):
+            while watch.wanted:  # type: ignore[attr-defined]  # noqa: ASYNC110  # another end of a socket
+                await asyncio.sleep(0.001)
+        assert len(server.conversations) == 1
+        writer.close()
 
 
 async def test_a_listener_learns_of_a_lost_connection() -> None:

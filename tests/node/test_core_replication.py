@@ -41,6 +41,19 @@ def test_the_window_is_bounded_and_batches_grow_behind_it() -> None:
     assert appends(leader.acknowledged("b", 2)) == [(3, 2)]
 
 
+def test_the_window_is_bounded_in_bytes() -> None:
+    """The one append that fills it is sent whole. What is answered makes room, and so does a restart of the stream."""
+    leader = streaming(Timing(inflight_bytes_max=10, bytes_per_append_max=4))
+    assert appends(leader.propose(*[b"xxxx"] * 5)) == [(1, 1), (2, 1), (3, 1)]
+    assert appends(leader.acknowledged("b", 2)) == [(4, 1)]
+    assert appends(leader.acknowledged("b", 4)) == [(5, 1)]
+    leader.refused("b", 5, index=4, term=0)
+    assert appends(leader.acknowledged("b", 4)) == [(4, 1), (5, 1)]
+    assert leader.core.progress["b"].inflight_bytes == 8
+    leader.acknowledged("b", 6)
+    assert leader.core.progress["b"].inflight_bytes == 0
+
+
 def test_appends_are_bounded_in_entries_and_bytes() -> None:
     """A backlog is cut into pieces; an entry above the limit travels alone."""
     by_count = streaming(Timing(entries_per_append_max=2))

@@ -52,6 +52,18 @@ def test_a_tail_stays_for_slow_followers() -> None:
     assert member.core.term_at(2) is None
 
 
+def test_the_tail_is_bounded_in_bytes() -> None:
+    """A thousand entries of a megabyte are no tail."""
+    leader = ByHand(timing=Timing(log_tail_entries=4, log_tail_bytes_max=10))
+    leader.lead()
+    for peer in ("b", "c"):
+        leader.acknowledged(peer, 1)
+    leader.propose(b"1234", b"1234", b"1234", b"1234", b"behind the snapshot")
+    leader.acknowledged("b", 6)
+    leader.core.compacted(snapshot(5))
+    assert (leader.core.first_index, leader.core.last_index) == (4, 6)
+
+
 def test_only_what_was_handed_out_may_be_compacted() -> None:
     """A snapshot of entries that nobody applied is a mistake of the shell."""
     member = ByHand(log=[1, 1], term=1)
@@ -112,6 +124,94 @@ def test_a_silent_transfer_is_asked_for_again() -> None:
         wanted = sum(len(ready.snapshots_wanted) for ready in leader.readies)
     waited = leader.now_ns - asked_ns
     assert NO_TAIL.snapshot_retry_ns <= waited <= NO_TAIL.snapshot_retry_ns + 200 * MS
+
+
+def busy_leader(timing: Timing) -> ByHand:
+    """It sends c snapshot 5, and is asked to write on."""
+    leader = ByHand(timing=timing)
+    leader.lead()
+    leader.acknowledged("b", 1)
+    write_to(leader, 5)
+    leader.core.compacted(snapshot(5))
+    leader.refused("c", 0, index=1, term=0)
+    return leader
+
+
+def write_to(leader: ByHand, last: int) -> None:
+    """Commits entries up to this index, with b's help; c answers heartbeats."""
+    leader.propose(*[b"%4d" % index for index in range(leader.core.last_index + 1, last + 1)])
+    leader.acknowledged("b", last)
+
+
+def send_chunk(leader: ByHand, of: Snapshot) -> None:
+    """As the shell does."""
+    assert leader.core.snapshot_chunk("c", of, offset=0, data=b"x", done=False) is not None
+
+
+def test_snapshots_that_are_taken_faster_than_sent_do_not_overtake_the_transfer() -> None:
+    """What follows the snapshot that a follower is being sent stays in the log until it has caught up, so one transfer
+    is enough, however often the leader compacts meanwhile.
+    """
+    leader = busy_leader(NO_TAIL)
+    for index in (10, 20, 30):
+        write_to(leader, index)
+        leader.core.compacted(snapshot(index))
+        leader.acknowledged("c", 0)
+        assert leader.core.first_index == 6
+    leader.hear(done(5))
+    assert leader.core.progress["c"].state is ProgressState.REPLICATE
+    write_to(leader, 31)
+    leader.core.compacted(snapshot(31))
+    assert leader.core.first_index == 6
+    leader.acknowledged("c", 31)
+    write_to(leader, 40)
+    leader.acknowledged("c", 39)
+    leader.core.compacted(snapshot(38))
+    assert leader.core.first_index == 39
+    assert [ready.snapshots_wanted for ready in leader.readies if ready.snapshots_wanted] == [("c",)]
+
+
+def test_the_log_is_kept_for_the_snapshot_that_is_really_sent() -> None:
+    """Asked again, the shell may go on with the one that had begun, or have to begin with the newest."""
+    leader = busy_leader(NO_TAIL)
+    write_to(leader, 10)
+    leader.core.compacted(snapshot(10))
+    send_chunk(leader, snapshot(5))
+    write_to(leader, 20)
+    leader.core.compacted(snapshot(20))
+    assert leader.core.first_index == 6
+    send_chunk(leader, snapshot(20))
+    write_to(leader, 30)
+    leader.core.compacted(snapshot(30))
+    assert leader.core.first_index == 21
+
+
+@pytest.mark.parametrize(
+    "timing",
+    [Timing(log_tail_entries=0, log_kept_entries_max=10), Timing(log_tail_entries=0, log_kept_bytes_max=40)],
+    ids=["entries", "bytes"],
+)
+def test_the_log_is_not_kept_beyond_its_limits(timing: Timing) -> None:
+    """A follower that is slower than the writes must not fill the memory: then all goes, since a part is no use."""
+    leader = busy_leader(timing)
+    for index, first in ((15, 6), (16, 17)):
+        write_to(leader, index)
+        leader.core.compacted(snapshot(index))
+        assert leader.core.first_index == first
+
+
+def test_the_log_is_not_kept_for_who_is_silent() -> None:
+    """A dead follower holds up nothing; it will need another snapshot."""
+    leader = busy_leader(NO_TAIL)
+    assert leader.core.awaits_snapshot("c")
+    heard_ns = leader.now_ns
+    while leader.core.awaits_snapshot("c"):
+        leader.time_out()
+        leader.acknowledged("b", 5)
+    write_to(leader, 10)
+    leader.core.compacted(snapshot(10))
+    assert leader.core.first_index == 11
+    assert leader.now_ns - heard_ns <= NO_TAIL.snapshot_patience_ns + 200 * MS
 
 
 def test_a_snapshot_from_an_old_leader_is_refused() -> None:

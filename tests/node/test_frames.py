@@ -37,6 +37,9 @@ def test_a_length_beyond_the_limit_is_refused_at_once() -> None:
     header = (FRAME_BYTES_MAX + 1).to_bytes(4, "little") + bytes(4)
     with pytest.raises(WireError, match="beyond the limit"):
         list(FrameReader().feed(header))
+    assert list(FrameReader(2).feed(encode_frame(b"ab"))) == [b"ab"]
+    with pytest.raises(WireError, match="3 bytes is beyond the limit of 2"):
+        list(FrameReader(2).feed(encode_frame(b"abc")))
 
 
 @settings(max_examples=20)

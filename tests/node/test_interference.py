@@ -4,12 +4,9 @@ for.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -23,48 +20,9 @@ from node.network.transport import Address, Transport
 from node.raft.messages import AppendEntries, AppendReply, Message, RequestVote, VoteReply
 from node.serving.service import serve
 from tests.node.addresses import free_ports
+from tests.node.hand_loop import Loop
 from tests.node.test_service import ScriptedNode
 from tests.node.test_transport import Received, connected, message
-
-
-@dataclass(slots=True, order=True)
-class Due:
-    at: float
-    number: int
-    callback: Callable[[], None] = field(compare=False)
-    cancelled: bool = field(default=False, compare=False)
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class Loop:
-    """Implements :class:`node.network.interference.Timers`: time stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self._due: list[Due] = []
-        self._numbers = itertools.count()
-
-    def time(self) -> float:
-        return self.now_s
-
-    def call_later(self, delay: float, callback: Callable[..., None], *args: Any) -> Due:
-        due = Due(self.now_s + delay, next(self._numbers), lambda: callback(*args))
-        heapq.heappush(self._due, due)
-        return due
-
-    def call_soon(self, callback: Callable[..., None], *args: Any) -> Due:
-        return self.call_later(0, callback, *args)
-
-    def go(self, seconds: float = 0.0) -> None:
-        end_s = self.now_s + seconds
-        while self._due and self._due[0].at <= end_s:
-            due = heapq.heappop(self._due)
-            self.now_s = max(self.now_s, due.at)
-            if not due.cancelled:
-                due.callback()
-        self.now_s = end_s
 
 
 class Wire:

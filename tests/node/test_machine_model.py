@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.machine import Machine, Result, ResultKind
-from node.operations import Operation
+from node.machine import Machine, Result, ResultKind, Saved
+from node.machine.held import weight_of
+from node.machine.state import SharedState, new_weight
+from node.operations import Acquire, CompareAndSet, Delete, Increment, ListAppend, Operation, Put, SetAdd, Transaction
 from tests.node.machine_model import (
     KEYS,
     MISMATCH,
@@ -101,3 +103,44 @@ def test_a_retry_changes_nothing(log: list[tuple[Operation, int]], late: int, da
     retried = machine.apply(len(log) + 3, command(log[number - 1][0], 1, number, late))
     assert retried == results[-1] if number == len(log) else retried.kind is ResultKind.FORGOTTEN
     assert [machine.get(key) for key in KEYS] == before
+
+
+_LONG = st.sampled_from([letter * 60 for letter in "aé€😀𝄞"])
+"""Keys and owners, whose characters have one byte, or two, or four."""
+_FENCED = st.builds(Put, _LONG, st.sampled_from([b"", bytes(90)]), st.sampled_from([0, 1, 1 << 62]))
+_FILLING: st.SearchStrategy[Operation] = st.one_of(
+    _FENCED,
+    st.builds(CompareAndSet, _LONG, st.none(), st.just(bytes(90))),
+    st.builds(Acquire, _LONG, _LONG),
+    st.builds(Increment, _LONG),
+    st.builds(SetAdd, _LONG, st.binary(max_size=2)),
+    st.builds(Transaction, st.lists(_FENCED | st.builds(ListAppend, _LONG, st.just(b"x")), max_size=4).map(tuple)),
+    st.builds(Delete, _LONG),
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(_FILLING, min_size=20, max_size=40))
+def test_the_limit_of_the_state_is_one_of_its_bytes(operations: list[Operation]) -> None:
+    """Whatever fills it, fences too: what a snapshot holds of it is about what is counted, so that a peer takes it; the
+    count is that of what is there; and what finds no room changes nothing.
+    """
+    limit = 1500
+    machine = Machine(state_bytes_max=limit)
+    machine.apply(1, opened())
+    state = machine.copy().state
+    for sequence, operation in enumerate(operations, start=1):
+        before = state
+        result = machine.apply(sequence + 1, command(operation, 1, sequence))
+        state = machine.copy().state
+        assert state.weight <= limit
+        if result.kind is ResultKind.FULL:
+            assert (state.values, state.fences, state.weight) == (before.values, before.fences, before.weight)
+    assert state.weight == _weight(state)
+    assert len(Saved(state=state, sessions={}).encode()) <= 1.1 * limit + 64  # the frames of so small a state
+
+
+def _weight(state: SharedState) -> int:
+    """Counted anew."""
+    held = sum(new_weight(key) + weight_of(held) for bucket in state.values for key, held in bucket.items())
+    return held + sum(new_weight(key) for bucket in state.fences for key in bucket)

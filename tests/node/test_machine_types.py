@@ -173,24 +173,28 @@ class TestLimits:
         "operation",
         [
             Put("k", bytes(100)),
+            Put("k", b"x", fence=1),
             Append("k", bytes(100)),
             CompareAndSet("k", b"small", bytes(100)),
             SetAdd("s", bytes(100)),
             Increment("a counter with so long a name that there is no room for it"),
             Acquire("l", "an owner with so long a name that there is no room for him in this state"),
             Transaction((ListAppend("l", bytes(50)), ListAppend("l", bytes(50)))),
+            Transaction((Put("k", b"x", fence=1),)),
         ],
-        ids=lambda operation: type(operation).__name__,
+        ids=lambda operation: f"{type(operation).__name__}{'_fenced' * ('fence=1' in str(operation))}",
     )
     def test_the_whole_state(self, operation: Operation) -> None:
         """Beyond it nothing may grow; what shrinks or stays as long may be written, and makes room."""
         client = Client(Machine(state_bytes_max=100))
         client.do(Put("k", b"small"))
+        client.do(Put("filler", bytes(50)))
         before = client.machine.copy().state
         assert client.do(operation).kind is ResultKind.FULL
         after = client.machine.copy().state
-        assert (after.values, after.weight) == (before.values, before.weight)
+        assert (after.values, after.fences, after.weight) == (before.values, before.fences, before.weight)
         assert client.do(Put("k", b"SMALL")) == OK
+        assert client.do(Delete("filler")) == OK
         assert client.do(Delete("k")) == OK
         assert client.do(Put("another", bytes(70))) == OK
 

@@ -13,19 +13,11 @@ from checkers.raft.invariants import check_traces
 from checkers.raft.traces import read_trace
 from node.client import Append, BusyError, Get, InvalidRequestError, KvError
 from node.options import EXIT_UNRECOVERABLE
-from tests.node.processes import Processes, processes
+from tests.node.processes import STEADY, Processes, processes
 
 pytestmark = pytest.mark.integration
 
-OPTIONS = [
-    "--voters",
-    "n1,n2,n3",
-    "--election-timeout-ms",
-    "200-400",
-    "--snapshot-entries",
-    "30",
-    "--log-tail-entries=5",
-]
+OPTIONS = [*STEADY, "--voters", "n1,n2,n3", "--snapshot-entries", "30", "--log-tail-entries", "5"]
 
 
 async def changed(cluster: Processes, change: Callable[[str], Awaitable[object]]) -> None:

@@ -7,14 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node import kv_pb2
+from node.durable.compression import COMMAND_BYTES_MAX
 from node.machine.limits import (
     ELEMENT_BYTES_MAX,
+    FENCE_MAX,
+    KEY_BYTES_MAX,
     LEASE_MS_MAX,
     OWNER_BYTES_MAX,
     STEPS_MAX,
     TRANSACTION_BYTES_MAX,
     VALUE_BYTES_MAX,
 )
+from node.network.fields import field
+from node.network.frames import FrameReader, encode_frame
+from node.network.wire import encode_message
 from node.operation_codec import (
     ENCODERS,
     MODES,
@@ -24,9 +30,11 @@ from node.operation_codec import (
     value_from_proto,
     value_of,
     value_to_proto,
+    write_command,
 )
 from node.operations import (
     Acquire,
+    CompareAndSet,
     Get,
     Increment,
     ListAppend,
@@ -40,7 +48,9 @@ from node.operations import (
     Transaction,
     Value,
 )
-from node.serving.requests import fault_of
+from node.raft.messages import AppendEntries, Entry, EntryKind
+from node.serving.requests import call_fault_of, fault_of
+from tests.node.drawn_requests import SIZES, requests
 from tests.node.machine_model import OPERATIONS
 
 
@@ -67,6 +77,10 @@ def test_ordinary_requests_are_fine(operation: Operation) -> None:
         (Acquire("k", "é" * OWNER_BYTES_MAX), "an owner has 1 to"),
         (Release("k", ""), "an owner has 1 to"),
         (Acquire("k", "me", LEASE_MS_MAX + 1), "a lease lasts at most"),
+        (CompareAndSet("k", bytes(VALUE_BYTES_MAX + 1), b""), "a value has at most"),
+        (Put("k", b"", FENCE_MAX + 1), "a fence or token is at most"),
+        (Release("k", "me", FENCE_MAX + 1), "a fence or token is at most"),
+        (Transaction((Put("k", b"", FENCE_MAX + 1),)), "step 1: a fence or token"),
         (Increment(""), "a key has 1 to"),
         (Transaction(()), "1 to 128 steps, not 0"),
         (Transaction((Read("k"),) * (STEPS_MAX + 1)), "not 129"),
@@ -89,6 +103,55 @@ def test_foreign_requests_are_refused() -> None:
     mode = kv_pb2.Get.FromString(b"\x10\x09")
     assert "no read mode 9" in str(fault_of(kv_pb2.ExecuteRequest(key="k", get=mode)))
     assert "names no operation" in str(fault_of(kv_pb2.ExecuteRequest(key="k")))
+
+
+_unknown = field(15)
+"""Of a later version: protobuf keeps it, and writes it into the log."""
+
+
+@settings(max_examples=100)
+@given(requests(SIZES), st.sampled_from([0, 1, 3 << 20, 9 << 20]), st.booleans())
+def test_what_is_accepted_fits_a_frame_between_nodes(
+    request: kv_pb2.ExecuteRequest, unknown: int, proper: bool
+) -> None:
+    """Whatever is in its fields, and in those that nobody knows: a command that no follower can take would cost the
+    leader its leadership, and one that is too large to be unpacked would be another command.
+    """
+    request.session = request.sequence = 1
+    if proper:
+        request.key = "" if request.HasField("transaction") else request.key[:KEY_BYTES_MAX] or "k"
+    request.MergeFromString(_unknown(bytes(unknown)) if unknown else b"")
+    if call_fault_of(kv_pb2.Call(id=1, execute=request)) is None and fault_of(request) is None:
+        command = write_command(request, 1)
+        assert len(command) <= COMMAND_BYTES_MAX
+        entries = (Entry(1 << 40, 1 << 20, EntryKind.COMMAND, command),)
+        append = AppendEntries(
+            source="a", target="b", term=1 << 20, prev_index=1, prev_term=1, entries=entries, commit=1, read_round=1
+        )
+        assert len(list(FrameReader().feed(encode_frame(encode_message(append))))) == 1
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        CompareAndSet("k" * KEY_BYTES_MAX, bytes(VALUE_BYTES_MAX), bytes(VALUE_BYTES_MAX)),
+        Transaction(
+            (Put("k" * KEY_BYTES_MAX, bytes(TRANSACTION_BYTES_MAX)), *(Read("l" * KEY_BYTES_MAX),) * (STEPS_MAX - 1))
+        ),
+    ],
+    ids=lambda operation: type(operation).__name__,
+)
+def test_the_largest_requests_that_are_fine_fit_a_call(operation: Operation) -> None:
+    """Each field at its limit."""
+    request = written(operation)
+    assert (fault_of(request), call_fault_of(kv_pb2.Call(id=1 << 60, execute=request))) == (None, None)
+
+
+def test_a_transaction_has_no_key_of_its_own() -> None:
+    """Nobody reads it, so it could be of any length."""
+    request = written(Transaction((Read("k"),)))
+    request.key = "k"
+    assert "no key of its own" in str(fault_of(request))
 
 
 @pytest.mark.parametrize("mode", ReadMode)

@@ -245,6 +245,22 @@ async def test_a_chunk_is_answered_once_its_term_is_durable(tmp_path: Path, *, f
         assert [(one.term, one.next_offset) for one in answers] == ([] if failing else [(5, 10)])
 
 
+async def test_what_was_recovered_is_told_as_durable(tmp_path: Path) -> None:
+    """Before anything else happens: a kill may have cost the line that told of its sync, and from now on it is relied
+    on.
+    """
+    async with running(tmp_path) as node:
+        await node.wait_leader()
+        last = (await node.do(put(await node.session(), 1, b"x"))).index
+    (tmp_path / "trace.jsonl").unlink()
+    async with running(tmp_path):
+        pass
+    begun = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()][:3]
+    assert [line["event"] for line in begun] == ["start", "config", "durable"]
+    assert begun[2]["index"] == begun[0]["last_index"] == last
+    assert (begun[2]["term"], begun[2]["vote"]) == (begun[0]["term"], begun[0]["vote"])
+
+
 async def test_a_torn_trace_line_is_ended_before_the_next_life(tmp_path: Path) -> None:
     """A kill may tear a line; the next incarnation's first line must not be glued to it."""
     path = tmp_path / "trace.jsonl"

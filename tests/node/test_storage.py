@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,16 +13,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node.durable.snapshots import BadSnapshotError, SnapshotStore, encode_snapshot
+from node.durable.snapshots import BadSnapshotError, Loaded, SnapshotStore, encode_snapshot
 from node.durable.storage import Change, Storage, UnrecoverableError
+from node.durable.wal import Wal
 from node.raft.messages import Entry, EntryKind, HardState, Recovered, Snapshot
 from node.zoo.persistence import AckBeforeFsync, VoteNotDurable
 
-FILES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FILES = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 def entries(first: int, last: int, term: int = 1) -> tuple[Entry, ...]:
     return tuple(Entry(index, term, EntryKind.COMMAND, b"%d/%d" % (index, term)) for index in range(first, last + 1))
+
+
+def as_it_is(loaded: Loaded) -> Loaded:
+    """What a storage makes of a received snapshot that no machine is to have."""
+    return loaded
 
 
 def reopened(directory: Path) -> Recovered:
@@ -85,7 +93,7 @@ def take(storage: Storage, model: Model, step: str, argument: int | str) -> None
     elif step == "install" and isinstance(argument, int):
         index = model.last + argument
         snapshot = Snapshot(index=index, term=model.term, voters=("n1",))
-        storage.receive_snapshot(snapshot, encode_snapshot(snapshot, b"state at %d" % index))
+        storage.receive_snapshot(snapshot, encode_snapshot(snapshot, b"state at %d" % index), as_it_is)
         storage.persist([Change(install=snapshot, truncate_from=index + 1)])
         storage.installed(snapshot)
         model.base = model.snapshot = model.previous = index
@@ -127,6 +135,122 @@ def test_compaction_removes_segments_and_old_snapshots(tmp_path: Path) -> None:
     assert len(list((tmp_path / "snapshots").iterdir())) == 2
     assert len(list((tmp_path / "wal").iterdir())) <= 2
     assert [entry.index for entry in reopened(tmp_path).entries] == list(range(191, 201))
+
+
+SMALL_FRAME = 700
+LARGE = Change(
+    truncate_from=2,
+    entries=tuple(Entry(index, 2, EntryKind.COMMAND, bytes(300)) for index in range(2, 12)),
+    hard_state=HardState(term=2, vote="n2"),
+)
+"""Five frames of two entries."""
+
+
+@pytest.fixture
+def small_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.durable.storage.FRAME_BYTES", SMALL_FRAME)
+    monkeypatch.setattr("node.durable.wal.FRAME_BYTES_MAX", 2 * SMALL_FRAME)
+
+
+@pytest.mark.usefixtures("small_frames")
+@pytest.mark.parametrize("segment_bytes", [500, 100_000])
+def test_a_change_beyond_the_limit_of_a_frame_takes_several(tmp_path: Path, segment_bytes: int) -> None:
+    """One turn of a leader may bring any number of bytes. All is there after a restart, whatever came with it; and a
+    single entry above the limit goes alone.
+    """
+    storage = Storage(tmp_path, segment_bytes=segment_bytes)
+    storage.persist([Change(entries=entries(1, 5), hard_state=HardState(term=1))])
+    last = Entry(12, 2, EntryKind.COMMAND, bytes(SMALL_FRAME + 100))
+    storage.persist([LARGE, Change(entries=(last,)), Change(hard_state=HardState(term=3))])
+    storage.close()
+    recovered = reopened(tmp_path)
+    assert recovered.entries == (*entries(1, 1), *LARGE.entries, last)
+    assert recovered.hard_state == HardState(term=3)
+
+
+class TornWal(Wal):
+    """A log whose disk fails at one of the syncs."""
+
+    syncs_left = 1000
+
+    def sync(self) -> None:
+        if not self.syncs_left:
+            os.ftruncate(self._fd, self.offset + 10)
+            raise OSError("the power failed")
+        self.syncs_left -= 1
+        super().sync()
+
+
+class TornStorage(Storage):
+    wal = TornWal
+
+
+@pytest.mark.usefixtures("small_frames")
+@pytest.mark.parametrize("frames", range(6))
+@pytest.mark.parametrize("install", [False, True])
+@pytest.mark.parametrize("segment_bytes", [500, 100_000])
+def test_a_crash_between_the_frames_of_a_change_leaves_a_prefix(
+    tmp_path: Path, frames: int, *, install: bool, segment_bytes: int
+) -> None:
+    """Term, vote, cut and a received snapshot come with the first entries, so no entry is without them."""
+    before = Change(entries=entries(1, 5), hard_state=HardState(term=1))
+    storage = TornStorage(tmp_path, segment_bytes=segment_bytes)
+    storage.persist([before])
+    large, snapshot = LARGE, Snapshot(index=1, term=1)
+    if install:
+        storage.save_snapshot(snapshot, b"state")
+        large = replace(LARGE, install=snapshot)
+    assert isinstance(storage._wal, TornWal)
+    storage._wal.syncs_left = frames
+    if frames == 5:
+        storage.persist([large])
+    else:
+        with pytest.raises(OSError, match="the power failed"):
+            storage.persist([large])
+    storage.close()
+    recovered = reopened(tmp_path)
+    if frames == 0:
+        assert recovered.entries == before.entries
+        assert recovered.hard_state == before.hard_state
+    else:
+        kept = () if install else entries(1, 1)
+        assert recovered.entries == (*kept, *LARGE.entries[: 2 * frames])
+        assert recovered.hard_state == LARGE.hard_state
+    assert recovered.snapshot.index == (1 if install else 0)
+
+
+def test_compaction_spares_a_snapshot_that_is_being_sent(tmp_path: Path) -> None:
+    """Else a transfer that takes longer than two snapshots would begin anew, again and again."""
+    storage = Storage(tmp_path)
+    taken = [Snapshot(index=index, term=1) for index in range(1, 6)]
+    for snapshot in taken:
+        storage.persist([Change(entries=entries(snapshot.index, snapshot.index))])
+        storage.save_snapshot(snapshot, b"x")
+        storage.compact(snapshot, [taken[0]] if snapshot.index < 5 else [])
+        kept = [snapshot for snapshot in taken if storage._store.path(snapshot).exists()]
+        assert taken[0] in kept or snapshot.index == 5
+        assert len(kept) <= 3
+    assert kept == taken[3:]
+    storage.close()
+
+
+def test_a_snapshot_that_was_put_aside_is_not_relied_on(tmp_path: Path) -> None:
+    """The log goes on reaching back to the one before it, until another takes its place."""
+    storage = Storage(tmp_path)
+    storage.persist([Change(entries=entries(1, 40))])
+    for index in (10, 20):
+        storage.save_snapshot(Snapshot(index=index, term=1), b"state %d" % index)
+        storage.compact(Snapshot(index=index, term=1))
+    assert storage.check_snapshot(Snapshot(index=20, term=1)) is None
+    storage._store.path(Snapshot(index=20, term=1)).write_bytes(b"rot")
+    assert "digest" in (storage.check_snapshot(Snapshot(index=20, term=1)) or "")
+    storage.save_snapshot(Snapshot(index=30, term=1), b"state 30")
+    storage.compact(Snapshot(index=30, term=1))
+    storage._store.path(Snapshot(index=30, term=1)).write_bytes(b"rot")
+    storage.close()
+    recovered = reopened(tmp_path)
+    assert recovered.snapshot.index == 10
+    assert [entry.index for entry in recovered.entries] == list(range(11, 41))
 
 
 def with_two_snapshots(directory: Path) -> SnapshotStore:
@@ -172,8 +296,15 @@ def test_every_flipped_byte_of_a_snapshot_is_noticed(tmp_path: Path) -> None:
         path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
         with pytest.raises(BadSnapshotError):
             store.load(path)
+        with pytest.raises(BadSnapshotError):
+            store.check(Snapshot(index=7, term=2))
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(BadSnapshotError):
+            store.check(Snapshot(index=7, term=2))
     path.write_bytes(data)
     assert store.load(path).state == b"some state"
+    store.check(Snapshot(index=7, term=2))
 
 
 def test_a_received_snapshot_must_be_the_announced_one(tmp_path: Path) -> None:
@@ -181,9 +312,9 @@ def test_a_received_snapshot_must_be_the_announced_one(tmp_path: Path) -> None:
     store = SnapshotStore(tmp_path)
     data = encode_snapshot(Snapshot(index=7, term=2), b"state")
     with pytest.raises(BadSnapshotError, match="announced"):
-        store.receive(Snapshot(index=8, term=2), data)
+        store.receive(Snapshot(index=8, term=2), data, as_it_is)
     with pytest.raises(BadSnapshotError):
-        store.receive(Snapshot(index=7, term=2), data[:-3])
+        store.receive(Snapshot(index=7, term=2), data[:-3], as_it_is)
     assert list(store.paths()) == []
 
 
@@ -216,6 +347,39 @@ def test_a_log_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
     storage.close()
     with pytest.raises(UnrecoverableError, match="entry 5 follows entry 2"):
         Storage(tmp_path)
+
+
+@pytest.mark.parametrize("killed_before", [False, True], ids=["first-start", "killed-before-it-was-synced"])
+def test_the_names_of_a_new_data_directory_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_before: bool
+) -> None:
+    """A power failure must not take any name on the way to a synced file: the directory's in its parent (and that
+    one's, if it was made too), the log's and the snapshots' in it.
+    """
+    data = tmp_path / "nodes" / "n1"
+    if killed_before:
+        for name in ("wal", "snapshots"):
+            (data / name).mkdir(parents=True)
+    synced: set[Path] = set()
+    monkeypatch.setattr("os.fsync", lambda fd: synced.add(Path(os.readlink(f"/proc/self/fd/{fd}"))))
+    storage = Storage(data)
+    assert synced >= {data.parent, data, *([] if killed_before else [tmp_path])}
+    storage.persist([Change(hard_state=HardState(term=1, vote="n1"))])
+    storage.close()
+    assert data / "wal" in synced
+
+
+def test_a_parent_that_may_not_be_read_stops_no_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made the data directory for the node there has seen to its name."""
+    data = tmp_path / "n1"
+    data.mkdir()
+
+    def sync(path: Path) -> None:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, "not yours", str(path))
+
+    monkeypatch.setattr("node.durable.storage.sync_directory", sync)
+    Storage(data).close()
 
 
 def test_two_processes_cannot_share_a_directory(tmp_path: Path) -> None:

@@ -7,15 +7,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
 from node.network import transport
-from node.network.frames import encode_frame
+from node.network.frames import FrameReader, encode_frame
 from node.network.transport import Address, Link, Transport
-from node.network.wire import encode_message
+from node.network.wire import decode_message, encode_message
+from node.raft.core import Timing
 from node.raft.messages import AppendReply, Message
 from tests.node.addresses import free_ports
+from tests.node.by_hand import ByHand
 
 
 def message(number: int, source: str = "n1", target: str = "n2") -> AppendReply:
@@ -122,6 +125,56 @@ async def test_nobody_speaks_for_somebody_else() -> None:
             await asyncio.wait_for(reader.readexactly(1), 10)
         writer.close()
     assert received.messages == []
+
+
+class Wire:
+    """In place of a connection: takes everything, and remembers it until it is delivered."""
+
+    writable = True
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+        self.bytes += len(data)
+
+    def deliver(self) -> list[Message]:
+        data, self.data = self.data, b""
+        return [decode_message(payload) for payload in FrameReader().feed(data)]
+
+
+SCALE = 256
+VALUE = bytes((1 << 20) // SCALE)
+
+
+def test_a_backlog_reaches_a_follower_without_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader sends no more at once than the queue of a link holds, however far behind the follower is: nothing is
+    dropped, so nothing is sent twice. (Both limits are scaled down, and what is written at once with them.)
+    """
+    normal = Timing()
+    monkeypatch.setattr(transport, "QUEUE_BYTES_MAX", transport.QUEUE_BYTES_MAX // SCALE)
+    timing = Timing(
+        bytes_per_append_max=normal.bytes_per_append_max // SCALE, inflight_bytes_max=normal.inflight_bytes_max // SCALE
+    )
+    leader, follower = ByHand("a", timing=timing), ByHand("b", timing=timing)
+    leader.lead()
+    leader.propose(*[VALUE] * 200)
+    link, wire = Link("a", "b", Address("127.0.0.1", 1)), Wire()
+    link._speaker = cast(transport._Speaker, wire)
+    for message in leader.time_out():
+        link.put(encode_frame(encode_message(message)))
+    trips = 0
+    while follower.core.last_index < leader.core.last_index and trips < 1000:
+        trips += 1
+        link.flush()
+        for message in leader.hear(*follower.hear(*wire.deliver())):
+            if message.target == "b":
+                link.put(encode_frame(encode_message(message)))
+    assert trips < 100
+    assert link.dropped == 0
+    assert wire.bytes < 2 * 200 * len(VALUE)
 
 
 async def test_without_a_connection_the_oldest_messages_are_dropped() -> None:

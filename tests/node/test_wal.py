@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from node.durable.wal import Wal, WalCorruptError, decode_frame, encode_frame
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=12)
-FILES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FILES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 def written(directory: Path, payloads: list[bytes], *, segment_bytes: int = 200, seal: bool = False) -> None:
