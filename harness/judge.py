@@ -9,28 +9,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 
-from checkers import History
 from checkers.raft.invariants import check_traces
-from checkers.raft.traces import Trace, TraceError, read_trace
 from checkers.runs import availability as availability_checker
 from checkers.runs import statistics as statistics_checker
 from checkers.runs.convergence import check_convergence
-from checkers.runs.coverage import Spans, check_coverage, excuses, worst_lag
+from checkers.runs.coverage import check_coverage
 from checkers.runs.ledger import keep_ledger
 from checkers.runs.liveness import check_liveness, check_majority
 from checkers.runs.logs import PATTERNS, check_logs
-from checkers.runs.windows import Window, fault_windows, freeze_windows, scheduled_windows
+from checkers.runs.windows import Window, scheduled_windows
 from checkers.verdict import Blame, Finding, Result, Validity, Verdict
-from harness.errors import UsageError
-from harness.planning.scenario import Scenario, parse_scenario
-from harness.planning.schedule import PlannedFault, plan_schedule
+from harness.aftermath import Evidence, harness_finding, read_evidence, read_facts, read_rows
+from harness.planning.schedule import FIRING_STRIDE, PlannedFault, plan_schedule
 from harness.systems import SYSTEMS
 from harness.systems.promises import more_than_slow, reported_errors
 from harness.weighing import weigh
@@ -72,102 +68,19 @@ def judge(folder: RunFolder) -> Verdict:
             checker="streaming", statistics={"verdict": facts.get("live_verdict", "did not run")}
         ),
     }
-    results = [_guarded(name, checker) for name, checker in checkers.items()]
-    verdict = _second_look(Verdict(results=tuple(result for result in results if result is not None)), facts)
+    results = {name: _guarded(name, checker) for name, checker in checkers.items()}
+    verdict = _second_look(_together(results.values()), _together(results[name] for name in JUDGED_LIVE), facts)
     system = SYSTEMS[scenario.head.system]
     reads = getattr(scenario.parameters, "reads", None)
     return weigh(verdict, evidence.executed, system.promises, scenario.nodes, system.name, reads=reads)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
-    """What a run left, read once."""
-
-    facts: Mapping[str, Any]
-    """``run.json``"""
-    scenario: Scenario
-    history: History
-    rows: Sequence[Mapping[str, Any]]
-    """``schedule.jsonl``"""
-    faults: Sequence[Window]
-    """Those that were executed."""
-    traces: Mapping[str, Trace]
-    findings: Sequence[Finding]
-    """What could not be read."""
-
-    @property
-    def executed(self) -> Sequence[Mapping[str, Any]]:
-        """Faults that were injected, as in ``schedule.jsonl``. Of those that were in force when the run was killed, the
-        history tells, and not all.
-        """
-        known = {row["id"] for row in self.rows}
-        return (*(row for row in self.rows if row.get("injected_ns")), *map(_row_of, unknown(self.faults, known)))
-
-    @property
-    def starved(self) -> str | None:
-        """Whether the machine, not the system, may be the reason of what did not happen; in words."""
-        bound_ms = self.scenario.head.lag_max / 1e6
-        lags = {name: worst_lag(trace, self.excused.get(name, ())) for name, trace in self.traces.items()}
-        lags["the controller"] = self.controller_lag_ms
-        who, worst_ms = max(lags.items(), key=lambda each: each[1])
-        return f"the event loop of {who} lagged {worst_ms:.0f} ms" if worst_ms > bound_ms else None
-
-    @property
-    def excused(self) -> Spans:
-        """When a node's lag is of our own making, by its own clock."""
-        spans = (*self.faults, *freeze_windows(self.history.nemesis))
-        start_ns, offsets = int(self.facts["start_monotonic_ns"]), self.facts.get("clock_offsets_ns", {})
-        excused = dict(excuses(spans, start_monotonic_ns=start_ns))
-        for row in self.rows:
-            if row.get("resolved", {}).get("clock") == "monotonic":  # what it measures by was moved, and stays so
-                begin_ns = start_ns + row["injected_ns"][0] if row["injected_ns"] else start_ns
-                excused |= {node: [*excused.get(node, ()), (begin_ns, 2**62)] for node in row["targets"]}
-        return {
-            node: [(begin + offsets.get(node, 0), end + offsets.get(node, 0)) for begin, end in each]
-            for node, each in excused.items()
-        }
-
-    @property
-    def controller_lag_ms(self) -> float:
-        """The worst lag of the controller's event loop."""
-        return float(self.facts.get("lag", {}).get("controller_max_ms", 0.0))
-
-    @property
-    def cut_links(self) -> Sequence[str]:
-        """Links that were still cut when everything was healed."""
-        return [link for link, through in self.facts.get("links_after_healing", {}).items() if not through]
-
-    @property
-    def healed(self) -> bool:
-        """Whether healing was verified: only then may the system be blamed for not recovering."""
-        injected = [fault for fault in self.faults if fault.injected_ns is not None]
-        return "links_after_healing" in self.facts and not self.cut_links and all(fault.healed for fault in injected)
+JUDGED_LIVE = ("workload", "raft")
+"""What is judged while the run goes on, too: the history and the traces."""
 
 
-def read_evidence(folder: RunFolder) -> Evidence:
-    """Reads a run's folder.
-
-    Raises:
-        UsageError: it holds no run that can be judged.
-        HistoryError: the history is malformed.
-    """
-    facts = read_facts(folder)
-    if not folder.history.exists():
-        raise UsageError(
-            f"{folder.history} does not exist: the run ended before its load began; there is nothing to judge"
-        )
-    history = History.read(folder.history)
-    traces, findings = _traces(folder)
-    rows = _rows(folder.schedule)
-    return Evidence(
-        facts=facts,
-        scenario=parse_scenario(_text(folder.scenario), "scenario.yaml"),
-        history=history,
-        rows=rows,
-        faults=executed_faults(history, rows),
-        traces=traces,
-        findings=findings,
-    )
+def _together(results: Iterable[Result | None]) -> Verdict:
+    return Verdict(results=tuple(result for result in results if result is not None))
 
 
 def _guarded(name: str, checker: Callable[[], Result | None]) -> Result | None:
@@ -181,104 +94,40 @@ def _guarded(name: str, checker: Callable[[], Result | None]) -> Result | None:
         return Result(checker=name, findings=(finding,))
 
 
-def executed_faults(history: History, rows: Sequence[Mapping[str, Any]]) -> Sequence[Window]:
-    """Faults of the schedule, and those in force when the run was killed: only the history tells of them."""
-    scheduled = scheduled_windows(rows)
-    return (*scheduled, *unknown(fault_windows(history.nemesis), {row["id"] for row in rows}))
-
-
-def unknown(windows: Iterable[Window], known: Collection[int]) -> Iterator[Window]:
-    """Those without a line in the schedule."""
-    return (window for window in windows if window.id not in known)
-
-
-def _row_of(window: Window) -> Mapping[str, Any]:
-    """What is known of a fault that has no line in the schedule."""
-    return {
-        "id": window.id,
-        "family": window.family,
-        "summary": window.summary,
-        "targets": window.targets,
-        "resolved": {},
-        "injected_ns": [window.from_ns, window.injected_ns or window.from_ns],
-    }
-
-
-FACTS_NEEDED = ("seed", "start_monotonic_ns", "scenario")
-
-
-def read_facts(folder: RunFolder) -> Mapping[str, Any]:
-    """``run.json``.
-
-    Raises:
-        UsageError: it is not there, not JSON, or not a run's.
-    """
-    try:
-        facts = orjson.loads(folder.run.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise UsageError(f"{folder.run} cannot be read: {error}; give the folder of a run, or a history file") from None
-    if not isinstance(facts, dict) or any(name not in facts for name in FACTS_NEEDED):
-        raise UsageError(f"{folder.run} is not a run's: it needs {', '.join(FACTS_NEEDED)}; give the folder of a run")
-    return facts
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}; give the folder of a run, or a history file") from None
-
-
-def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
-    """The faults as executed; a torn last line (the controller was killed) is left out."""
-    rows = []
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            rows.append(orjson.loads(line))
-        except orjson.JSONDecodeError:
-            break
-    return rows
-
-
-def _traces(folder: RunFolder) -> tuple[Mapping[str, Trace], Sequence[Finding]]:
-    """Every node's trace; one that cannot be read is a finding, not a failure of the rest."""
-    traces: dict[str, Trace] = {}
-    findings = []
-    for name in folder.node_names():
-        if not folder.trace(name).exists():
-            continue
-        try:
-            traces[name] = read_trace(folder.trace(name))
-        except TraceError as error:
-            findings.append(_harness("unreadable trace", str(error), name))
-    return traces, findings
-
-
-def _harness(kind: str, message: str, *nodes: str) -> Finding:
-    return Finding(checker="evidence", kind=kind, message=message, blame=Blame.HARNESS, nodes=nodes)
-
-
 def _missing(evidence: Evidence) -> Iterator[Finding]:
     """No silent pass: what should be there to be judged, and is not."""
     facts, scenario = evidence.facts, evidence.scenario
     if SYSTEMS[scenario.head.system].traces:
         for node in scenario.nodes:
             if node not in evidence.traces or not evidence.traces[node].events:
-                yield _harness("no trace", f"{node} left no trace: the Raft invariants were not judged on it", node)
+                yield harness_finding(
+                    "no trace", f"{node} left no trace: the Raft invariants were not judged on it", node
+                )
     if "trouble" in facts:
-        yield _harness("run failed", f"the run failed on its way ({facts['trouble']}); see harness.log")
+        yield harness_finding("run failed", f"the run failed on its way ({facts['trouble']}); see harness.log")
     elif "recovery" not in facts:
-        yield _harness(
+        yield harness_finding(
             "run cut short",
             "the run did not get to its end (the controller was killed): what is there was judged, "
             "healing was not verified",
         )
     raised = sum(part.get("raised", 0) for part in facts.get("interpreter", {}).values())
     if raised:
-        yield _harness(
+        yield harness_finding(
             "client raised", f"the client raised an unforeseen error in {raised} operations: they count as info"
         )
     yield from _unread_keys(evidence)
+    yield from _uncompared(evidence)
+
+
+def _uncompared(evidence: Evidence) -> Iterator[Finding]:
+    """Replicas that nobody compared may differ: where several have caught up, several must have told their states."""
+    states, recovery = evidence.facts.get("states"), evidence.facts.get("recovery", {})
+    running = recovery.get("caught_up_ns", ())
+    if SYSTEMS[evidence.scenario.head.system].states and states is not None and len(states) < 2 <= len(running):
+        told = ", ".join(states) or "none"
+        message = f"{len(running)} nodes had caught up, but of their states {told} was told: replicas were not compared"
+        yield harness_finding("replicas not compared", message)
 
 
 def _unread_keys(evidence: Evidence) -> Iterator[Finding]:
@@ -287,7 +136,9 @@ def _unread_keys(evidence: Evidence) -> Iterator[Finding]:
         return  # cut short, and said so
     unread, total = WORKLOADS[evidence.scenario.workload].unread(evidence.history)
     if unread:
-        yield _harness("final reads incomplete", f"{unread} of {total} written keys could not be read after healing")
+        yield harness_finding(
+            "final reads incomplete", f"{unread} of {total} written keys could not be read after healing"
+        )
 
 
 CALLS_FAIL: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {"disk": reported_errors, "resource": more_than_slow}
@@ -326,6 +177,7 @@ def _liveness(evidence: Evidence) -> Result | None:
         caught_up_ns=recovery["caught_up_ns"],
         last=recovery["last"],
         starved=evidence.starved,
+        changes=evidence.changes,
     )
 
 
@@ -349,6 +201,7 @@ def _majority(evidence: Evidence) -> Result | None:
         caught_up_ns=facts["caught_up_ns"],
         last=facts["last"],
         starved=evidence.starved,
+        changes=evidence.changes,
     )
 
 
@@ -361,6 +214,8 @@ def _coverage(evidence: Evidence) -> Result:
         ok_min=evidence.scenario.head.ok_min,
         faults=evidence.faults,
         requested=len(planned),
+        came=came(planned, evidence.faults),
+        changes=evidence.changes,
         cut_links=evidence.cut_links,
         controller_lag_ms=evidence.controller_lag_ms,
         controller_lag_ms_max=bound_ms,
@@ -372,6 +227,12 @@ def _coverage(evidence: Evidence) -> Result:
     return Result(checker=result.checker, findings=(*result.findings, *left_out), statistics=result.statistics)
 
 
+def came(planned: Sequence[PlannedFault], executed: Sequence[Window]) -> int:
+    """How many of the executed faults were planned: what keeps nodes behind at the end is not."""
+    ids = {fault.id for fault in planned}
+    return sum(fault.id % FIRING_STRIDE in ids for fault in executed)
+
+
 def _left_out(planned: Sequence[PlannedFault], evidence: Evidence) -> Iterator[Finding]:
     """Faults that were asked for and never came."""
     executed = {fault.id for fault in evidence.faults} | {row["id"] for row in evidence.rows}
@@ -380,18 +241,20 @@ def _left_out(planned: Sequence[PlannedFault], evidence: Evidence) -> Iterator[F
     timed = [fault for fault in missed if fault.when is None]
     if silent:
         names = ", ".join(f"fault {fault.id} ({fault.family})" for fault in silent)
-        yield _harness("trigger never fired", f"what should have triggered {names} never happened")
+        yield harness_finding("trigger never fired", f"what should have triggered {names} never happened")
     if timed:
-        yield _harness(
+        yield harness_finding(
             "faults left out",
             f"{len(timed)} of {len(planned)} planned faults never came: the load ended before their time",
         )
 
 
-def _second_look(verdict: Verdict, facts: Mapping[str, Any]) -> Verdict:
-    """If streaming said invalid and the batch checkers do not, one of them is wrong: unknown, and ours to mend."""
+def _second_look(verdict: Verdict, same: Verdict, facts: Mapping[str, Any]) -> Verdict:
+    """If streaming said invalid and the batch checkers of the ``same`` do not, one of them is wrong: unknown, and ours
+    to mend. What others found does not explain it: a node's end may be excused.
+    """
     live = str(facts.get("live_verdict", ""))
-    if not live.startswith("invalid") or verdict.validity is Validity.INVALID:
+    if not live.startswith("invalid") or same.validity is Validity.INVALID:
         return verdict
     message = f"the streaming checker said {live!r} and the batch checker did not: a defect of Capsize"
     finding = Finding(checker="streaming", kind="checkers disagree", message=message, blame=Blame.HARNESS)
@@ -424,7 +287,7 @@ def _kept(verdict: Verdict) -> str:
 def write_verdict(folder: RunFolder, verdict: Verdict) -> str:
     """Writes ``verdict.json`` whole; returns the sentence."""
     facts = read_facts(folder)
-    faults = len(scheduled_windows(_rows(folder.schedule)))
+    faults = len(scheduled_windows(read_rows(folder.schedule)))
     sentence = sentence_of(verdict, str(facts.get("scenario", "run")), faults)
     content = {
         "validity": str(verdict.validity),

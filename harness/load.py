@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from faults.needs import ProcessState
@@ -23,7 +24,7 @@ from harness.recorder import Recorder
 from harness.running import Run
 from harness.systems.protocol import Session
 from harness.workloads import WORKLOADS
-from harness.workloads.protocol import Workload
+from harness.workloads.protocol import Workload, is_change
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Load:
         side = [name for name in nodes if name not in left]
         links = await verify_links(cluster, side)
         bound_ns = self.run.scenario.head.recovery
-        served = Served(frozenset(side), self.run.clock())
+        served = Served(frozenset(side), self.run.clock(), partial(is_change, self.workload.changing))
         self.recorder.subscribe(served.note)
         recovery = await recovered(cluster, self.session, side, bound_ns=bound_ns, clock=self.run.clock)
         left_s = (recovery.healed_ns + bound_ns - self.run.clock()) / 1e9

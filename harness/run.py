@@ -104,7 +104,8 @@ async def attack(run: Run, cluster: Cluster, session: Session, live: LiveCheck) 
         # 4. Read everything once more: what was acknowledged must be there.
         with run.record.phase("final-reads"):
             await load.final_reads()
-            states = await settled_states(session, run.scenario.nodes)
+            wanted = recovery.caught_up_ns if SYSTEMS[run.scenario.head.system].states else ()
+            states = await settled_states(session, run.scenario.nodes, wanted=wanted)
     finally:
         recorder.close()
         lag.stop()

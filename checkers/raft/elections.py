@@ -63,7 +63,7 @@ def elected_by_a_majority(testimony: Testimony) -> Iterator[Finding]:
 
 def _may_have_voted(testimony: Testimony, voter: str, candidate: str, won: RoleChange) -> bool:
     story = testimony.by_node.get(voter)
-    if story is None or voter == candidate:
+    if story is None or not story.trace.events or voter == candidate:
         return True
     goes_on = testimony.one_clock and story.trace.events[-1].time > won.time
     for _, event in story.trace.select(Vote, Start, TermChange, Durable, RoleChange):

@@ -107,12 +107,15 @@ class NodeLog:
         since, unless it reaches further than that log did. So no promise is taken for what came after the cut; but
         the entries count as durable from now on for those who ask whether they may have been."""
         index = min(index, self.last) if self.certain else index
-        if not self._durable_indexes or self._durable_indexes[-1] < index:
-            self._durable_indexes.append(index)
-            self._durable_times.append(time)
+        self._note_durable(index, time)
         if self._untouched is not None and index > self._reached:
             self._untouched = None
         self.promised = index if self._untouched is None else min(index, self._untouched)
+
+    def _note_durable(self, index: int, time: int) -> None:
+        if not self._durable_indexes or self._durable_indexes[-1] < index:
+            self._durable_indexes.append(index)
+            self._durable_times.append(time)
 
     def install(self, index: int, term: int) -> None:
         """Figure 13, steps 6 and 7: keeps what follows an entry equal to the snapshot's last, else drops it all."""
@@ -131,6 +134,8 @@ class NodeLog:
         Log matching lets (last index, last term) tell the whole log if it is one that the trace knows. Otherwise only
         what the node knew to be ``committed`` and had not cut since its last durable point is certain: anything else
         may have been cut and written anew without a line.
+
+        What was recovered is on the disk from then on: the kill may have cost the line that told of its sync.
         """
         last, term = recovered_end(start)
         same = last
@@ -144,6 +149,7 @@ class NodeLog:
             self._keep(same)
             self.entries.extend([None] * (last - self.last))
         self._promise_at_most(last)
+        self._note_durable(last, start.time)
         self._untouched = None
         self.certain = True
         return same

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from checkers.history import OK, History
+from checkers.history import OK, Column, History
 from checkers.raft.traces import Lag, Start, Trace
 from checkers.runs.windows import FREEZE, Window
 from checkers.verdict import Blame, Finding, Result
@@ -32,6 +32,8 @@ def check_coverage(
     ok_min: int,
     faults: Sequence[Window],
     requested: int,
+    came: int | None = None,
+    changes: Column | None = None,
     cut_links: Sequence[str] = (),
     controller_lag_ms: float = 0.0,
     controller_lag_ms_max: float = 500.0,
@@ -43,15 +45,19 @@ def check_coverage(
     """Judges whether the run was able to find anything.
 
     ``faults`` are those executed (:func:`checkers.runs.windows.scheduled_windows`, which also tells of faults that
-    found nobody to hit), ``requested`` how many the scenario asked for.
+    found nobody to hit), ``requested`` how many the scenario asked for, ``came`` how many of ``faults`` are of those
+    (None: all). ``changes`` is a mask of the operations that change something; final operations do not count: they show
+    what a load left, and there has to be one.
     ``cut_links`` are links found cut after healing. Lags are in ms, ``*_max`` the bounds; nodes' lags come from their
     traces, but for what :func:`excuses` says is our doing. ``gave_up``: checkers that ended without an answer, and why.
     """
-    ok = int((history.outcome == OK).sum())
+    load = ~history.final.astype(bool)
+    ok = int((load & (history.outcome == OK)).sum())
     lags = {name: worst_lag(trace, (excused or {}).get(name, ())) for name, trace in (traces or {}).items()}
     findings = [
         *_too_few(ok, ok_min),
-        *_nothing_injected(faults, requested),
+        *(() if changes is None else _no_change(history, load & changes)),
+        *_nothing_injected(len(faults) if came is None else came, requested),
         *(finding for fault in faults for finding in _unproved(fault)),
         *_hit_nothing(faults),
         *_still_cut(cut_links),
@@ -84,8 +90,16 @@ def _too_few(ok: int, ok_min: int) -> Iterator[Finding]:
         yield _blame("too few operations", message, ok=ok, ok_min=ok_min)
 
 
-def _nothing_injected(faults: Sequence[Window], requested: int) -> Iterator[Finding]:
-    if requested and not faults:
+def _no_change(history: History, changes: Column) -> Iterator[Finding]:
+    """Reads of a store that nobody has written to are always right."""
+    asked = int(changes.sum())
+    if asked and not (changes & (history.outcome == OK)).any():
+        message = f"none of the {asked} operations that change something was acknowledged: there was nothing to lose"
+        yield _blame("nothing changed", message, asked=asked)
+
+
+def _nothing_injected(came: int, requested: int) -> Iterator[Finding]:
+    if requested and not came:
         message = f"none of the {requested} requested faults was executed"
         yield _blame("no fault executed", message, requested=requested)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from checkers.history import OK, History
+from checkers.history import OK, Column, History
 from checkers.runs.windows import span_ns
 from checkers.verdict import Blame, Finding, Result
 
@@ -32,18 +32,21 @@ def check_liveness(
     caught_up_ns: Mapping[str, int] | None = None,
     last: Mapping[str, Any] | None = None,
     starved: str | None = None,
+    changes: Column | None = None,
 ) -> Result:
     """Judges recovery; all times are ns of the run.
 
     ``healed_ns`` is when healing was verified (None: it was not, which coverage reports, and nothing is judged here).
     ``running`` are the nodes that should run; ``caught_up_ns`` says when each had reached ``target_commit`` (None:
     nobody led); ``last`` holds their last words. ``starved`` is a sentence if the machine was too slow to judge.
+    ``changes`` is a mask of the operations that change something (None: all count): where any was asked, only they show
+    progress, for who can commit nothing any more may still serve reads.
     """
     if healed_ns is None:
         return Result(checker=CHECKER, statistics={"judged": False})
     caught_up = caught_up_ns or {}
     blame, excuse = (Blame.SYSTEM, "") if starved is None else (Blame.MACHINE, f"; but {starved}")
-    first_ok_ns, findings = _service(history, healed_ns, bound_ns, blame, excuse)
+    first_ok_ns, findings = _service(history, changes, healed_ns, bound_ns, blame, excuse)
     late = [node for node in running if caught_up.get(node, 2**63) - healed_ns > bound_ns]
     if late and target_commit is None:
         findings.append(_no_leader(bound_ns, late, blame, excuse))
@@ -74,6 +77,7 @@ def check_majority(
     caught_up_ns: Mapping[str, int] | None = None,
     last: Mapping[str, Any] | None = None,
     starved: str | None = None,
+    changes: Column | None = None,
 ) -> Result:
     """Judges a healed majority while the nodes ``left`` stayed behind (``words`` say how).
 
@@ -88,7 +92,7 @@ def check_majority(
     caught_up = caught_up_ns or {}
     blame, excuse = (Blame.SYSTEM, "") if starved is None else (Blame.MACHINE, f"; but {starved}")
     scene = f"while {', '.join(left)} {'was' if len(left) == 1 else 'were'} {words}"
-    first_ok_ns = _first_ok(history, healed_ns, until_ns, left)
+    first_ok_ns = _first_ok(history, changes, healed_ns, until_ns, left)
     findings = []
     if first_ok_ns is None or first_ok_ns - healed_ns > bound_ns:
         findings.append(_unserved(scene, healed_ns, until_ns, bound_ns, first_ok_ns, blame, excuse))
@@ -114,13 +118,21 @@ def check_majority(
     return Result(checker=MAJORITY, findings=tuple(findings), statistics=statistics)
 
 
-def _first_ok(history: History, healed_ns: int, until_ns: int, left: Sequence[str]) -> int | None:
+def _first_ok(
+    history: History, changes: Column | None, healed_ns: int, until_ns: int, left: Sequence[str]
+) -> int | None:
     """When the first operation was acknowledged that was invoked on a healed majority, through one of its nodes."""
     behind = [place for place, name in enumerate(history.nodes) if name in left]
     through = ~np.isin(history.node, behind)
-    meanwhile = (history.call_ns >= healed_ns) & (history.call_ns <= until_ns)
+    meanwhile = _telling((history.call_ns >= healed_ns) & (history.call_ns <= until_ns), changes)
     returns = history.return_ns[meanwhile & through & (history.outcome == OK)]
     return int(returns.min()) if len(returns) else None
+
+
+def _telling(asked: Column, changes: Column | None) -> Column:
+    """The operations that show progress."""
+    changing = asked if changes is None else asked & changes
+    return changing if changing.any() else asked
 
 
 def _unserved(
@@ -150,13 +162,13 @@ def _unserved(
 
 
 def _service(
-    history: History, healed_ns: int, bound_ns: int, blame: Blame, excuse: str
+    history: History, changes: Column | None, healed_ns: int, bound_ns: int, blame: Blame, excuse: str
 ) -> tuple[int | None, list[Finding]]:
     """The first success of an operation invoked after healing, and what is wrong with it.
 
     The bound runs from the first invocation after healing: before that, nobody asked.
     """
-    asked = history.call_ns >= healed_ns
+    asked = _telling(history.call_ns >= healed_ns, changes)
     if not asked.any():
         message = "no operation was invoked after healing, so nothing shows that the system serves again"
         return None, [Finding(checker=CHECKER, kind="nobody asked", message=message, blame=Blame.HARNESS)]

@@ -27,6 +27,8 @@ class Served:
 
     nodes: frozenset[str]
     since_ns: int
+    counts: Callable[[str, Any], bool]
+    """Whether an operation, by function and argument, shows progress."""
     seen: asyncio.Event = field(default_factory=asyncio.Event)
     _invoked: dict[Any, int] = field(default_factory=dict)
 
@@ -35,7 +37,7 @@ class Served:
         for event in events:
             process = event["process"]
             if event["type"] == "invoke":
-                self._invoked[process] = event["time"]
+                self._invoked[process] = event["time"] if self.counts(event["f"], event["value"]) else -1
             elif event["type"] == "ok" and event.get("node") in self.nodes and self._later(process):
                 self.seen.set()
 

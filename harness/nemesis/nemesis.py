@@ -33,14 +33,13 @@ from harness.nemesis.triggers import Firing, wait_fired
 from harness.nemesis.turns import Turns
 from harness.nemesis.world import World
 from harness.planning.quiet import Quiet
-from harness.planning.schedule import PlannedFault
+from harness.planning.schedule import FIRING_STRIDE, PlannedFault
 from harness.planning.targets import NEEDS_LEADER, Selector
 from harness.recorder import Recorder
 
 INJECT_TIMEOUT_S = 20.0
 HEAL_TIMEOUT_S = 20.0
 HEAL_TRIES = 2
-FIRING_STRIDE = 100_000
 MARGIN_S = 30.0
 """What the dead man's limit adds to the time that a fault is meant to last: to inject it and to heal it."""
 

@@ -20,6 +20,8 @@ from harness.planning.entries import FaultEntry, Trigger
 from harness.planning.scenario import Scenario
 
 FAULTS_MAX = 10_000
+FIRING_STRIDE = 100_000
+"""What the id of a fault grows by each time that its trigger fires again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

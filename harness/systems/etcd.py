@@ -95,6 +95,7 @@ class Etcd:
     name = "etcd"
     title = "etcd 3.4 or 3.5, over gRPC"
     traces = False
+    states = False
     workloads = frozenset({"register", "set", "append", "list-append", "lock"})
     reads = frozenset({"leader", "linearizable", "local"})
     promises = ETCD_PROMISES

@@ -41,8 +41,10 @@ def always(resolved: Mapping[str, Any]) -> bool:
 
 
 def reported_errors(resolved: Mapping[str, Any]) -> bool:
-    """After faults of a disk that make system calls fail: a slow disk, or a death at a fail point, is no reason."""
-    return resolved.get("kind") not in ("slow", "crash")
+    """After faults of a disk that make system calls fail: a slow disk, or a death at a fail point (with a torn write,
+    too, the power is gone before anybody is told), is no reason.
+    """
+    return resolved.get("kind") not in ("slow", "crash", "torn-write")
 
 
 def more_than_slow(resolved: Mapping[str, Any]) -> bool:

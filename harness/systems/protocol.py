@@ -97,6 +97,8 @@ class System(Protocol):
     title: str
     traces: bool
     """Whether nodes write ``trace.jsonl``."""
+    states: bool
+    """Whether nodes tell a hash of their whole state (:meth:`Session.state`)."""
     workloads: frozenset[str]
     """Workloads that its clients understand."""
     reads: frozenset[str]

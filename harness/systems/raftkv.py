@@ -100,6 +100,7 @@ class Raftkv:
     name = "raftkv"
     title = "the Raft key-value store that ships with Capsize"
     traces = True
+    states = True
     workloads = frozenset({"register", "set", "append", "list-append", "counter", "lock", "fenced-lock"})
     reads = frozenset(READS)
     promises = RAFTKV_PROMISES

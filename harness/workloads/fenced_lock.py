@@ -34,17 +34,11 @@ from harness.generators import (
     Planned,
     Step,
     Stream,
-    chain,
-    delay,
-    each_worker,
-    limit,
-    on_workers,
     rate,
-    repeat,
     time_limit,
-    until_ok,
     worker_set,
 )
+from harness.workloads.finals import each_until_ok, finals, own_name
 from harness.workloads.protocol import ReadParameters, unread_keys, workers_of
 
 ACQUIRE, READ, WRITE, RELEASE = "acquire", "read", "write", "release"
@@ -54,8 +48,6 @@ SLEEP_LEASES = (1.05, 2.0)
 """How long a sleeper sleeps, in leases."""
 TRIES = 5
 """Of a read or a release within a section."""
-FINAL_TRIES = 20
-FINAL_PAUSE_NS = 100_000_000
 
 
 class FencedLockParameters(ReadParameters):
@@ -202,6 +194,7 @@ class FencedLockWorkload:
     name = "fenced-lock"
     title = "locks with leases, fencing tokens, and registers that they guard; holders sleep past their leases"
     functions = (ACQUIRE, READ, WRITE, RELEASE)
+    changing = (ACQUIRE, WRITE, RELEASE)
     model = "leased-lock"
     Parameters = FencedLockParameters
 
@@ -230,12 +223,16 @@ class FencedLockWorkload:
         return time_limit(time_ns, rate(parameters.rate, FencedLockLoad(plan, {}), seed=seed))
 
     def final_generator(self, parameters: FencedLockParameters, *, workers: int, nodes: Sequence[str]) -> Generator:
-        """Every register through every node."""
-        reads = chain(
-            until_ok(limit(FINAL_TRIES, delay(FINAL_PAUSE_NS, repeat(read_of(key, parameters.reads)))))
-            for key in range(parameters.keys)
-        )
-        return on_workers(range(min(workers, len(nodes))), each_worker(reads))
+        """A lock of its own through every node, another one with every try; then every register."""
+        reads = each_until_ok(read_of(key, parameters.reads) for key in range(parameters.keys))
+
+        def change(worker: int, time_ns: int) -> Invocation:
+            return Invocation(ACQUIRE, f"{own_name(LOCK_PREFIX, worker)}.{time_ns}", parameters.lease_ms)
+
+        def follow(acquire: Invocation) -> Invocation:
+            return Invocation(RELEASE, acquire.key)
+
+        return finals(change, follow, reads, workers=workers, nodes=nodes)
 
     def check(self, history: History, parameters: FencedLockParameters) -> Result:  # noqa: ARG002
         """What locks with leases promise, and their registers."""

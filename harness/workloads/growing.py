@@ -37,6 +37,7 @@ from harness.generators import (
     time_limit,
     worker_set,
 )
+from harness.workloads.finals import finals, own_name
 from harness.workloads.protocol import ReadParameters, unread_keys, workers_of
 from harness.workloads.results import joined
 from harness.workloads.sweep import sweep
@@ -145,6 +146,11 @@ class GrowingWorkload:
         """One that adds, one that reads."""
         return (self.f, READ)
 
+    @property
+    def changing(self) -> Sequence[str]:
+        """The one that adds."""
+        return (self.f,)
+
     def workers(self, parameters: GrowingParameters, *, nodes: int) -> int:
         """As the concurrency says."""
         return workers_of(parameters.concurrency, nodes=nodes)
@@ -172,12 +178,19 @@ class GrowingWorkload:
         return time_limit(time_ns, rate(parameters.rate, load, seed=seed))
 
     def final_generator(self, parameters: GrowingParameters, *, workers: int, nodes: Sequence[str]) -> Generator:
-        """Every object through every node."""
+        """An addition of its own through every node; then every object."""
+
+        def change(worker: int, time_ns: int) -> Invocation:
+            return Invocation(self.f, own_name(self.prefix, worker), time_ns if self.unique else 1)
+
+        def follow(addition: Invocation) -> Invocation:
+            return Invocation(READ, addition.key, None, parameters.reads)
 
         def read(number: int) -> Invocation:
             return Invocation(READ, f"{self.prefix}{number}", None, parameters.reads)
 
-        return sweep(read, nothing_max=2 * parameters.keys, workers=workers, nodes=nodes)
+        reads = sweep(read, nothing_max=2 * parameters.keys)
+        return finals(change, follow, reads, workers=workers, nodes=nodes)
 
     def check(self, history: History, parameters: GrowingParameters) -> Result:  # noqa: ARG002
         """Linearizability of every object, which is empty (or 0) at first."""

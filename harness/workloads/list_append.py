@@ -40,10 +40,11 @@ from harness.generators import (
     time_limit,
     worker_set,
 )
-from harness.workloads.protocol import ReadParameters, workers_of
+from harness.workloads.finals import finals, own_name
+from harness.workloads.protocol import TXN, TXN_READ, ReadParameters, workers_of
 from harness.workloads.sweep import sweep
 
-TXN, APPEND, READ = "txn", "append", "r"
+APPEND, READ = "append", TXN_READ
 PREFIX = "t"
 
 RECENT_SHARE = 0.5
@@ -158,6 +159,7 @@ class ListAppendWorkload:
     name = "list-append"
     title = "transactions that append to lists and read them; strictly serializable"
     functions = (TXN,)
+    changing = (TXN,)
     model = "list-append"
     Parameters = ListAppendParameters
 
@@ -186,13 +188,20 @@ class ListAppendWorkload:
         return time_limit(time_ns, rate(parameters.rate, load, seed=seed))
 
     def final_generator(self, parameters: ListAppendParameters, *, workers: int, nodes: Sequence[str]) -> Generator:
-        """Every list through every node, :data:`FINAL_LISTS` at a time."""
+        """An append of its own through every node; then every list, :data:`FINAL_LISTS` at a time."""
+
+        def change(worker: int, time_ns: int) -> Invocation:
+            return Invocation(TXN, None, ((APPEND, own_name(PREFIX, worker), time_ns),), parameters.reads)
+
+        def follow(append: Invocation) -> Invocation:
+            return Invocation(TXN, None, tuple((READ, name, None) for _, name, _ in append.value), parameters.reads)
 
         def read(number: int) -> Invocation:
             return reading(range(number * FINAL_LISTS, (number + 1) * FINAL_LISTS), parameters.reads)
 
         nothing_max = 1 + 2 * parameters.keys // FINAL_LISTS
-        return sweep(read, nothing_max=nothing_max, workers=workers, nodes=nodes, empty=_shows_nothing)
+        reads = sweep(read, nothing_max=nothing_max, empty=_shows_nothing)
+        return finals(change, follow, reads, workers=workers, nodes=nodes)
 
     def check(self, history: History, parameters: ListAppendParameters) -> Result:  # noqa: ARG002
         """Strict serializability, from empty lists."""

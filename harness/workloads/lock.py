@@ -9,7 +9,7 @@ once: it ``fail``s, and proves nothing. Where the evidence comes from:
   a lock that was refused several times in a row, and that no worker knows to hold, makes room for a new one.
 
 Judged by linearizability of the mutex that belongs to its owner; the polynomial method is exact, and goes on while the
-run does. In the end every node's client must get a lock and give it back.
+run does. In the end every node's client gets a lock of its own and gives it back.
 """
 
 from __future__ import annotations
@@ -31,16 +31,10 @@ from harness.generators import (
     Planned,
     Step,
     Stream,
-    chain,
-    delay,
-    each_worker,
-    limit,
-    on_workers,
     rate,
-    repeat,
     time_limit,
-    until_ok,
 )
+from harness.workloads.finals import finals, own_name
 from harness.workloads.protocol import LoadParameters, workers_of
 
 ACQUIRE, RELEASE = "acquire", "release"
@@ -48,9 +42,6 @@ PREFIX = "l"
 STUCK = 8
 """Refusals in a row after which a lock that nobody is known to hold is left alone."""
 RELEASE_TRIES = 8
-FINAL = "final"
-FINAL_TRIES = 50
-FINAL_PAUSE_NS = 100_000_000
 
 
 class LockParameters(LoadParameters):
@@ -133,6 +124,7 @@ class LockWorkload:
     name = "lock"
     title = "locks without a lease, released by their holders only; linearizable"
     functions = (ACQUIRE, RELEASE)
+    changing = functions
     model = "owned-mutex"
     Parameters = LockParameters
 
@@ -155,9 +147,17 @@ class LockWorkload:
         return time_limit(time_ns, rate(parameters.rate, load, seed=seed))
 
     def final_generator(self, parameters: LockParameters, *, workers: int, nodes: Sequence[str]) -> Generator:  # noqa: ARG002
-        """One more lock for all: each node's client acquires and releases it."""
-        once = chain(_until_ok(Invocation(f, FINAL)) for f in (ACQUIRE, RELEASE))
-        return on_workers(range(min(workers, len(nodes))), each_worker(once))
+        """One more lock for each node's client, which acquires and releases it. Another one with every try: one that
+        was acquired in doubt may be nobody's to release.
+        """
+
+        def change(worker: int, time_ns: int) -> Invocation:
+            return Invocation(ACQUIRE, f"{own_name(PREFIX, worker)}.{time_ns}")
+
+        def follow(acquire: Invocation) -> Invocation:
+            return Invocation(RELEASE, acquire.key)
+
+        return finals(change, follow, workers=workers, nodes=nodes)
 
     def check(self, history: History, parameters: LockParameters) -> Result:  # noqa: ARG002
         """Linearizability of every lock, free at first."""
@@ -166,10 +166,6 @@ class LockWorkload:
     def unread(self, history: History) -> tuple[int, int]:  # noqa: ARG002
         """Nothing: locks are not read."""
         return 0, 0
-
-
-def _until_ok(invocation: Invocation) -> Generator:
-    return until_ok(limit(FINAL_TRIES, delay(FINAL_PAUSE_NS, repeat(invocation))))
 
 
 LOCK = LockWorkload()

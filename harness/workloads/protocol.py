@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal, Protocol, get_args
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from checkers.history import FAIL, OK, History
+from checkers.history import FAIL, OK, Column, History
 from checkers.verdict import Result
 from harness.errors import UsageError
 from harness.generators import Generator
 
+TXN, TXN_READ = "txn", "r"
+"""The function of transactions, and the kind of their steps that read."""
 WORKERS_MAX = 10_000
 _CONCURRENCY = re.compile(r"([1-9][0-9]{0,4})(n?)")
 
@@ -97,7 +99,13 @@ class Workload(Protocol):
         """The load. ``workers`` are pinned to ``nodes`` in turn: worker w to node w modulo their number."""
 
     def final_generator(self, parameters: Any, *, workers: int, nodes: Sequence[str]) -> Generator:
-        """The final reads, once everything is healed. Bounded in operations; the caller bounds its time."""
+        """The final operations, once everything is healed: a change through every node, then reads. Bounded in
+        operations; the caller bounds its time.
+        """
+
+    @property
+    def changing(self) -> Sequence[str]:
+        """The functions that change something (:func:`is_change`): a read shows no progress."""
 
     @property
     def model(self) -> str:
@@ -109,6 +117,25 @@ class Workload(Protocol):
 
     def unread(self, history: History) -> tuple[int, int]:
         """How many of the things that were changed no final read showed, and of how many."""
+
+
+def is_change(changing: Sequence[str], f: str, value: Any) -> bool:
+    """Whether an operation changes something if it takes effect. A transaction that only reads does not."""
+    return f in changing and (f != TXN or any(step[0] != TXN_READ for step in value))
+
+
+def changes(history: History, changing: Sequence[str]) -> Column:
+    """A mask of the operations that change something if they take effect."""
+    found: Column = np.isin(history.f, [history.function(name) for name in changing])
+    if TXN in changing:
+        values = history.values.values
+        writing = np.array([isinstance(value, tuple) and any(map(_writes, value)) for value in values], bool)
+        found &= writing[history.value]
+    return found
+
+
+def _writes(step: Any) -> bool:
+    return isinstance(step, tuple) and bool(step) and step[0] != TXN_READ
 
 
 def unread_keys(history: History, *changes: str, reads: str = "read") -> tuple[int, int]:

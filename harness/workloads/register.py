@@ -15,7 +15,7 @@ Where the evidence comes from, and so what the generator does:
 - A compare-and-set is worth something only if it succeeds: it expects the last value that anyone read or wrote with
   success on its key, which the generator remembers from the completions.
 
-Final reads, once the cluster is healed, ask every key through every node.
+Once the cluster is healed, every node takes one more write, and is asked for every key.
 """
 
 from __future__ import annotations
@@ -37,17 +37,11 @@ from harness.generators import (
     Planned,
     Step,
     Stream,
-    chain,
-    delay,
-    each_worker,
-    limit,
-    on_workers,
     rate,
-    repeat,
     time_limit,
-    until_ok,
     worker_set,
 )
+from harness.workloads.finals import each_until_ok, finals, own_name
 from harness.workloads.protocol import ReadParameters, unread_keys, workers_of
 
 READ, WRITE, CAS = "read", "write", "cas"
@@ -56,8 +50,6 @@ RECENT_SHARE = 0.5
 """Share of the reads that go to the key last written with success."""
 SKEW = 2.0
 """A key is drawn as ``keys * draw ** SKEW``: of 20 keys the hottest gets 22 % of the writes, the hottest four 45 %."""
-FINAL_TRIES = 20
-FINAL_PAUSE_NS = 100_000_000
 
 Memory = tuple[tuple[int | None, ...], ...]
 """The last known value of each key, in rows, so that remembering one copies a row and not everything."""
@@ -153,6 +145,7 @@ class RegisterWorkload:
     name = "register"
     title = "reads, writes and compare-and-set on many registers; linearizable"
     functions = (READ, WRITE, CAS)
+    changing = (WRITE, CAS)
     model = "cas-register"
     Parameters = RegisterParameters
 
@@ -184,12 +177,16 @@ class RegisterWorkload:
         return time_limit(time_ns, rate(parameters.rate, load, seed=seed))
 
     def final_generator(self, parameters: RegisterParameters, *, workers: int, nodes: Sequence[str]) -> Generator:
-        """Every key through every node, each until ok, at most :data:`FINAL_TRIES` times."""
-        reads = chain(
-            until_ok(limit(FINAL_TRIES, delay(FINAL_PAUSE_NS, repeat(_read(key_name(key), parameters.reads)))))
-            for key in range(parameters.keys)
-        )
-        return on_workers(range(min(workers, len(nodes))), each_worker(reads))
+        """A write of its own through every node; then every key, each until ok, within limits."""
+        reads = each_until_ok(_read(key_name(key), parameters.reads) for key in range(parameters.keys))
+
+        def change(worker: int, time_ns: int) -> Invocation:
+            return Invocation(WRITE, own_name("k", worker), time_ns)
+
+        def follow(write: Invocation) -> Invocation:
+            return Invocation(READ, write.key, None, parameters.reads)
+
+        return finals(change, follow, reads, workers=workers, nodes=nodes)
 
     def check(self, history: History, parameters: RegisterParameters) -> Result:  # noqa: ARG002
         """Linearizability of every register; nothing was written before the run."""

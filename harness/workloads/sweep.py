@@ -4,15 +4,14 @@ their numbers until several in a row were never written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from checkers.operation import Outcome
 from harness.clients import Completion, Invocation
-from harness.generators import PENDING, Completed, Context, Generator, Pending, Planned, Step, each_worker, on_workers
+from harness.generators import PENDING, Completed, Context, Generator, Pending, Planned, Step
 
 TRIES = 20
 PAUSE_NS = 100_000_000
@@ -62,12 +61,7 @@ class Sweep(Struct, frozen=True, gc=False):
 
 
 def sweep(
-    read: Callable[[int], Invocation],
-    *,
-    nothing_max: int,
-    workers: int,
-    nodes: Sequence[Any],
-    empty: Callable[[Completion], bool] = shows_nothing,
+    read: Callable[[int], Invocation], *, nothing_max: int, empty: Callable[[Completion], bool] = shows_nothing
 ) -> Generator:
-    """All objects through every node."""
-    return on_workers(range(min(workers, len(nodes))), each_worker(Sweep(read, nothing_max, empty)))
+    """All objects, by one worker."""
+    return Sweep(read, nothing_max, empty)

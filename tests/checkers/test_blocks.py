@@ -112,7 +112,7 @@ def lines(events: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(seed=st.integers(0, 2**32), end=st.sampled_from(["\n", "\r\n", "torn", "whole"]))
 def test_both_readers_give_one_history(seed: int, end: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Columns are equal, tables up to their numbering; and the fast reader needs no help for a proper history."""
@@ -164,7 +164,7 @@ def outcome(read: Any, path: Path) -> History | str:
     return history
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 2**32))
 def test_both_readers_refuse_alike(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is no history is none for either, with the same words; what still is one is the same."""

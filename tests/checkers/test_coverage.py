@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,26 @@ def window(**changes: Any) -> Window:
 
 def judge(**changes: Any) -> Result:
     return check_coverage(history(*OPS), **{"ok_min": 10, "faults": [window()], "requested": 1, **changes})
+
+
+def test_only_what_the_load_did_counts() -> None:
+    """Final operations show what a load left: without a load there is nothing to see."""
+    told = history(*OPS)
+    final = replace(told, final=~told.final.astype(bool))
+    assert [finding.kind for finding in check_coverage(final, ok_min=1, faults=[window()], requested=1).findings] == [
+        "too few operations"
+    ]
+
+
+def test_reads_of_what_nobody_wrote_prove_nothing() -> None:
+    """One acknowledged change is needed where changes were asked for."""
+    told = history(*OPS, (20, 30, 31, "info", "write"))
+    writes = told.f == told.function("write")
+    found = check_coverage(told, ok_min=10, faults=[window()], requested=1, changes=writes).findings
+    assert [finding.kind for finding in found] == ["nothing changed"]
+    told = history(*OPS, (20, 30, 31, "ok", "write"))
+    assert check_coverage(told, ok_min=10, faults=[window()], requested=1, changes=writes).findings == ()
+    assert check_coverage(told, ok_min=10, faults=[window()], requested=1, changes=writes & False).findings == ()
 
 
 def lags(*rows: tuple[float, float | None]) -> Trace:

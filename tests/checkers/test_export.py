@@ -43,7 +43,7 @@ def operations(path: Path, *, notes: bool = False) -> list[Any]:
     return list(history.operations)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_there_and_back_again(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Our lines to EDN to our lines: the same operations, faults, values and order of events."""
@@ -132,7 +132,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(value=JSON)
 def test_any_value_is_the_same_after_edn(value: Any) -> None:
     """Types too: 1, 1.0, true and "1" stay apart; line breaks and quotes survive."""
@@ -174,7 +174,7 @@ def test_parquet_is_read_by_pandas(tmp_path: Path) -> None:
     assert [fault["value"] for fault in about["nemesis"]] == [{"id": 1}]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32))
 def test_parquet_says_what_the_operations_say(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Column by column, for anything that there can be, and for nothing at all."""

@@ -238,7 +238,7 @@ def test_edn_values() -> None:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(alphabet='{}[]()#_:"\\ ;\n,aN0.-+e', max_size=40))
 @example('#"')
 @example("#_")
@@ -249,7 +249,7 @@ def test_no_text_crashes_the_edn_reader(text: str) -> None:
         list(Reader(text))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=60), prefix=st.sampled_from([b"", b'{"', b"{:", b"[{:", b"INFO - 0 :invoke :read "]))
 def test_no_file_crashes_the_readers(data: bytes, prefix: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A history, or a HistoryError."""

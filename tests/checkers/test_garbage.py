@@ -310,7 +310,7 @@ def read_any(path: Path, name: str | None) -> str:
         return message
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(seed=st.integers(0, 2**64), name=st.sampled_from(sorted(FILES)))
 def test_mutants_of_histories_crash_no_reader(seed: int, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A history or a complaint: by the reader that fits, and by that of another format."""
@@ -321,7 +321,7 @@ def test_mutants_of_histories_crash_no_reader(seed: int, name: str, tmp_path_fac
     read_any(path, random_.choice(sorted(FORMATS)))
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(data=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_noise_crashes_no_reader(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Bytes and texts, for every format."""
@@ -349,7 +349,7 @@ EVENT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(events=st.lists(EVENT, max_size=5))
 def test_random_events_crash_nothing(events: list[Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Fields of all sorts of types."""
@@ -383,7 +383,7 @@ def test_the_command_ends_with_64_and_one_line(name: str, tmp_path: Path) -> Non
     assert said.count("\n") == 1
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(seed=st.integers(0, 2**64), name=st.sampled_from(sorted(FILES)))
 def test_mutants_of_histories_never_crash_the_command(
     seed: int, name: str, tmp_path_factory: pytest.TempPathFactory
@@ -406,7 +406,7 @@ ODD = (
 """Arguments and results that are right for one data type and wrong for most."""
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(seed=st.integers(0, 2**64), model=st.sampled_from(sorted(CHECKS)))
 def test_values_of_wrong_types_crash_no_checker(
     seed: int, model: str, tmp_path_factory: pytest.TempPathFactory

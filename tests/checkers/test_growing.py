@@ -35,7 +35,7 @@ def refused(cuts: list[Trace | None]) -> set[str]:
     return {finding.kind for finding in check_traces(traces, one_clock=True).findings}
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_read_piece_by_piece_it_is_the_same_trace(seed: int) -> None:
     """Wherever a reading ends: events, and the lines that they stand in, with torn lines between."""
@@ -52,7 +52,7 @@ def test_read_piece_by_piece_it_is_the_same_trace(seed: int) -> None:
         assert (list(cut.events), list(cut.lines)) == (list(whole.events), list(whole.lines))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([2, 3, 5]))
 def test_no_cut_of_a_correct_run_is_refused(seed: int, size: int) -> None:
     """Files are read while the cluster goes on; lines that are not in their files yet are missing; nodes are killed and

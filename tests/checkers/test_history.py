@@ -178,7 +178,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=st.lists(JSON, max_size=6), keys=st.lists(st.text(max_size=2) | st.none(), min_size=6, max_size=6))
 def test_reading_lines_is_the_same_as_adding_events(values: list[Any], keys: list[Any], tmp_path_factory: Any) -> None:
     """The fast reader and the builder that the run uses give the same operations, whatever the values."""

@@ -55,6 +55,26 @@ def test_the_bound_runs_from_the_first_question() -> None:
     assert judge(((0, 0, 10, "ok", "read"), (1, 9000, 9100, "ok", "read"))).findings == ()
 
 
+def changing(operations: tuple[tuple[Any, ...], ...]) -> Any:
+    """The mask of the writes."""
+    told = history(*operations)
+    return told.f == told.function("write")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_reads_show_no_progress_where_changes_were_asked(late: bool) -> None:
+    """Who serves reads and commits nothing any more has not recovered; one change that is acknowledged in time is
+    enough.
+    """
+    reads = tuple((number, 1000 * number, 1000 * number + 100, "ok", "read") for number in range(1, 9))
+    failed = tuple((20 + number, 1000 * number, 1000 * number + 900, "fail", "write") for number in range(1, 9))
+    done = () if late else ((40, 3000, 3100, "ok", "write"),)
+    operations = (*reads, *failed, *done)
+    result = judge(operations, changes=changing(operations))
+    assert [finding.kind for finding in result.findings] == (["no progress"] if late else [])
+    assert judge(reads, changes=changing(reads)).findings == (), "nothing but reads was asked"
+
+
 def test_an_answer_to_an_old_question_does_not_count() -> None:
     """An operation invoked before healing may have been done before."""
     result = judge(((0, 900, 1100, "ok", "read"), *DEAF[1:]))

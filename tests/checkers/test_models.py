@@ -98,7 +98,7 @@ def test_every_model_is_compared() -> None:
     assert set(CASES) == set(MODELS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**63), name=st.sampled_from(sorted(CASES)))
 def test_models_agree_with_brute_force_anywhere(seed: int, name: str) -> None:
     """Seeds that nobody chose."""

@@ -185,7 +185,7 @@ def test_registers_agree_with_brute_force_on_many() -> None:
     compare_registers(range(1_000_000, 1_200_000))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 2**63), name=st.sampled_from([*CASES]))
 def test_models_agree_with_brute_force_anywhere(seed: int, name: str) -> None:
     """Seeds that nobody chose."""

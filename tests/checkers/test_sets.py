@@ -133,7 +133,7 @@ def test_agrees_with_brute_force_on_many(kind: Kind) -> None:
     assert compare_many(kind, range(1_000_000, 1_005_000), 20)[False] > 18_000
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**63), kind=st.sampled_from((KIND, STARTED, SWITCH, GROWN)))
 def test_agrees_with_brute_force_anywhere(seed: int, kind: Kind) -> None:
     """Seeds that nobody chose."""

@@ -86,7 +86,7 @@ def test_the_search_is_not_needed_for_registers() -> None:
     assert witness(made, model="register", budget=Budget(states=1)) is not None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**63))
 def test_registers_anywhere(seed: int) -> None:
     """A witness if and only if the check accepts, unique values or not, several keys, either meaning of null."""
@@ -97,7 +97,7 @@ def test_registers_anywhere(seed: int) -> None:
     assert (witness(made, null_read=null_read) is not None) == accepted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 2**63), name=st.sampled_from(sorted(CASES)))
 def test_models_anywhere(seed: int, name: str) -> None:
     """A witness if and only if the history is accepted by the search."""

@@ -300,7 +300,9 @@ def not_on_majority(traces: Traces, random: Random) -> bool:
             if event["event"] == "durable":
                 event["index"] = 0
     tell = all(any(event["event"] == "durable" for event in traces[node]) for node in silent)
-    asked = {node for node, _, _ in places(traces, random, "ack")}
+    starts = [event for node in silent for event in traces[node] if event["event"] == "start"]
+    recovered = max(max(event["last_index"], event["snapshot_index"]) for event in starts)  # durable, whoever is silent
+    asked = {node for node, _, event in places(traces, random, "ack") if event["index"] > recovered}
     return tell and any(any(event["event"] == "durable" for event in traces[node]) for node in asked)
 
 

@@ -15,11 +15,11 @@ from checkers import History
 from checkers.runs.windows import fault_windows, freeze_windows
 from faults.fakes.cluster import FakeCluster
 from faults.needs import ProcessState
+from harness.aftermath import FACTS_NEEDED
 from harness.commands.resume import frozen_run
 from harness.errors import UsageError
 from harness.fakes import VirtualLoop, run_virtual
 from harness.freezing import Freezer, resume_file, ways_in
-from harness.judge import FACTS_NEEDED
 from harness.live import Seen
 from harness.nemesis.nemesis import Nemesis
 from harness.planning.scenario import parse_scenario

@@ -48,7 +48,7 @@ READ = Invocation("read")
 WORKERS = st.integers(min_value=1, max_value=70)
 LATENCIES = st.integers(min_value=1, max_value=50 * MS)
 SEEDS = st.integers(min_value=0, max_value=2**64)
-busy_machine = settings(deadline=None, max_examples=40)  # a deadline would assert a time
+busy_machine = settings(max_examples=40)  # a deadline would assert a time
 
 
 def numbered(i: int) -> Invocation:

@@ -413,7 +413,7 @@ def test_a_run_that_is_cut_off_closes_its_operations(tmp_path: Path) -> None:
     assert [event["type"] for event in events] == ["invoke", "invoke", "info", "info"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     fates=st.lists(
         st.sampled_from(["ok", "fail", "info", "raise", "hang", "swallow", "slow"]), min_size=1, max_size=40

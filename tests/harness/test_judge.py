@@ -180,8 +180,43 @@ def too_few(run: Folder) -> None:
     run.scenario = run.scenario.replace("ok_min: 10", "ok_min: 1000")
 
 
+def nothing_written(run: Folder) -> None:
+    for event in run.history:
+        if event["f"] == "write" and event["type"] == "ok":
+            event["type"] = "info"
+        elif event["f"] == "read" and event["type"] == "ok":
+            event["value"] = None
+
+
+def final_reads_alone(run: Folder) -> None:
+    run.scenario = run.scenario.replace("ok_min: 10", "ok_min: 2")
+    for event in run.history:
+        if event["type"] == "ok" and "final" not in event:
+            event["type"], event["value"] = "fail", event["value"] if event["f"] == "write" else None
+        elif event["type"] == "ok":
+            event["value"] = None
+
+
 def streaming_disagrees(run: Folder) -> None:
     run.facts["live_verdict"] = "invalid (stale read)"
+
+
+def streaming_disagrees_beside_an_excused_end(run: Folder) -> None:
+    streaming_disagrees(run)
+    run.schedule[0] |= {"family": "resource", "targets": ["n3"], "resolved": {"targets": ["n3"], "files": {"spare": 0}}}
+    run.facts["exits"] = {"n3": 74}
+
+
+def one_state(run: Folder) -> None:
+    run.facts["states"] = {"n2": {"applied": 20, "hash": "a"}}
+
+
+def all_left_out(run: Folder) -> None:
+    """The drawn fault found nobody; the partition that leaves somebody behind was not asked for."""
+    run.scenario = run.scenario.replace("{at: 2s, for: 2s, kill: {target: n1}}", "{random: [kill], interval: 6s}")
+    nothing = {"injected_ns": None, "healed_ns": None, "bit": None, "healed": None, "drawn": True}
+    unplanned = {**fault(), "id": 2, "family": "partition", "targets": ["n3"], "summary": "n3 cut off"}
+    run.schedule = [{**fault(), **nothing, "left_out": "nobody"}, unplanned]
 
 
 def killed_by_the_kernel(run: Folder) -> None:
@@ -209,7 +244,12 @@ def out_of_disk(run: Folder) -> None:
         (cut_short, "run cut short"),
         (trouble, "run failed"),
         (too_few, "too few operations"),
+        (nothing_written, "nothing changed"),
+        (final_reads_alone, "too few operations"),
         (streaming_disagrees, "checkers disagree"),
+        (streaming_disagrees_beside_an_excused_end, "checkers disagree"),
+        (one_state, "replicas not compared"),
+        (all_left_out, "no fault executed"),
         (killed_by_the_kernel, "CRASH"),
         (out_of_disk, "traceback"),
     ],
@@ -234,11 +274,23 @@ def left_behind(run: Folder) -> None:
     run.facts["recovery"]["caught_up_ns"].pop("n1")
 
 
+def commits_no_more(run: Folder) -> None:
+    """Reads are served to the end; what was asked to change after healing never was."""
+    healed_ns = 17 * SECOND // 2
+    run.facts["recovery"] |= {"healed_ns": healed_ns, "caught_up_ns": dict.fromkeys(NODES, healed_ns + 1)}
+    events = []
+    for number in range(6):
+        at = 10 * SECOND + number * SECOND
+        common = {"process": 50 + number, "f": "write", "key": "k-final0", "value": at, "final": True}
+        events += [{**common, "time": at, "type": "invoke"}, {**common, "time": at + SECOND // 2, "type": "fail"}]
+    run.history += [{"index": len(run.history) + index, **event} for index, event in enumerate(events)]
+
+
 def parted(run: Folder) -> None:
     run.facts["states"] = {node: {"applied": 20, "hash": "a" if node == "n1" else "b"} for node in NODES}
 
 
-@pytest.mark.parametrize("spoil", [stale_read, crash, left_behind, parted])
+@pytest.mark.parametrize("spoil", [stale_read, crash, left_behind, commits_no_more, parted])
 @pytest.mark.parametrize("trouble_too", [False, True])
 def test_a_finding_against_the_system_stands(run: Folder, spoil: Callable[[Folder], None], trouble_too: bool) -> None:
     """Invalid, whatever else failed."""

@@ -9,6 +9,9 @@ import pytest
 from harness.errors import UsageError
 from harness.planning.scenario import load_scenario, parse_scenario, shipped_scenarios, zoo_scenarios
 from harness.planning.schedule import plan_schedule
+from harness.planning.suite import shipped_suites
+
+PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text(encoding="utf-8")
 
 GOOD = """\
 name: mine
@@ -28,6 +31,12 @@ def refused(text: str) -> str:
     with pytest.raises(UsageError) as caught:
         parse_scenario(text, "mine.yaml")
     return str(caught.value)
+
+
+@pytest.mark.parametrize("name", shipped_scenarios() + shipped_suites())
+def test_what_ships_is_on_the_page(name: str) -> None:
+    """docs/scenarios.md names every scenario and suite."""
+    assert f"`{name}`" in PAGE
 
 
 def test_a_good_scenario_loads() -> None:

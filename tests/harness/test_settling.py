@@ -25,12 +25,12 @@ class Replicas:
         return StateHash(applied=applied, hash=f"h{applied}") if node in self.last else None
 
 
-def settled(replicas: Replicas) -> tuple[dict[str, Any], float]:
+def settled(replicas: Replicas, *wanted: str) -> tuple[dict[str, Any], float]:
     """What they told, and after how many seconds."""
 
     async def main(loop: VirtualLoop) -> tuple[dict[str, Any], float]:
         begin = loop.time()
-        states = await settled_states(cast(Session, replicas), NODES)
+        states = await settled_states(cast(Session, replicas), NODES, wanted=wanted)
         return dict(states), loop.time() - begin
 
     return run_virtual(main)
@@ -43,6 +43,22 @@ def test_who_is_late_is_waited_for() -> None:
     states, took_s = settled(replicas)
     assert states == {node: {"applied": 4, "hash": "h4"} for node in ("n1", "n2")}
     assert took_s < PATIENCE_S
+
+
+def test_who_has_not_answered_yet_is_waited_for() -> None:
+    """One state is no comparison; but who never answers is waited for no longer than the patience lasts."""
+
+    class Late(Replicas):
+        async def state(self, node: str, *, timeout_s: float) -> StateHash | None:
+            told = await super().state(node, timeout_s=timeout_s)
+            return None if node == "n2" and self.asked[node] < 5 else told
+
+    states, took_s = settled(Late(n1=1, n2=1), "n1", "n2")
+    assert set(states) == {"n1", "n2"}
+    assert took_s < PATIENCE_S
+    states, took_s = settled(Late(n1=1), "n1", "n2")
+    assert set(states) == {"n1"}
+    assert took_s >= PATIENCE_S
 
 
 def test_the_patience_ends() -> None:

@@ -139,10 +139,23 @@ class TestHosts:
     def test_what_needs_a_disk_of_the_nodes_own_is_refused_before_anything_starts(self) -> None:
         """The family is there, but not with these parameters."""
         text = scenario_with("[{address: a}, {address: b}]") + "faults: [{at: 1s, for: 1s, resource: {disk: full}}]\n"
-        with pytest.raises(UsageError, match="no disks of the nodes' own \\(image\\), which resource"):
+        with pytest.raises(UsageError, match=r"cannot inject resource .* disks of the nodes' own: image"):
             reduced(parse_scenario(text, "s.yaml"), SshSubstrate())
         cpu = parse_scenario(text.replace("disk: full", "cpu: 10%"), "s.yaml")
         assert reduced(cpu, SshSubstrate())[0].faults == cpu.faults
+
+    @pytest.mark.parametrize("also", ["", ", kill: 1"])
+    def test_a_draw_of_which_nothing_could_ever_be_injected_is_told_of(self, also: str) -> None:
+        """By itself it is refused, among others it is left out by name: never a run that silently plans nothing."""
+        draws = f"faults: [{{random: {{resource: {{disk: full}}{also}}}}}]\n"
+        scenario = parse_scenario(scenario_with("[{address: a}, {address: b}]") + draws, "s.yaml")
+        if also:
+            smaller, notes = reduced(scenario, SshSubstrate())
+            assert smaller.faults[0].families == ("kill",)
+            assert "resource" in notes[0]
+        else:
+            with pytest.raises(UsageError, match="cannot inject resource"):
+                reduced(scenario, SshSubstrate())
 
 
 class TestConnection:

@@ -150,10 +150,20 @@ CRASH = Finding(checker="logs", kind="CRASH", message="n1 ended", nodes=("n1",),
         ("resource", {"targets": ["n1"], "disk": "full"}, Blame.BEYOND_PROMISE),
         ("disk", {"targets": ["n1"], "kind": "slow"}, Blame.SYSTEM),
         ("disk", {"targets": ["n1"], "kind": "crash"}, Blame.SYSTEM),
+        ("disk", {"targets": ["n1"], "kind": "torn-write"}, Blame.SYSTEM),
         ("disk", {"targets": ["n1"], "kind": "error"}, Blame.BEYOND_PROMISE),
         ("disk", {}, Blame.BEYOND_PROMISE),
     ],
-    ids=["slow processor", "no files", "full disk", "slow disk", "fail point", "errors", "all that is known"],
+    ids=[
+        "slow processor",
+        "no files",
+        "full disk",
+        "slow disk",
+        "fail point",
+        "torn write",
+        "errors",
+        "all that is known",
+    ],
 )
 def test_being_slow_is_no_reason_to_stop(system: str, family: str, resolved: dict[str, Any], blame: Blame) -> None:
     """A node may stop when what it needs fails; a slow one has to go on, and its end is a finding."""

@@ -37,7 +37,7 @@ OPERATION = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @pytest.mark.parametrize("name", GUARANTEES)
 @given(rows=st.lists(OPERATION, max_size=6))
 def test_any_values_end_in_a_verdict_or_in_words(name: str, rows: list[tuple[Any, ...]]) -> None:

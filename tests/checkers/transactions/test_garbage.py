@@ -78,7 +78,7 @@ JSON = st.recursive(
 MICRO = st.tuples(st.sampled_from(["r", "append", "w"]), JSON, JSON).map(list) | JSON
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(values=st.lists(st.lists(MICRO, max_size=3) | JSON, max_size=4), model=st.sampled_from(MODELS))
 def test_anything_is_judged_or_refused(values: list[Any], model: str) -> None:
     """A verdict, or an error that names the line."""

@@ -55,7 +55,7 @@ def test_as_the_twin_says_often(write: str, duplicates: bool) -> None:
     compare_many(write, range(1000, 51000), duplicates=duplicates)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(min_value=0, max_value=2**40), write=st.sampled_from(sorted(MODELS)))
 def test_cycles_are_what_they_are_called(seed: int, write: str) -> None:
     """Each step of a cycle leads to the next, the last to the first; the kind is that of its edges; every transaction
@@ -78,7 +78,7 @@ class _Step:
         self.kind = kind
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(min_value=0, max_value=2**40), write=st.sampled_from(sorted(MODELS)))
 def test_steps_are_facts_of_the_history(seed: int, write: str) -> None:
     """Whoever precedes in time was over before the other began; whoever read from another read what that one wrote; who
