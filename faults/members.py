@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,6 +26,9 @@ POLLS_MAX = 300
 """15 s: etcd refuses to enter a member for 5 s after any other has come back."""
 OUT_POLLS_MAX = 130
 """6.5 s: as long as etcd may refuse to take a member out after it started."""
+DOUBT_POLLS_MAX = 260
+"""13 s: a change in doubt can no longer be called impossible, so it is seen through;
+whoever other faults cut off comes back meanwhile."""
 POLLS_PER_TRY = 4
 DEATH_POLLS_MAX = 80
 
@@ -197,7 +200,7 @@ class Membership:
 
     async def _take_out_together(self, admin: JointAdmin) -> bool:
         """Whether a majority comes to say that none of them is a member; as :meth:`_take_out`."""
-        for attempt in range(OUT_POLLS_MAX):
+        for attempt in self._attempts():
             found = await self._electorate.membership()
             if found is not None and not any(found.of(name) for name in self.targets):
                 return True
@@ -234,11 +237,18 @@ class Membership:
             self._note(f"remove {member.node}: {error}")
             self._asked = self._asked or not error.refused
 
+    def _attempts(self) -> Iterator[int]:
+        """Numbers of the attempts to take somebody out: more of them once the system may have begun to."""
+        for attempt in range(DOUBT_POLLS_MAX):
+            if attempt >= OUT_POLLS_MAX and not self._asked:
+                return
+            yield attempt
+
     async def _take_out(self, member: Member) -> bool:
         """Whether a majority comes to say that it is no member. What is refused is tried again: systems refuse for a
         while after a start or an election.
         """
-        for attempt in range(OUT_POLLS_MAX):
+        for attempt in self._attempts():
             found = await self._electorate.membership()
             if found is not None and found.of(member.node) is None:
                 return True

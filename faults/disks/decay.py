@@ -189,10 +189,12 @@ def apply(folder: str, edit: Edit) -> dict[str, Any]:
     """Does the damage, and reads it back from the disk. When the file was modified is left as it was: rot leaves no
     trace there. Raises OSError.
 
-    Returns the edit with hashes of the bytes before, of those that were to be, and of those that are there now.
+    Returns the edit with the file's size before, and hashes of the bytes before, of those that were to be, and of those
+    that are there now.
     """
     read = reader(folder)
-    told = {**asdict(edit), "before": _hash(read(edit.file, edit.offset, edit.length))}
+    size = os.path.getsize(os.path.join(folder, edit.file))
+    told = {**asdict(edit), "size": size, "before": _hash(read(edit.file, edit.offset, edit.length))}
     new = replaced(edit, read)
     file = os.open(os.path.join(folder, edit.file), os.O_RDWR)
     try:

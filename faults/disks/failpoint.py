@@ -36,12 +36,14 @@ class FailPoint:
         before = {node.name: await node.state() for node in self._nodes()}
         if self.since_start:
             await self._kill.inject()
-        crashes = dict(zip(self.targets, await asyncio.gather(*map(self._arm, self._nodes())), strict=True))
+        armed = await asyncio.gather(*map(self._arm, self._nodes()))
+        crashes: dict[str, Mapping[str, Any] | None] = dict(zip(self.targets, armed, strict=True))
         evidence = {"crashes": crashes, "state_before": before}
         if not any(crashes.values()) and not self.since_start:
-            await self._disarm()
-            seen = f"{self.rule.number} x {self.rule.operations[0]} of {self.rule.path}"
-            raise NotNowError(f"{', '.join(self.targets)} did not come to {seen} within {WAIT_S:g} s")
+            crashes |= await self._disarm()  # somebody may have come to it just before it was taken back
+            if not any(crashes.values()):
+                seen = f"{self.rule.number} x {self.rule.operations[0]} of {self.rule.path}"
+                raise NotNowError(f"{', '.join(self.targets)} did not come to {seen} within {WAIT_S:g} s")
         left = {node.name: await self._kill.wait_dead(node) for node in self._nodes() if crashes[node.name]}
         bit = ProcessState.DEAD not in before.values() and all(crashes.values()) and not any(left.values())
         return Proof(holds=bit, evidence={**evidence, "pids_left": left})
@@ -67,15 +69,20 @@ class FailPoint:
             await self.sleep(POLL_S)
         return None
 
-    async def _disarm(self) -> None:
+    async def _disarm(self) -> dict[str, Mapping[str, Any]]:
+        """Takes it back; who had come to it."""
+        crashes = {}
         for node in self._nodes():
             files = node.files
             if files is not None:
                 await files.lay(OWNER, [])
-                if (await files.status()).crash is not None:
+                crash = (await files.status()).crash
+                if crash is not None:
+                    crashes[node.name] = crash
                     await self._kill.wait_dead(node)  # a tree that still dies may do nothing
                 await files.thaw()
                 await self.cluster.undo.discharge(files.heal_undo().id)
+        return crashes
 
     @property
     def _kill(self) -> Kill:

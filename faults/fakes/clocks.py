@@ -94,13 +94,16 @@ class FakeMachine:
     time: FakeTime = field(default_factory=FakeTime)
     processes: dict[int, FakeProcess] = field(default_factory=dict)
     clockworks: list[Clockwork] = field(default_factory=list)
+    busy: int = 0
+    """So many sleeps pass in which no clockwork has a turn."""
 
     async def sleep(self, seconds: float) -> None:
         """Time goes by in small steps, and every clockwork has its turns."""
         for _ in range(STEPS):
             self.time.now_ns += round(seconds * 1e9 / STEPS)
-            for clockwork in self.clockworks:
+            for clockwork in self.clockworks if self.busy == 0 else ():
                 clockwork.turn()
+        self.busy = max(0, self.busy - 1)
         await asyncio.sleep(0)
 
     def clockwork(self) -> Clockwork:

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,20 @@ def versions() -> Mapping[str, str]:
     return found
 
 
-def git_facts() -> Mapping[str, Any]:
-    """Revision and dirty flag of the checkout; None where this is no git checkout or git is missing."""
+def git_facts(*, besides: Path | None = None) -> Mapping[str, Any]:
+    """Revision and dirty flag of the checkout; None where this is no git checkout or git is missing. ``besides`` is a
+    file whose changes do not count: one that the command itself writes.
+    """
     if shutil.which("git") is None:
         return {"revision": None, "dirty": None}
     revision = _git("rev-parse", "HEAD")
-    status = _git("status", "--porcelain", "--untracked-files=no")
+    passed_over = _passed_over(besides.resolve()) if besides is not None else []
+    status = _git("status", "--porcelain", "--untracked-files=no", "--", ":(top)", *passed_over)
     return {"revision": revision, "dirty": bool(status) if status is not None else None}
+
+
+def _passed_over(path: Path) -> Sequence[str]:
+    return [f":(exclude,top){path.relative_to(REPOSITORY)}"] if path.is_relative_to(REPOSITORY) else []
 
 
 def _git(*words: str) -> str | None:

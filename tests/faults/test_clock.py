@@ -101,6 +101,14 @@ async def test_a_strobe_was_at_both_ends_before_it_is_believed(lab: Lab) -> None
     assert lab.cluster.undo.entries, "and stays with the watchdog"
 
 
+async def test_a_strobe_on_a_busy_machine_is_watched_for_longer(lab: Lab) -> None:
+    """A helper that had no turn in the first moments has one later; a clock that never moves is given up."""
+    lab.machine.busy = 2
+    assert (await lab.fault("n1", strobe={"by": "200ms", "every": "50ms"}).inject()).holds
+    lab.machine.busy = 1000
+    assert not (await lab.fault("n2", strobe={"by": "200ms", "every": "50ms"}).inject()).holds
+
+
 async def test_what_has_no_effect_has_not_bitten(lab: Lab) -> None:
     """Processes that show another time than was asked, that refuse, or that never ask the vDSO."""
     for spoil, wanted in (("stubborn", True), ("refuses", "process 9 traces it"), ("asks", False)):

@@ -70,6 +70,7 @@ def test_damage_changes_what_it_says_and_nothing_else(kind: str, seed: int, fold
     assert edit is not None
     told = apply(folder.as_posix(), edit)
     assert told["before"] != told["after"] == told["found"]
+    assert told["size"] == 20_000
     is_now = {path.name: path.read_bytes() for path in folder.iterdir()}
     (changed,) = [name for name in was if is_now[name] != was[name]]
     end = edit.offset + edit.length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ from faults.disks.failpoint import FailPoint
 from faults.disks.trouble import OWNER, DiskTrouble
 from faults.fakes.cluster import FakeCluster, FakeNode, no_sleep
 from faults.fakes.files import FakeFiles
+from faults.filesystem.rules import Rule
 from faults.needs import NotNowError, ProcessState
 
 NODES = ("n1", "n2", "n3")
@@ -169,6 +171,25 @@ async def test_a_fail_point_that_is_not_reached_is_taken_back() -> None:
     assert not files["n1"].rules.sets
     assert await cluster.fake_nodes["n1"].state() is ProcessState.RUNNING
     assert (await fault.heal()).evidence["started"] == []
+
+
+async def test_a_fail_point_that_is_reached_while_it_is_taken_back_bites() -> None:
+    """The node is dead, and nobody else would start it again."""
+
+    class ReachedFirst(FakeFiles):
+        async def lay(self, owner: str, rules: Sequence[Rule]) -> None:
+            if not rules and self.crash is None:
+                self.operate("rename", "a")
+            await super().lay(owner, rules)
+
+    cluster, files = cluster_with_files()
+    node = cluster.fake_nodes["n1"]
+    files["n1"] = node.files = ReachedFirst(on_crash=lambda: die(node))
+    fault = point(cluster, {"crash": {"at": "rename"}})
+    proof = await fault.inject()
+    assert proof.holds
+    assert proof.evidence["crashes"]["n1"]["operation"] == "rename"
+    assert (await fault.heal()).evidence["started"] == ["n1"]
 
 
 async def test_a_fail_point_of_the_start_kills_the_node_first() -> None:

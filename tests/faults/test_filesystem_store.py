@@ -145,7 +145,7 @@ class Both:
         return inode
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(operations, max_size=30))
 def test_the_store_does_what_its_twin_does(steps: list[tuple[object, ...]]) -> None:
     """What is seen after every step, and what is left when the power fails, is what whole copies say."""

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from faults.electorate import Agreed
 from faults.fakes.admin import FakeAdmin
 from faults.fakes.cluster import FakeCluster, no_sleep
-from faults.members import How, Membership, Step, next_step
+from faults.members import OUT_POLLS_MAX, POLLS_PER_TRY, How, Membership, Step, next_step
 from faults.membership import MembershipFamily, MembershipParameters
 from faults.needs import Member, NotNowError, ProcessState
 
@@ -200,6 +200,16 @@ async def test_a_refusal_for_a_while_is_waited_out() -> None:
     admin.refusals, admin.lost_replies, admin.unready = ["unhealthy cluster"] * 2, 1, 2
     assert (await fault.heal()).holds
     assert admin.changes == ["remove n2", "add n2", "promote n2"]
+
+
+async def test_what_is_in_doubt_is_seen_through_for_longer() -> None:
+    """No answer for as long as a refusal would be waited out, and half as long again; then it is done. Nobody can say
+    of a change in doubt that it was not possible, so giving up on it early would leave the run without a verdict.
+    """
+    fault, _, admin = made("remove", "n2")
+    admin.unanswered = OUT_POLLS_MAX // POLLS_PER_TRY * 3 // 2
+    assert (await fault.inject()).holds
+    assert admin.changes == ["remove n2"]
 
 
 async def test_a_member_that_does_not_start_is_not_healed() -> None:

@@ -19,9 +19,11 @@ ORDINARY_UID = 65534
 
 PERSONS = ["root", "ordinary"]
 
-_SHOW_HIDDEN = """
+_SHOW_HIDDEN = r"""
 set -e
 mount --make-rprivate /
+grep -E '^/dev/loop[0-9]+ [^ ]+/disk |^[^ ]+ [^ ]+ fuse\.capsize ' /proc/self/mounts |
+    while read -r device point rest; do umount -l "$point" || true; done
 n=0
 for path in "$BASE" "$CHECKOUT"; do
     top="/$(echo "$path" | cut -d/ -f2)"
@@ -35,7 +37,9 @@ for path in "$BASE" "$CHECKOUT"; do
 done
 exec setpriv --reuid "$PERSON" --regid "$PERSON" --clear-groups "$@"
 """
-"""Makes folders below a closed one (like /root) visible in a mount namespace of the program's own."""
+"""Makes folders below a closed one (like /root) visible in a mount namespace of the program's own, where the disks of
+other tests' nodes are left out: a copy would keep them alive.
+"""
 
 
 def as_person(person: str, argv: Sequence[str], scratch: Path) -> tuple[list[str], dict[str, str]]:

@@ -31,7 +31,7 @@ pytestmark = [
 def test_a_run_in_a_project_of_its_own(tmp_path: Path) -> None:
     """Valid, both faults proved, and nothing left."""
     folder = tmp_path / "run"
-    settings = ["time=7s", "ok_min=200", "workload.rate=200", f"faults={FAULTS}"]
+    settings = ["time=7s", "ok_min=200", "workload.rate=200", "lag_max=20s", "recovery=30s", f"faults={FAULTS}"]
     words = [
         "run",
         "default",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 CONTROLLER = str(Path(__file__).parent / "deedless_controller.py")
 
@@ -25,7 +25,7 @@ def test_no_family_proves_a_deed_that_was_not_done(tmp_path: Path) -> None:
         [sys.executable, "-W", "error", CONTROLLER, str(folder)],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=350,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -140,7 +140,8 @@ async def prove(fault: Fault, cluster: DockerCluster, victim: str, *, silences: 
     """Injects and heals; what the harness's proof says must agree with what a client of the victim sees."""
     bitten = await fault.inject()
     assert bitten.holds, bitten.evidence
-    assert await answers(cluster.places[victim].address, SILENCE_S) is not silences
+    patience_s = SILENCE_S if silences else ANSWER_TIMEOUT_S
+    assert await answers(cluster.places[victim].address, patience_s) is not silences
     healed = await fault.heal()
     assert healed.holds, healed.evidence
     await wait_serving(cluster)

@@ -31,6 +31,8 @@ name: t
 system: etcd
 nodes: 3
 time: {time}
+lag_max: 20s
+recovery: 30s
 options: {options}
 workload: {{name: register, rate: 200, concurrency: 2n, keys: 10}}
 faults:
@@ -81,8 +83,8 @@ def test_it_is_valid_while_members_are_replaced_and_leaders_change(tmp_path: Pat
     """
     faults = [
         f"{{at: 500ms, for: 1s, membership: {MEMBERS}}}",
-        "{at: 4s, for: 1s, leadership: {how: disturb, target: [n2, n3], every: 300ms}}",
-        "{when: {log: became leader, after: 3s}, for: 1s, kill: {target: subject}}",
+        "{at: 4s, for: 2s, leadership: {how: disturb, target: [n2, n3], every: 300ms}}",
+        "{when: {log: became leader, after: 5s}, for: 1s, kill: {target: subject}}",  # not the first transfer's leader
     ]
     assert run(tmp_path, faults, time="8s", options=AT_ONCE) == 0, said(tmp_path)
     check_faults(tmp_path, {"membership", "leadership", "kill"})

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ IN_TIME_NS = SECOND
 """Acceptance 6 of issue 3."""
 STARVED_LOAD = 4.0
 """Load average per core from which nothing can be said about a second."""
+STARVED_S = 0.1
+"""The same for a sleep of 20 ms that ends so late: the test itself gets no turns."""
 
 
 class Frozen:
@@ -43,6 +46,7 @@ class Frozen:
         words += ["--on-violation", "freeze", "--freeze-limit", limit, "--folder", str(folder), "--runs"]
         self.folder = folder
         self.stopped_at_ns: int | None = None
+        self.late_s: deque[float] = deque([0.0], maxlen=100)
         with (folder.parent / "said").open("w") as said:
             self.process = subprocess.Popen(
                 [*CAPSIZE, *words, str(folder.parent)],
@@ -95,7 +99,13 @@ class Frozen:
         while not happened():
             assert self.process.poll() is None, f"ended before {what}: {self.said()}"
             assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s: {self.said()}"
+            began = time.monotonic()
             time.sleep(0.02)
+            self.late_s.append(time.monotonic() - began - 0.02)
+
+    def is_starved(self) -> bool:
+        """Whether the machine gave the test no turns lately, or has far more to do than it can."""
+        return max(self.late_s) > STARVED_S or os.getloadavg()[0] > STARVED_LOAD * (os.cpu_count() or 1)
 
     def end(self, timeout_s: float = 60) -> int:
         """Waits for its end; nothing is left."""
@@ -203,9 +213,9 @@ def test_a_live_run_is_frozen_within_a_second_of_the_proof(seed: int, start: Sta
     assert freeze["resumed_by"] == "capsize resume"
     assert run.stopped_at_ns is not None
     late_ns = freeze["paused_ns"] - proved_ns
-    if late_ns >= IN_TIME_NS and os.getloadavg()[0] > STARVED_LOAD * (os.cpu_count() or 1):
-        pytest.skip(f"the machine is starved (load {os.getloadavg()[0]:.1f}): paused after {late_ns / SECOND:.1f} s")
     seen_stopped_ns = run.stopped_at_ns - facts["start_monotonic_ns"]
+    if max(late_ns, seen_stopped_ns - freeze["paused_ns"]) >= IN_TIME_NS and run.is_starved():
+        pytest.skip(f"the machine is starved (load {os.getloadavg()[0]:.1f}): paused after {late_ns / SECOND:.1f} s")
     assert 0 <= freeze["decided_ns"] - proved_ns < IN_TIME_NS
     assert 0 <= freeze["paused_ns"] - proved_ns < IN_TIME_NS
     assert seen_stopped_ns - freeze["paused_ns"] < SECOND, "the recorded time is that of the deed"

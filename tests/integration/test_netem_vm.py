@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.netem_vm import MachineError, run
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 RESTRICTED = "cannot mix duplicating netems"
 """What newer kernels (and older ones with the mend) say to copies beside another netem on one device."""

@@ -18,7 +18,7 @@ from reports.folder import RunFolder
 from reports.web import application
 from tests.reports import samples
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -239,16 +239,20 @@ def test_the_list_filters_sorts_and_opens(visit: Visit, served: str) -> None:
     assert found.locator("tbody tr").count() == 6
     found.select_option("select[name=validity]", "invalid")
     found.get_by_role("button", name="Filter").click()
+    found.wait_for_load_state()
     assert found.locator("tbody tr").count() == 3
     found.get_by_role("link", name="Seed").click()
+    found.wait_for_load_state()
     seeds = [int(words) for words in found.locator("td[data-label=Seed]").all_inner_texts()]
     assert seeds == [99, 7, 3]
     found.get_by_role("link", name="Seed").click()
+    found.wait_for_load_state()
     assert [int(words) for words in found.locator("td[data-label=Seed]").all_inner_texts()] == [3, 7, 99]
     found.locator("tbody tr").nth(1).get_by_role("link").click()
     found.wait_for_selector("#stage[data-ready-ms]")
     assert "Invalid" in found.title()
     found.locator("#files a", has_text="nodes/n1/node.log").click()
+    found.wait_for_load_state()
     assert "n1 listens" in found.locator("body").inner_text()
 
 
@@ -257,6 +261,7 @@ def test_campaigns_lead_to_runs(visit: Visit, served: str) -> None:
     found = visit.page
     found.goto(f"{served}/campaigns")
     found.get_by_role("link", name="nightly").click()
+    found.wait_for_load_state()
     assert "What failed first" in found.locator("body").inner_text()
     found.locator("a.cell.invalid").first.click()
     found.wait_for_selector("#stage[data-ready-ms]")

@@ -17,6 +17,7 @@ import pytest
 from harness.host import mounts, namespaces
 from harness.substrates import disks
 from harness.substrates.docker import DockerSubstrate
+from tests.integration.loops import backing_files
 
 pytestmark = [
     pytest.mark.integration,
@@ -28,12 +29,14 @@ CONTAINERS = pytest.mark.skipif(bool(DockerSubstrate().missing()), reason="; ".j
 SCENARIO = """
 name: power-test
 nodes: 3
-time: 7s
+time: 14s
 ok_min: 50
+lag_max: 20s
+recovery: 30s
 workload: {name: register, rate: 150, concurrency: 2n, keys: 5}
 faults:
   - {at: 1s, for: 300ms, power: {target: all}}
-  - {at: 5s, for: 1500ms, power: {target: all, how: rotating, down: 200ms}}
+  - {at: 12s, for: 1500ms, power: {target: all, how: rotating, down: 200ms}}
 """
 
 
@@ -48,9 +51,8 @@ def command(folder: Path, *words: str) -> list[str]:
 
 def left_mounted(folder: Path) -> list[str]:
     """Disks of the run that are still there: mounted here, or behind a loop device."""
-    loops = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
     here = [each.point for each in mounts.disks() if Path(each.point).is_relative_to(folder)]
-    return here + [text for text in loops if str(folder) in text]
+    return here + [file for file in backing_files() if str(folder) in file]
 
 
 def execute(words: list[str], folder: Path) -> tuple[int, list[dict[str, Any]], str]:
@@ -68,17 +70,27 @@ def is_proved(fault: dict[str, Any]) -> bool:
 @HERE
 def test_a_node_that_acknowledges_before_it_syncs_is_caught(tmp_path: Path) -> None:
     """On this machine: what was acknowledged was on no majority's disk any more. Four times the power fails, for on a
-    busy machine all may be synced at the moment that it does; the first time that something is lost ends the run.
+    busy machine all may be synced at the moment that it does; the first time that something is lost ends the run. That
+    may be on one node only: then there is another run, three at most.
     """
+    lost = kinds_lost(tmp_path / "1")
+    for attempt in ("2", "3"):
+        if "acknowledged on a majority" not in lost:
+            lost |= kinds_lost(tmp_path / attempt)
+    assert {"acknowledged on a majority", "nothing durable is forgotten"} <= lost
+
+
+def kinds_lost(folder: Path) -> set[str]:
+    """What a run with the bug is found to have broken; every fault is proved, and nothing is left."""
+    folder.mkdir()
     words = ("--bug", "ack-before-fsync", "--time", "18s", "--on-violation", "stop")
-    status, faults, said = execute(command(tmp_path, *words), tmp_path)
+    status, faults, said = execute(command(folder, *words), folder)
     assert status == 1, said
     assert faults
     assert all(is_proved(fault) for fault in faults)
-    results = json.loads((tmp_path / "run" / "verdict.json").read_bytes())["results"]
-    kinds = {finding["kind"] for result in results for finding in result["findings"]}
-    assert {"acknowledged on a majority", "nothing durable is forgotten"} <= kinds
-    assert left_mounted(tmp_path) == []
+    assert left_mounted(folder) == []
+    results = json.loads((folder / "run" / "verdict.json").read_bytes())["results"]
+    return {finding["kind"] for result in results for finding in result["findings"]}
 
 
 @CONTAINERS
@@ -110,7 +122,7 @@ def test_nothing_stays_mounted_when_the_controller_is_killed(watched: bool, tmp_
     """
     run = subprocess.Popen(command(tmp_path, "--substrate", "docker"), stdout=subprocess.DEVNULL)
     history = tmp_path / "run" / "history.jsonl"
-    wait(lambda: history.exists() and b'"inject"' in history.read_bytes(), 60)
+    wait(lambda: history.exists() and b'"inject"' in history.read_bytes(), 400)
     wait(lambda: len(left_mounted(tmp_path)) >= 3, 10)  # one may be losing its power, which mounts it anew
     (watchdog,) = watchdogs(tmp_path)
     for pid in [*([] if watched else [watchdog]), run.pid]:

@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from harness.host import namespaces
+from tests.integration.process_controller import groups_of
 from tests.integration.ssh_lab import OPEN, TESTER, TESTER_ID, inside
 
 pytestmark = [
@@ -76,7 +77,7 @@ class Lab:
         """Folders, guards and servers of runs; control groups of this run."""
         folders = [str(path) for path in self.folder.glob("capsize-*")]
         open_ = subprocess.run(self.command(["ls", str(OPEN)]), capture_output=True, text=True, check=True, timeout=20)
-        groups = [str(path) for path in Path("/sys/fs/cgroup").rglob(f"capsize-{run_id}-*")] if run_id else []
+        groups = groups_of(run_id) if run_id else []
         every = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
         theirs = [words[:200] for words in every if f"{self.folder}/capsize-" in words or f"{OPEN}/capsize-" in words]
         return folders + [name for name in open_.stdout.split() if name.startswith("capsize-")] + groups + theirs
@@ -142,13 +143,16 @@ def injected(folder: Path, family: str) -> bool:
 def end_session(lab: Lab, host: str) -> None:
     """Kills the process of the host's SSH server that serves the controller."""
     number = lab.on(host, ["readlink", "/proc/self/ns/net"]).strip()
-    sessions = [
-        each.pid for each in psutil.process_iter(["cmdline"]) if "sshd: root" in " ".join(each.info["cmdline"] or ())
-    ]
-    ours = [pid for pid in sessions if os.readlink(f"/proc/{pid}/ns/net") == number]
+    ours = []
+    for each in psutil.process_iter(["cmdline"]):
+        with contextlib.suppress(OSError):  # it has ended meanwhile: another lab's, most likely
+            serves = "sshd: root" in " ".join(each.info["cmdline"] or ())
+            if serves and os.readlink(f"/proc/{each.pid}/ns/net") == number:
+                ours.append(each.pid)
     assert ours
     for pid in ours:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_run_over_ssh_survives_the_loss_of_connections(lab: Lab, tmp_path: Path) -> None:
