@@ -89,7 +89,7 @@ def zoo_command(
     if markdown is not None:
         _writable(markdown)
     folder = folder.resolve() if folder is not None else _new_folder(runs_root, "zoo")
-    facts = _settle(folder, plan)
+    facts = _settle(folder, plan, markdown)
     runner, hunt = _hunt(list(trails([one.name for one in chosen], plan, wanted)), _book(folder), folder, runs_root)
     hunt.lanes, hunt.budget_s = lanes, _budget_s(budget)
 
@@ -107,6 +107,7 @@ def zoo_command(
     hunt.report(f"page: {folder / 'summary.html'}")
     if not done:
         again = {"--plan": plan_file, "--bugs": bugs, "--ways": ways, "--folder": folder, "--runs": runs_root}
+        again |= {"--lanes": str(lanes) if lanes > 1 else None, "--markdown": markdown}
         given = [word for option, value in again.items() if value is not None for word in (option, str(value))]
         hunt.report(f"not all done; to go on: capsize zoo {shlex.join(given)}")
     return ALARM if data["totals"]["alarms"] else FOUND if done else NOT_FOUND
@@ -156,14 +157,15 @@ def _book(folder: Path) -> Book:
     return Book.open(folder / "results.jsonl")
 
 
-def _settle(folder: Path, plan: ZooPlan) -> Mapping[str, Any]:
-    """What stays the same while a hunt goes on in several sittings: the plan, and who hunts.
+def _settle(folder: Path, plan: ZooPlan, markdown: Path | None) -> Mapping[str, Any]:
+    """What stays the same while a hunt goes on in several sittings: the plan, and who hunts. The page that an earlier
+    sitting wrote is no change of who hunts.
 
     Raises:
         UsageError: the folder belongs to a hunt by another plan or revision.
     """
     _make(folder)
-    path, git = folder / "plan.json", git_facts()
+    path, git = folder / "plan.json", git_facts(besides=markdown)
     revision = f"{(git['revision'] or 'unknown')[:12]}{' with changes' if git['dirty'] else ''}"
     mine = {"plan": plan.model_dump(), "revision": revision}
     if path.exists():

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.aftermath import read_facts
 from harness.commands.browse import run_folder
 from harness.errors import HarnessError, UsageError
 from harness.freezing import resume_file
-from harness.judge import read_facts
 from harness.progress import output
 from reports.folder import RunFolder
 
