@@ -25,17 +25,19 @@ Span = tuple[int, int]
 
 def arranged(record: Record) -> Sequence[Finding]:
     """The findings in the order in which they are read. Those of one checker that rest on operations: under a fault
-    first, then those of the fewest operations, then by time. The other kinds of a checker keep their order, each by
-    time.
+    first, then those of the fewest operations, then by time. Of the other kinds of a checker, in their order, the first
+    of each, then the rest: one broken write may break the same rule at every later index.
     """
     checkers = list(dict.fromkeys(finding.checker for finding in record.findings))
     kinds = list(dict.fromkeys(finding.kind for finding in record.findings))
     blames = list(dict.fromkeys(finding.blame for finding in record.findings))
+    firsts = {(finding.checker, finding.kind): finding for finding in sorted(record.findings, key=_time, reverse=True)}
 
     def place(finding: Finding) -> tuple[int, ...]:
         first = (blames.index(finding.blame), checkers.index(finding.checker))
         if not finding.operations:
-            return (*first, kinds.index(finding.kind), 0, _time(finding))
+            again = finding is not firsts[finding.checker, finding.kind]
+            return (*first, again, kinds.index(finding.kind), _time(finding))
         return (*first, not _under_fault(finding, record.faults), len(finding.operations), _time(finding))
 
     return sorted(record.findings, key=place)

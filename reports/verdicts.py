@@ -96,10 +96,17 @@ LEADS: Mapping[str, str] = {
     "match never goes back": "A leader forgot how far a follower’s log matched its own.",
     "quorums intersect": "Two groups of nodes could each decide alone.",
     "leader append-only": "A leader removed entries of its own log.",
+    "elected by a majority": "A node led without the votes of a majority.",
+    "cut by a later term": "A node threw entries away though the leader they came from was still in office.",
+    "one change at a time": "A leader changed who has a vote before the change before it was settled.",
+    "configuration follows the log": "A node went by a membership that is not the one in its log.",
     "CRASH": "A node died by itself.",
     "no progress": "Everything was healed, and the system still did not serve.",
     "no leader": "Everything was healed, and still nobody led.",
     "node left behind": "Everything was healed, and a node still never caught up.",
+    "replicas differ": "Everything was healed, and nodes still held different data.",
+    "lost element": "Something that had been acknowledged was gone.",
+    "phantom element": "A client got something that nobody had put there.",
 }
 """What a kind of finding means to somebody who has never heard of it. Other kinds are told by their message."""
 

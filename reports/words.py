@@ -156,11 +156,27 @@ def _what(entry: Mapping[str, Any]) -> str:
 
 
 def _drawn(entry: Mapping[str, Any]) -> str:
-    """``one of kill (weight 2), pause, of which each run draws some``."""
+    """``one of kill the leader (weight 2), pause, of which the run draws some``."""
     given = entry.get("random")
-    weights = dict.fromkeys(texts(given), 1) or mapping(given)
-    names = [name if weight == 1 else f"{name} (weight {text(weight)})" for name, weight in weights.items()]
-    return f"one of {', '.join(names) or text(given)}" + (", of which the run draws some" if entry.get("swarm") else "")
+    draws = dict.fromkeys(texts(given), 1) or mapping(given)
+    names = [_draw(name, said) for name, said in draws.items()]
+    if given == "all":
+        words = "a fault of any family"
+    elif len(names) == 1:
+        words = f"{names[0]}, the rest drawn"
+    else:
+        words = f"one of {', '.join(names) or text(given)}"
+    return words + (", of which the run draws some" if entry.get("swarm") else "")
+
+
+def _draw(name: str, said: Any) -> str:
+    """A family as it is drawn: what is not left to chance, and its weight."""
+    fixed = mapping(said)
+    weight = fixed.get("weight", 1) if fixed else said
+    words = _family(name, {key: value for key, value in fixed.items() if key != "weight"})
+    if weight == 1:
+        return words
+    return f"{words[:-1]}, weight {text(weight)})" if words.endswith(")") else f"{words} (weight {text(weight)})"
 
 
 def _start(entry: Mapping[str, Any]) -> str:
@@ -174,6 +190,8 @@ _EVENTS: Mapping[str, str] = {
     "vote": "a node votes",
     "became_leader": "a node becomes leader",
     "became_candidate": "a node becomes a candidate",
+    "truncate": "a node cuts its log",
+    "snapshot": "a node takes or gets a snapshot",
 }
 
 

@@ -114,7 +114,7 @@
       this.faultRows = packRows(data.faults);
       this.lanes = this.indexLanes();
       this.marked = new Set(data.findings.flatMap((finding) => finding.operations));
-      this.findingsByTime = data.findings.filter((finding) => finding.time !== null).sort((a, b) => a.time - b.time);
+      this.timed = data.findings.filter((finding) => finding.time !== null);
       this.focused = new Set();
       this.mask = null;
       this.pointers = new Map();
@@ -361,17 +361,19 @@
         if (width < 6) this.frame(x0 - 1, this.laneTop + this.history.lane[i] * this.laneHeight + 1, width + 2, this.laneHeight - 2, this.focused.has(i));
         else this.frame(x0, this.laneTop + this.history.lane[i] * this.laneHeight + 1, width, this.laneHeight - 2, this.focused.has(i));
       }
-      let free = this.gutter - 8; // markers that would cover each other stand side by side
-      for (const finding of this.findingsByTime) {
-        const x = this.x(finding.time);
-        if (x < this.gutter || x > this.width) continue;
-        c.strokeStyle = this.colours.invalid; c.lineWidth = 1.2; c.setLineDash([4, 3]);
-        c.beginPath(); c.moveTo(x, AXIS + 1); c.lineTo(x, this.overviewTop - GAP / 2); c.stroke(); c.setLineDash([]);
-        const at = Math.max(x, free + 8);
-        free = at + 8;
+      const shown = this.timed.map((finding) => [finding.number, this.x(finding.time)]).filter(([, x]) => x >= this.gutter && x <= this.width);
+      c.strokeStyle = this.colours.invalid; c.lineWidth = 1.2; c.setLineDash([4, 3]);
+      for (const [, x] of shown) { c.beginPath(); c.moveTo(x, AXIS + 1); c.lineTo(x, this.overviewTop - GAP / 2); c.stroke(); }
+      c.setLineDash([]);
+      // Numbers that would cover each other stand side by side; of a crowd, those that are read first.
+      const taken = [];
+      for (const [number, x] of shown) {
+        const at = [x, x + 16, x + 32].find((place) => taken.every((other) => Math.abs(other - place) >= 16));
+        if (at === undefined) continue;
+        taken.push(at);
         c.lineWidth = 1; c.beginPath(); c.moveTo(at, AXIS - 7); c.lineTo(x, AXIS + 2); c.stroke();
         c.fillStyle = this.colours.invalid; c.beginPath(); c.arc(at, AXIS - 7, 7, 0, 7); c.fill();
-        this.text(String(finding.number), at, AXIS - 6.5, this.colours.panel, 10, "center");
+        this.text(String(number), at, AXIS - 6.5, this.colours.panel, 10, "center");
       }
     }
 

@@ -8,6 +8,7 @@ from checkers.verdict import Finding
 from reports.contradiction import condemn
 from reports.drawing import draw
 from reports.titles import PATTERNS, RULES, title
+from reports.verdicts import LEADS
 from tests.reports.test_drawing import STALE, operation
 
 
@@ -17,9 +18,10 @@ def cas(index: int, call: int, end: int, old: int, new: int) -> object:
 
 
 def test_every_kind_has_a_title_that_says_what_happened() -> None:
-    """No rule is the title of the finding that says that it was broken."""
+    """No rule is the title of the finding that says that it was broken, and each kind has its sentence at the top."""
     assert set(RULES) == set(raft.INVARIANTS)
     assert set(explanation.KINDS) <= set(PATTERNS)
+    assert set(RULES) | set(explanation.KINDS) <= set(LEADS)
     vote = Finding(checker="raft", kind="nothing durable is forgotten", message="m", evidence={"term": 2})
     assert title(vote) == "A stored vote was forgotten (rule broken: nothing durable is forgotten)"
     entry = Finding(checker="raft", kind="nothing durable is forgotten", message="m", evidence={"index": 2})

@@ -51,6 +51,14 @@ def test_clear_findings_come_first(record: Record) -> None:
     assert [item.key for item in arranged(told)] == ["troubled", "calm"]
 
 
+def test_the_first_of_each_kind_is_read_before_the_rest(record: Record) -> None:
+    """Not all of one kind before any of another; the kinds keep their order, and each is told by its earliest."""
+    gaps = [Finding(checker="raft", kind="gap", message=str(at), time_ns=at * MS) for at in (7, 5, 6)]
+    cut = Finding(checker="raft", kind="cut", message="8", time_ns=8 * MS)
+    told = replace(record, findings=(*gaps, cut))
+    assert [item.message for item in arranged(told)] == ["5", "8", "6", "7"]
+
+
 def test_the_place_of_a_trace_finding_spans_its_lines_and_faults(record: Record) -> None:
     """From the first quoted line to the last, and the whole of the faults on its nodes between them."""
     zero = record.start_monotonic_ns
@@ -101,6 +109,24 @@ def test_faults_are_told_in_words(record: Record) -> None:
     assert words.nodes_words(5, "process") == f"on 5{words.THIN}local processes"
     assert words.command_words({"command": ["capsize", "run", "x"]}) == "./capsize run x"
     assert words.sentence("it ended") == "it ended."
+
+
+def test_drawn_faults_are_told_in_words() -> None:
+    """What is left to chance, what is not, and how likely each is."""
+    message = {"target": "leader", "type": "all", "action": "drop", "weight": 2}
+    faults = [
+        {"interval": "3s", "for": "1s", "random": {"kill": 2, "pause": {"target": "leader"}, "message": message}},
+        {"interval": "2s", "random": ["partition"]},
+        {"when": {"event": "truncate"}, "random": ["kill", "power"]},
+        {"interval": "1s", "random": "all", "swarm": True},
+    ]
+    assert list(words.planned_faults({"faults": faults})) == [
+        "every 3s: one of kill (weight 2), pause the leader, "
+        "message (target leader, type all, action drop, weight 2), for 1s",
+        "every 2s: partition, the rest drawn",
+        "the first time a node cuts its log: one of kill, power",
+        "every 1s: a fault of any family, of which the run draws some",
+    ]
 
 
 def test_a_trace_is_missed_only_where_others_left_one(record: Record) -> None:
