@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from harness.cleanup.ledger import Entry
@@ -94,7 +95,13 @@ def _container(arguments: Arguments, timeout_s: float) -> None:
 
     client = docker.from_env(timeout=max(1, int(timeout_s)))
     try:
-        client.containers.get(arguments["id"]).remove(force=True, v=True)
+        container = client.containers.get(arguments["id"])
+        try:
+            container.remove(force=True, v=True)
+        except docker.errors.APIError as error:
+            if error.status_code != HTTPStatus.CONFLICT:  # being removed already
+                raise
+            container.wait(timeout=timeout_s, condition="removed")
     except docker.errors.NotFound:
         pass
     finally:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SILENCE_S = 30.0
 BEAT_S = 1.0
 ANSWER_TIMEOUT_S = 10.0
-CLOSE_TIMEOUT_S = 12.0
+CLOSE_TIMEOUT_S = 35.0
 
 logger = logging.getLogger(__name__)
 

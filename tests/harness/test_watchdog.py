@@ -11,13 +11,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from faults.needs import Undo
-from harness.cleanup import marks
-from harness.cleanup.ledger import read_ledger
+from harness.cleanup import marks, undoing
+from harness.cleanup.ledger import Ledger, read_ledger
 from harness.cleanup.watchdog import Watchdog, WatchdogError
+from harness.cleanup.watchdog_process import Keeper
 from harness.host import processes
 
 CONTROLLER = """
@@ -172,6 +174,44 @@ def test_what_cannot_be_undone_stays_on_the_list(tmp_path: Path) -> None:
     assert [entry["id"] for entry in remainder.entries] == ["broken"]
     assert (tmp_path / "order").read_text().split() == ["second", "first"]
     assert "left for capsize clean: broken" in (tmp_path / "harness.log").read_text()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An empty list of this very process."""
+    made = Ledger(tmp_path / "undo.jsonl", run_id="test", controller=str(marks.this_controller()))
+    yield made
+    made.close()
+
+
+def test_what_fails_at_first_has_a_second_turn(ledger: Ledger, tmp_path: Path) -> None:
+    """An entry that succeeds the second time is done and off the list; the log has both turns."""
+    once = f"test -e {tmp_path}/asked || {{ touch {tmp_path}/asked; exit 1; }}"
+    ledger.register({"id": "slow", "kind": "run", "arguments": {"argv": ["sh", "-c", once]}})
+    keeper = Keeper(ledger, tmp_path / "harness.log")
+    assert keeper.undo_all() == [{"id": "slow", "error": None}]
+    assert not ledger.entries
+    first, second = (tmp_path / "harness.log").read_text().splitlines()
+    assert "status 1" in first
+    assert second.endswith("undone")
+
+
+def test_containers_are_removed_side_by_side(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None has to wait for another, and what was registered before them waits for all."""
+    together = Barrier(3, timeout=30)
+    done: list[str] = []
+
+    def container(_arguments: undoing.Arguments, _timeout_s: float) -> None:
+        together.wait()
+        done.append("container")
+
+    monkeypatch.setitem(undoing.KINDS, "container", container)
+    monkeypatch.setitem(undoing.KINDS, "network", lambda _arguments, _timeout_s: done.append("network"))
+    for entry_id, kind in [("net", "network"), ("n1", "container"), ("n2", "container"), ("n3", "container")]:
+        ledger.register({"id": entry_id, "kind": kind, "arguments": {}})
+    outcomes = Keeper(ledger, tmp_path / "harness.log").undo_all()
+    assert [each["error"] for each in outcomes] == [None] * 4
+    assert done == ["container"] * 3 + ["network"]
 
 
 async def wait_file(path: Path) -> None:
