@@ -35,10 +35,17 @@ for path in "$BASE" "$CHECKOUT"; do
         mount --bind "$SCRATCH/$n" "$path"
     fi
 done
+if [ -c /dev/fuse ] && [ "$(stat -c %a /dev/fuse)" != 666 ]; then
+    mkdir "$SCRATCH/dev"
+    mount -t tmpfs -o mode=755 capsize-test "$SCRATCH/dev"
+    mknod -m 666 "$SCRATCH/dev/fuse" c 10 229
+    mount --bind "$SCRATCH/dev/fuse" /dev/fuse
+fi
 exec setpriv --reuid "$PERSON" --regid "$PERSON" --clear-groups "$@"
 """
 """Makes folders below a closed one (like /root) visible in a mount namespace of the program's own, where the disks of
-other tests' nodes are left out: a copy would keep them alive.
+other tests' nodes are left out: a copy would keep them alive. Everybody may open ``/dev/fuse`` there, as udev has it
+and a container's own ``/dev`` may not.
 """
 
 
