@@ -107,7 +107,8 @@ def _nothing_injected(came: int, requested: int) -> Iterator[Finding]:
 def _unproved(fault: Window) -> Iterator[Finding]:
     name = f"fault {fault.id} ({fault.summary or fault.family})"
     if fault.bit is not True:
-        message = f"{name} did not bite, as far as the harness's own probe could see"
+        why = f": {fault.reason}" if fault.reason else ", as far as the harness's own probe could see"
+        message = f"{name} did not bite{why}"
         yield _blame("fault did not bite", message, id=fault.id, family=fault.family)
     if fault.injected_ns is not None and fault.healed is not True:
         message = f"{name} was not seen to be healed; what came after it was not judged on a whole cluster"

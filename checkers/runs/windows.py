@@ -33,6 +33,8 @@ class Window:
     summary: str = ""
     entry: int | None = None
     """What asked for it: the place in the scenario's list of faults; None if unknown, or if it was drawn at random."""
+    reason: str | None = None
+    """Why it did not bite, in words, if that is known."""
     hit_nothing: str | None = None
     """Why it is known that it took hold of nothing, although it was in force."""
 
@@ -99,6 +101,7 @@ def _of_row(row: Mapping[str, Any]) -> Window:
         injected_ns=injected[1] if injected else None,
         to_ns=healed[1] if healed else None,
         bit=_holds(row.get("bit")),
+        reason=_reason(row.get("bit")),
         healed=_holds(row.get("healed")),
         targets=tuple(row.get("targets") or ()),
         summary=row.get("summary") or "",
@@ -109,6 +112,14 @@ def _of_row(row: Mapping[str, Any]) -> Window:
 
 def _holds(proof: Mapping[str, Any] | None) -> bool | None:
     return None if proof is None else bool(proof.get("holds"))
+
+
+def _reason(proof: Mapping[str, Any] | None) -> str | None:
+    """A proof that does not hold may say why."""
+    if proof is None or proof.get("holds"):
+        return None
+    reason = (proof.get("evidence") or {}).get("reason")
+    return None if reason is None else str(reason)
 
 
 def span_ns(history: History) -> tuple[int, int]:

@@ -134,11 +134,14 @@ def test_windows_from_the_schedule() -> None:
     """A fault that found nobody to hit is in schedule.jsonl only, and is one that did not bite."""
     row = {"id": 7, "family": "kill", "planned_ns": 5, "injected_ns": [6, 7], "healed_ns": [8, 9], "targets": ["n1"]}
     proved = {**row, "bit": {"holds": True}, "healed": {"holds": True}, "summary": "n1 killed"}
-    nobody = {**row, "id": 8, "planned_ns": 1, "injected_ns": None, "healed_ns": None, "bit": {"holds": False}}
+    why = {"holds": False, "evidence": {"reason": "nobody to hit: n1 is held by another fault"}}
+    nobody = {**row, "id": 8, "planned_ns": 1, "injected_ns": None, "healed_ns": None, "bit": why}
     first, second = scheduled_windows([proved, nobody])
     assert (first.id, first.from_ns, first.bit) == (8, 1, False)
     assert (second.from_ns, second.injected_ns, second.to_ns, second.healed) == (6, 7, 9, True)
-    assert [finding.kind for finding in judge(faults=[first, second]).findings] == ["fault did not bite"]
+    (finding,) = judge(faults=[first, second]).findings
+    assert finding.kind == "fault did not bite"
+    assert finding.message == "fault 8 (kill) did not bite: nobody to hit: n1 is held by another fault"
 
 
 def test_what_is_asked_for_again_and_again_need_not_hit_each_time() -> None:
