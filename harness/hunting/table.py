@@ -15,6 +15,8 @@ from harness.unattended import RunResult
 
 OWN_FOUND_SHARE = 0.8
 """A row counts as found by its own scenario from 4 of 5 runs on."""
+EXAMPLES = ("example", "blind_example")
+"""A run that found it, by its own scenario and blind."""
 
 
 def table(bugs: Sequence[Quarry], plan: ZooPlan, book: Book, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +62,8 @@ def _row(quarry: Quarry, plan: ZooPlan, book: Book) -> dict[str, Any]:
         "own_found": own.runs > 0 and own.found >= OWN_FOUND_SHARE * own.runs,
         "blind": asdict(blind_score(tries, ended=bool(tries) and ended(blind, tries))),
         "control": {"runs": control.runs, "verdicts": dict(control.verdicts)},
-        "example": _example([*runs, *tries]),
+        "example": _example(runs),
+        "blind_example": _example(tries),
     }
 
 
@@ -91,6 +94,6 @@ def linked(data: Mapping[str, Any], runs_root: Path, folder: Path) -> dict[str, 
     control = {**data["control"], "not_valid": [link(told) for told in data["control"]["not_valid"]]}
     return {
         **data,
-        "rows": [{**row, "example": link(row["example"])} for row in data["rows"]],
+        "rows": [{**row, **{key: link(row.get(key)) for key in EXAMPLES}} for row in data["rows"]],
         "control": control,
     }

@@ -208,6 +208,21 @@ async def test_the_table_counts_and_the_pages_say_what_was_missed(tmp_path: Path
     assert "local-read, seed 1005: invalid" in text
 
 
+async def test_each_way_links_to_a_run_that_found_it(tmp_path: Path) -> None:
+    """The first of its own scenario, and the one that found it blind; no link to a page that is no more."""
+    made = hunt(tmp_path, Outcomes("valid", "invalid", "invalid", "valid", "valid", "valid", "invalid"), "own", "blind")
+    assert await made.run()
+    (row,) = table([quarry(BUG)], PLAN, made.book, FACTS)["rows"]
+    assert (row["example"]["seed"], row["blind_example"]["seed"]) == (1002, row["blind"]["seed"])
+    for name in ("example", "blind_example"):
+        row[name]["folder"] = name
+    (tmp_path / "blind_example").mkdir()
+    (tmp_path / "blind_example" / "report.html").touch()
+    html = page.render(linked({**table([quarry(BUG)], PLAN, made.book, FACTS), "rows": [row]}, tmp_path, tmp_path))
+    assert '<a href="blind_example/report.html">a run that found it</a>' in html
+    assert html.count("a run that found it") == 1
+
+
 def test_a_folder_whose_plan_is_torn_is_refused(tmp_path: Path) -> None:
     """So is one whose plan.json is something else, and a page that nobody can write: before anything is run."""
     for content in ("{", "{}", '{"settled": 1, "facts": {}}'):
