@@ -326,11 +326,18 @@ class Shell(Reception):
             trace.truncate(ready.truncate_from)
         if ready.entries:
             trace.append(ready.entries)
-        if ready.commit is not None:
-            trace.commit(ready.commit, self._core.term)
-        # After the commit, which a leader counted by the configuration before; those behind a snapshot follow it.
-        for index, configuration in () if ready.install else ready.configurations:
-            trace.config(index, configuration)
+        self._tell_commits(ready)
+
+    def _tell_commits(self, ready: Ready) -> None:
+        """In the order in which they came: a leader counts by the configuration that is in force just then."""
+        told: int | None = None
+        for index, configuration, commit in () if ready.install else ready.configurations:  # behind one, they follow it
+            if commit is not None and commit != told:
+                self._trace.commit(commit, self._core.term)
+                told = commit
+            self._trace.config(index, configuration)
+        if ready.commit is not None and ready.commit != told:
+            self._trace.commit(ready.commit, self._core.term)
 
     def _persist(self, ready: Ready) -> None:
         """Duty 2. What promises nothing new still waits for the promises before it."""

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Sequence
 from google.protobuf.message import DecodeError
 
 from node import log_pb2
-from node.raft.messages import Configuration, Entry, EntryKind, Recovered, Snapshot
+from node.raft.messages import Adoption, Configuration, Entry, EntryKind, Recovered, Snapshot
 from node.raft.server import Server
 from node.raft.timing import Timing
 
@@ -159,4 +159,5 @@ class Membership(Server):
 
     def configuration_changes(self) -> None:
         """Called whenever another configuration has come into force."""
-        self.outbox.configurations.append(self.configurations[-1])
+        commit = self.commit if self.commit != self._commit_told else None
+        self.outbox.configurations.append(Adoption(*self.configurations[-1], commit))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -230,6 +230,14 @@ class ReadState:
     index: int | None
 
 
+class Adoption(NamedTuple):
+    """A configuration came into force. ``commit``: the commit index then, if it had moved since the last Ready."""
+
+    index: int
+    configuration: Configuration
+    commit: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """What the shell must do now, in this order:
@@ -260,7 +268,8 @@ class Ready:
     clients that ask the wrong node. ``commit`` is set when the commit index moved; ``committed`` may lag behind it
     by a batch limit and follows in the next Ready.
 
-    ``configurations``: (index, configuration) of each that came into force, by an entry or by the cut of one, in order.
+    ``configurations``: each that came into force, by an entry or by the cut of one, in order. What was committed before
+    was counted by the one before: a leader may append a configuration and commit more within one Ready.
     After an ``install`` the core's whole history (:attr:`node.raft.membership.Membership.configurations`) is new.
     """
 
@@ -278,4 +287,4 @@ class Ready:
     install: Snapshot | None = None
     role: Role | None = None
     leader: str | None = None
-    configurations: tuple[tuple[int, Configuration], ...] = ()
+    configurations: tuple[Adoption, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.raft.messages import Configuration, InstallSnapshot, Message, ReadState, Snapshot
+from node.raft.messages import Adoption, InstallSnapshot, Message, ReadState, Snapshot
 
 
 class Outbox:
@@ -27,7 +27,7 @@ class Outbox:
         self.snapshots_wanted: list[str] = []
         self.chunks: list[InstallSnapshot] = []
         self.install: Snapshot | None = None
-        self.configurations: list[tuple[int, Configuration]] = []
+        self.configurations: list[Adoption] = []
 
     def __bool__(self) -> bool:
         return bool(

@@ -14,7 +14,9 @@ from node.raft.changes import LEARNER_LAG_ENTRIES_MAX, Refused, Why
 from node.raft.core import Raft
 from node.raft.membership import decode_configuration, encode_configuration
 from node.raft.messages import (
+    Adoption,
     AppendEntries,
+    AppendReply,
     Configuration,
     Entry,
     EntryKind,
@@ -115,7 +117,7 @@ def test_a_configuration_goes_with_its_entry() -> None:
         AppendEntries(source="c", target="b", term=2, prev_index=1, prev_term=1, entries=(Entry(2, 2, EntryKind.NOOP),))
     )
     assert follower.core.configuration == to("abc")
-    told = [one for ready in follower.readies for one in ready.configurations]
+    told = [(one.index, one.configuration) for ready in follower.readies for one in ready.configurations]
     assert told == [(2, to("ab")), (0, to("abc"))]
 
 
@@ -190,6 +192,27 @@ def test_a_joint_configuration_needs_both_majorities_to_commit() -> None:
     leader.acknowledged("d", joint)
     assert leader.core.commit >= joint
     assert leader.core.configuration == to("ade"), "the leader proposed the new configuration at once"
+
+
+def test_what_one_ready_commits_under_two_configurations_is_told_apart() -> None:
+    """The joint entry is committed by both majorities; what stands behind it may be by the new one alone, as soon as
+    the new one is in the log. Whoever checks must know which was counted by which.
+    """
+    leader = leading(ABC)
+    for name in "de":
+        change(leader, Configuration(voters=ABC, learners=(*leader.core.configuration.learners, name)))
+        index = leader.core.last_index
+        leader.acknowledged("b", index)
+        leader.acknowledged(name, index)
+    change(leader, to("ade"), joint=True)
+    joint = leader.core.configuration_index
+    leader.propose(b"x")
+    before = len(leader.readies)
+    matches = (("b", joint), ("d", joint + 1), ("e", joint + 1))
+    leader.hear(*(AppendReply(source=peer, target="a", term=1, success=True, match=index) for peer, index in matches))
+    ready = leader.readies[before]
+    assert ready.configurations == (Adoption(joint + 2, to("ade"), joint),)
+    assert ready.commit == joint + 1
 
 
 def test_a_joint_configuration_needs_both_majorities_to_elect() -> None:

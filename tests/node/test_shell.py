@@ -19,7 +19,16 @@ from node.machine import Machine
 from node.network.transport import Address, Transport
 from node.observing.trace import Trace
 from node.raft.core import Raft
-from node.raft.messages import InstallSnapshot, Message, RequestVote, Snapshot, SnapshotReply
+from node.raft.messages import (
+    Adoption,
+    Configuration,
+    InstallSnapshot,
+    Message,
+    Ready,
+    RequestVote,
+    Snapshot,
+    SnapshotReply,
+)
 from node.raft.timing import MS, Timing
 from node.shell import Shell
 from tests.node.addresses import free_ports
@@ -227,6 +236,19 @@ async def test_every_vote_is_traced_though_several_are_given_in_one_turn(tmp_pat
     lines = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
     votes = [(line["term"], line["for"]) for line in lines if line["event"] == "vote"]
     assert [vote for vote in votes if vote[1] != "n1"] == [(5, "n2"), (6, "n3")]
+
+
+async def test_commits_and_configurations_are_traced_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    """A leader that left a joint configuration may commit more within the turn: counted by the new one, told behind."""
+    old, new = Configuration(voters=("n1",), outgoing=("n2",)), Configuration(voters=("n1",))
+    async with running(tmp_path) as node:
+        node.shell._tell(Ready(configurations=(Adoption(8, old, None), Adoption(9, new, 8)), commit=8))
+        node.shell._tell(Ready(configurations=(Adoption(11, old, 9), Adoption(12, new, 9)), commit=10))
+    lines = [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
+    told = [(line["event"], line["index"]) for line in lines if line["event"] in ("commit", "config")]
+    first, second = told.index(("config", 8)), told.index(("commit", 9))
+    assert told[first : first + 3] == [("config", 8), ("commit", 8), ("config", 9)]
+    assert told[second : second + 4] == [("commit", 9), ("config", 11), ("config", 12), ("commit", 10)]
 
 
 @pytest.mark.parametrize("failing", [False, True])
