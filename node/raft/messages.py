@@ -231,9 +231,11 @@ class ReadState:
 
 
 class Adoption(NamedTuple):
-    """A configuration came into force. ``commit``: the commit index then, if it had moved since the last Ready."""
+    """A configuration came into force: ``since`` is the index of its entry, ``commit`` the commit index then, if that
+    had moved since the last Ready.
+    """
 
-    index: int
+    since: int
     configuration: Configuration
     commit: int | None
 

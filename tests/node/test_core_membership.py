@@ -117,7 +117,7 @@ def test_a_configuration_goes_with_its_entry() -> None:
         AppendEntries(source="c", target="b", term=2, prev_index=1, prev_term=1, entries=(Entry(2, 2, EntryKind.NOOP),))
     )
     assert follower.core.configuration == to("abc")
-    told = [(one.index, one.configuration) for ready in follower.readies for one in ready.configurations]
+    told = [(one.since, one.configuration) for ready in follower.readies for one in ready.configurations]
     assert told == [(2, to("ab")), (0, to("abc"))]
 
 
